@@ -18,7 +18,7 @@ from sqlalchemy import Connection, Engine, select
 from . import schema
 from .sources import Source
 from .store import read_bytes, read_frame, upsert, writing
-from .teams import aliases_of, find_league, load_reference, match_ids, resolve_names
+from .teams import aliases_of, load_reference, match_ids, resolve_names
 
 # %% ../nbs/13_clean.ipynb #c4a6ae66
 MATCH_MINUTES = 150  # from kick-off until the result counts as known: two halves, the break, stoppages and a margin
@@ -34,7 +34,8 @@ def with_kickoff(
     midnight = pl.col('date').cast(pl.Datetime('us')).dt.replace_time_zone(league_zone, ambiguous='earliest')
     next_midnight = pl.col('date').dt.offset_by('1d').cast(pl.Datetime('us')).dt.replace_time_zone(league_zone, ambiguous='earliest')
     kickoff = pl.coalesce(known.dt.convert_time_zone('UTC'), midnight.dt.convert_time_zone('UTC'))
-    ends = pl.when(pl.col('time').is_null()).then(next_midnight.dt.convert_time_zone('UTC')).otherwise(kickoff + pl.duration(minutes=MATCH_MINUTES))
+    ended = kickoff + pl.duration(minutes=MATCH_MINUTES)
+    ends = pl.when(pl.col('time').is_null()).then(next_midnight.dt.convert_time_zone('UTC')).otherwise(ended)
     return rows.with_columns(kickoff=kickoff, kickoff_known=pl.col('time').is_not_null(), ends=ends).with_columns(
         date=pl.col('kickoff').dt.convert_time_zone(league_zone).dt.date())
 
@@ -47,7 +48,8 @@ def judge(
     def text(name: str) -> pl.Expr: return pl.col(name).str.strip_chars().replace('', None)
 
     def bad_score(name: str) -> pl.Expr:
-        return pl.when(text(name).is_not_null() & ~text(name).str.contains(r'^\d{1,2}$')).then(pl.format('{} is not a score: {}', pl.lit(name), text(name)))
+        bad = text(name).is_not_null() & ~text(name).str.contains(r'^\d{1,2}$')
+        return pl.when(bad).then(pl.format('{} is not a score: {}', pl.lit(name), text(name)))
     typed = raw.with_columns(
         date_read=text('date').str.to_date('%Y-%m-%d', strict=False), time_read=text('time').str.to_time('%H:%M', strict=False),
         home=resolve_names(raw['home_team'].str.strip_chars(), aliases), away=resolve_names(raw['away_team'].str.strip_chars(), aliases))
@@ -70,7 +72,7 @@ def clean_payload(
     season: str, # Season, such as '2526'
     source_zone: str | None, # Time zone of the source's times; None: the league's own
     aliases: dict[str, str], # Spelling to name
-) -> tuple[pl.DataFrame, pl.DataFrame]: # Matches (columns of table `matches` but `source` and `snapshot_id`), and rejects (`row_number`, `reason`, `row`)
+) -> tuple[pl.DataFrame, pl.DataFrame]: # Matches (as table `matches`, without origin), and rejects (`row_number`, `reason`, `row`)
     "Turn the rows of one payload into matches and rejects."
     raw = raw.with_row_index('row_number', offset=1)
     judged = judge(raw, aliases)
@@ -86,7 +88,7 @@ def clean_payload(
         result_known_at=pl.when('played').then('ends')).sort('kickoff', 'match_id')
     rejects = pl.concat([judged.filter(pl.col('reason').is_not_null()).select('row_number', 'reason'), doubled]).join(raw, on='row_number')
     kept = pl.Series('row', [{name: row[name] for name in raw.columns} for row in rejects.to_dicts()], dtype=pl.Object)
-    columns = [name for name in schema.matches.columns.keys() if name not in ('source', 'snapshot_id')]
+    columns = [name for name in schema.frame_schema(schema.matches) if name not in ('source', 'snapshot_id')]
     return matches.select(columns), rejects.select('row_number', 'reason').with_columns(kept)
 
 # %% ../nbs/13_clean.ipynb #ef8ea354
@@ -103,8 +105,8 @@ class Cleaned:
 
 def _latest_snapshots(connection: Connection, source: str, leagues: Sequence[str], seasons: Sequence[str]) -> pl.DataFrame:
     table = schema.snapshots
-    query = select(table).where(table.c.source == source, table.c.league.in_(leagues), table.c.season.in_(seasons)).order_by(table.c.fetched_at)
-    return read_frame(connection, query).unique('url', keep='last', maintain_order=True).sort('league', 'season', 'url')
+    query = select(table).where(table.c.source == source, table.c.league.in_(leagues), table.c.season.in_(seasons))
+    return read_frame(connection, query.order_by(table.c.fetched_at)).unique('url', keep='last', maintain_order=True).sort('league', 'season', 'url')
 
 
 def _changes(connection: Connection, matches: pl.DataFrame, snapshot_id: str, changed_at: datetime) -> tuple[int, list[dict[str, Any]]]:
@@ -112,8 +114,8 @@ def _changes(connection: Connection, matches: pl.DataFrame, snapshot_id: str, ch
     before = read_frame(connection, select(table.c.match_id, table.c.kickoff, table.c.status).where(
         table.c.league == matches['league'][0], table.c.season == matches['season'][0]))
     both = matches.join(before, on='match_id', suffix='_before')
-    changes = [dict(match_id=row['match_id'], snapshot_id=snapshot_id, field=field, before=str(row[f'{field}_before']), after=str(row[field]),
-                    changed_at=changed_at)
+    changes = [dict(match_id=row['match_id'], snapshot_id=snapshot_id, field=field, before=str(row[f'{field}_before']),
+                    after=str(row[field]), changed_at=changed_at)
                for field in ('kickoff', 'status') for row in both.filter(pl.col(field) != pl.col(f'{field}_before')).to_dicts()]
     return matches.height - both.height, changes
 
@@ -133,10 +135,12 @@ def clean(
         for snapshot in _latest_snapshots(connection, source.name, leagues, seasons).to_dicts():
             league = dict(connection.execute(select(schema.leagues).where(schema.leagues.c.league == snapshot['league'])).one()._mapping)
             raw = source.parse(read_bytes(folder, snapshot['path']))
-            matches, rejects = clean_payload(raw, league, snapshot['season'], source.time_zone, aliases_of(connection, source.name, snapshot['league']))
+            aliases = aliases_of(connection, source.name, snapshot['league'])
+            matches, rejects = clean_payload(raw, league, snapshot['season'], source.time_zone, aliases)
             if matches.height:
                 added, changes = _changes(connection, matches, snapshot['snapshot_id'], snapshot['fetched_at'])
-                upsert(connection, schema.matches, [row | {'source': source.name, 'snapshot_id': snapshot['snapshot_id']} for row in matches.to_dicts()])
+                origin = {'source': source.name, 'snapshot_id': snapshot['snapshot_id']}
+                upsert(connection, schema.matches, [row | origin for row in matches.to_dicts()])
                 upsert(connection, schema.fixture_changes, changes, replace=[])
                 new, changed = new + added, changed + len(changes)
             upsert(connection, schema.rejects, [row | {'snapshot_id': snapshot['snapshot_id']} for row in rejects.to_dicts()], replace=[])
@@ -149,7 +153,7 @@ def clean(
 # %% ../nbs/13_clean.ipynb #9644e360
 def season_quality(
     matches: pl.DataFrame, # Matches with results, columns of `store.read_matches`
-) -> pl.DataFrame: # One row per league and season: teams, matches, expected (every pair home and away), finished, first and last date, dates without time
+) -> pl.DataFrame: # One row per league and season: teams, matches, expected (every pair home and away), finished, dates, rates
     "Completeness of each season."
     return matches.group_by('league', 'season').agg(
         teams=pl.col('home_team').n_unique(), matches=pl.len(), finished=(pl.col('status') == 'finished').sum(),

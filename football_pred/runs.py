@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['describe_process', 'find_process', 'stop_process', 'reap_lost', 'AlreadyRunning', 'NoLongerRunning', 'begin_run',
-           'update_run', 'finish_run', 'last_success', 'recent_runs']
+           'update_run', 'finish_run', 'last_success', 'run_seconds', 'recent_runs']
 
 # %% ../nbs/03_runs.ipynb #ae6c2e64
 import os
@@ -140,6 +140,13 @@ def last_success(
     query = select(job_runs).where(job_runs.c.state == 'succeeded', *[job_runs.c[name] == value for name, value in equal.items()])
     with engine.connect() as connection:
         return connection.execute(query.order_by(job_runs.c.finished_at.desc(), job_runs.c.run_id).limit(1)).first()
+
+
+def run_seconds(
+    run: dict[str, Any], # From `recent_runs`
+) -> float: # Seconds from the start to the end, or to the last sign of life
+    "How long a run took."
+    return ((run['finished_at'] or run['heartbeat_at']) - run['started_at']).total_seconds()
 
 
 def recent_runs(

@@ -18,7 +18,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 def _checkout() -> Path:
     "Folder that holds the package: the checkout, in an editable installation."
     spec = find_spec('football_pred')
-    assert spec is not None and spec.origin is not None
+    if spec is None or spec.origin is None: raise RuntimeError('the package football_pred cannot be found')
     return Path(spec.origin).parents[1]
 
 
@@ -28,14 +28,14 @@ class Settings(BaseSettings):
 
     home: Path = Field(default_factory=lambda: user_data_path('football_pred'), description='Folder of everything the embedded default writes')
     project: Path = Field(default_factory=_checkout, description='Checkout that holds nbs/jobs and params')
-    database_url: SecretStr | None = Field(None, description='SQLAlchemy URL; SQLite under `home` when unset')
-    job_timeout: float = Field(3600, gt=0, description='Seconds after which a whole run is stopped')
-    job_retries: int = Field(2, ge=0, description='Times a run is tried again after an error worth retrying')
-    heartbeat_seconds: float = Field(2, gt=0, description='Seconds between the signs of life of a run')
-    lease_seconds: float = Field(60, gt=0, description='Seconds without a sign of life after which a run on another machine is lost')
-    run_id: str = Field('', description='Run that a job notebook belongs to; set by the runner, empty when a person runs the notebook')
+    database_url: SecretStr | None = Field(default=None, description='SQLAlchemy URL; SQLite under `home` when unset')
+    job_timeout: float = Field(default=3600, gt=0, description='Seconds after which a whole run is stopped')
+    job_retries: int = Field(default=2, ge=0, description='Times a run is tried again after an error worth retrying')
+    heartbeat_seconds: float = Field(default=2, gt=0, description='Seconds between the signs of life of a run')
+    lease_seconds: float = Field(default=60, gt=0, description='Seconds without a sign of life after which a run on another machine is lost')
+    run_id: str = Field(default='', description='Run that a job notebook belongs to; set by the runner, empty when a person runs the notebook')
 
-    run_key: str = Field('', description='What that run is about; the same for every attempt at it')
+    run_key: str = Field(default='', description='What that run is about; the same for every attempt at it')
 
     @field_validator('home', 'project')
     @classmethod
@@ -57,6 +57,10 @@ class Settings(BaseSettings):
 
     @property
     def reports(self) -> Path: return self.home/'reports'
+
+    def run_folder(self, job: str) -> Path:
+        "Where a run of a job leaves its notebook, its page and whatever else it makes."
+        return self.reports/job/(self.run_id or 'by-hand')
 
     @property
     def anchors(self) -> Path: return self.home/'ledger-anchors.jsonl'

@@ -11,13 +11,13 @@ import hashlib
 import os
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import polars as pl
-from sqlalchemy import Connection, Engine, Select, Table, create_engine, event, inspect, select
+from sqlalchemy import Connection, Engine, Select, Table, create_engine, event, func, inspect, literal, select, union_all
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
 
@@ -96,9 +96,9 @@ def count_rows(
     connectable: Engine | Connection, # Where to read
 ) -> dict[str, int]: # Rows of every table
     "How many rows each table has."
-    with connectable.connect() if isinstance(connectable, Engine) else suppress() as own:
-        connection = own or connectable
-        return {name: connection.exec_driver_sql(f'SELECT count(*) FROM {name}').scalar() for name in schema.metadata.tables}
+    counts = [select(literal(name), func.count()).select_from(table) for name, table in schema.metadata.tables.items()]
+    with connectable.connect() if isinstance(connectable, Engine) else nullcontext(connectable) as connection:
+        return {name: count for name, count in connection.execute(union_all(*counts))}
 
 # %% ../nbs/02_store.ipynb #e8f8f498
 def mask_unknown(
@@ -147,6 +147,7 @@ def write_atomic(
         with os.fdopen(handle, 'wb') as file:
             file.write(content)
             file.flush()
+            os.fchmod(file.fileno(), 0o644)
             os.fsync(file.fileno())
         os.replace(name, path)
     except BaseException:

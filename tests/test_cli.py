@@ -1,0 +1,106 @@
+"The command line: quick to start, plain about mistakes, exit codes that mean something."
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from football_pred.settings import Settings
+
+HEAVY = ('papermill', 'polars', 'pandas', 'sqlalchemy', 'matplotlib', 'sklearn', 'pydantic', 'numpy')
+
+
+def call(home, *arguments, **env):
+    return subprocess.run([sys.executable, '-c', 'from football_pred.cli import main; main()', *arguments], text=True, capture_output=True,
+                          env=os.environ | {'FOOTBALL_HOME': str(home)} | env)
+
+
+def test_help_imports_nothing_heavy():
+    code = f'import sys\nfrom football_pred.cli import cli\ncli(["--help"], standalone_mode=False)\nprint([m for m in {HEAVY} if m in sys.modules])'
+    told = subprocess.run([sys.executable, '-c', code], text=True, capture_output=True, check=True).stdout
+    assert told.strip().endswith('[]')
+    assert all(name in told for name in ('run', 'status', 'runs', 'predict', 'ledger'))
+
+
+@pytest.mark.parametrize(('arguments', 'message'), [
+    (('run', 'dialy'), "unknown job or pipeline 'dialy'; did you mean daily?"),
+    (('run', 'train', '-p', 'half_live', '3'), "has a parameter 'half_live'"),
+    (('run', 'predict', '-p', 'days', 'many'), "parameter days of job predict is int (How far ahead to look), got 'many'"),
+    (('run', 'collect', '-p', 'seasons', '[2526]'), 'put it in quotes'),
+    (('run', 'train', '-p', 'arguments', '{a: ['), 'is not a YAML value'),
+    (('run', 'daily', '--as-of', '1/4/2026'), "--as-of: '1/4/2026' is not a moment"),
+    (('predict', 'Arsenal', 'Everton', '--league', 'X9'), "unknown league 'X9'"),
+    (('predict', 'Arsenal', 'Everton'), "Missing option '--league'"),
+    (('runs', '--job', 'tarin'), "unknown job 'tarin'; did you mean train?"),
+    (('fly',), "No such command 'fly'"),
+], ids=lambda value: ' '.join(value) if isinstance(value, tuple) else '')
+def test_a_mistake_is_answered_in_one_line(tmp_path, arguments, message):
+    result = call(tmp_path/'home', *arguments)
+    assert result.returncode == 2, result.stderr
+    assert message in ' '.join(result.stderr.split())
+    assert 'Traceback' not in result.stderr
+
+
+def test_wrong_setting_is_named(tmp_path):
+    result = call(tmp_path, 'status', FOOTBALL_JOB_TIMEOUT='soon')
+    assert (result.returncode, 'FOOTBALL_JOB_TIMEOUT' in result.stderr, "'soon'" in result.stderr) == (2, True, True)
+
+
+def test_wrong_project_is_named(tmp_path):
+    result = call(tmp_path, 'run', 'daily', FOOTBALL_PROJECT=str(tmp_path))
+    assert (result.returncode, 'FOOTBALL_PROJECT says where to look' in result.stderr) == (2, True)
+
+
+def test_empty_home_is_no_error(tmp_path):
+    for arguments, told in ((('status',), 'never'), (('runs',), 'no run yet'), (('ledger', 'verify'), '0 forecasts')):
+        result = call(tmp_path/'home', *arguments)
+        assert (result.returncode, told in result.stdout) == (0, True), result.stderr
+
+
+@pytest.fixture(scope='module')
+def trained(tmp_path_factory):
+    "A home in which the models of one season are trained."
+    home = tmp_path_factory.mktemp('trained')
+    for job in ('collect', 'clean', 'train'):
+        result = call(home, 'run', job, *(('-p', 'seasons', "['2425', '2526']") if job != 'train' else ()))
+        assert result.returncode == 0, result.stdout + result.stderr
+    return home
+
+
+def test_predict_says_probabilities_model_and_moment(trained):
+    result = call(trained, 'predict', 'arsenal', 'Manchester City', '--league', 'E0', '--json')
+    answer = json.loads(result.stdout)
+    assert (answer['home_team'], answer['away_team'], answer['as_of'][:10]) == ('Arsenal', 'Man City', '2026-04-01')
+    assert sum(answer['probabilities'].values()) == pytest.approx(1)
+    assert answer['probabilities'][answer['predicted_result']] == answer['confidence'] == max(answer['probabilities'].values())
+    assert 'Arsenal - Man City (E0)' in call(trained, 'predict', 'arsenal', 'Manchester City', '--league', 'E0').stdout
+
+
+@pytest.mark.parametrize(('teams', 'message'), [
+    (('Arsnal', 'Everton'), "unknown team 'Arsnal' in league E0; did you mean Arsenal?"), (('Arsenal', 'Arsenal'), 'Arsenal cannot play itself')])
+def test_predict_names_what_is_wrong(trained, teams, message):
+    result = call(trained, 'predict', *teams, '--league', 'E0')
+    assert (result.returncode, message in result.stderr) == (2, True), result.stderr
+
+
+def test_a_club_without_a_match_gets_a_forecast(trained):
+    result = call(trained, 'predict', 'Cardiff', 'Huddersfield Town', '--league', 'E0', '--json')
+    assert 0.3 < json.loads(result.stdout)['probabilities']['home_win'] < 0.6
+
+
+def test_a_changed_model_file_is_refused(trained):
+    models = Settings(home=trained).models
+    path = next(path for path in models.rglob('*.json') if 'champion' not in path.name)
+    kept = path.read_text()
+    path.write_text(kept.replace('"level":', '"level" :', 1) if '"level":' in kept else kept + ' ')
+    result = call(trained, 'predict', 'Arsenal', 'Everton', '--league', 'E0')
+    path.write_text(kept)
+    assert (result.returncode, 'was changed after it was kept' in result.stderr) == (2, True)
+
+
+def test_hindsight_is_refused(trained):
+    "A model that learned from results up to April may not forecast from March."
+    assert call(trained, 'run', 'features').returncode == 0
+    result = call(trained, 'run', 'predict', '--as-of', '2026-03-01T00:00Z')
+    assert (result.returncode, 'later than as_of' in result.stdout) == (1, True), result.stdout

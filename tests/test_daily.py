@@ -1,0 +1,124 @@
+"The whole path on real results, through the command line: run, run again, killed again and again."
+import os
+import random
+import signal
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import polars as pl
+import pytest
+from sqlalchemy import select
+
+from football_pred import schema
+from football_pred.ledger import settled_forecasts, verify_ledger
+from football_pred.runs import find_process, recent_runs
+from football_pred.settings import Settings
+from football_pred.store import count_rows, open_database, read_frame
+from football_pred.text import read_moment
+
+SEASONS = "['2324', '2425', '2526']"
+SMALL = ('-p', 'seasons', SEASONS, '-p', 'models', '{base rate: {class: BaseRate}, Dixon-Coles: {class: DixonColes}}')
+HISTORY = ('job_runs',)  # What tells of attempts, and so differs when there were more of them
+ATTEMPT = ('run_id', 'created_at', 'previous_seal', 'seal', 'fetched_at', 'log_id', 'start_time', 'end_time', 'changed_at')
+
+
+def command(home: Path, *arguments: str) -> subprocess.Popen:
+    return subprocess.Popen([sys.executable, '-c', 'from football_pred.cli import main; main()', *arguments], text=True,
+                            env=os.environ | {'FOOTBALL_HOME': str(home)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def finish(process: subprocess.Popen) -> str:
+    told, errors = process.communicate(timeout=600)
+    assert process.returncode == 0, told + errors
+    return told
+
+
+def database(home: Path): return open_database(Settings(home=home, database_url=None).database)
+
+
+def rows(home: Path) -> dict[str, int]: return {name: count for name, count in count_rows(database(home)).items() if name not in HISTORY}
+
+
+def content(home: Path) -> dict[str, pl.DataFrame]:
+    "Every table but the history of attempts, without the columns that name or time an attempt."
+    tables = {}
+    for name, table in schema.metadata.tables.items():
+        if name in HISTORY: continue
+        frame = read_frame(database(home), select(table)).drop(ATTEMPT, strict=False)
+        tables[name] = frame.select(sorted(frame.columns)).sort(frame.select(pl.exclude(pl.Object)).columns)
+    return tables
+
+
+@pytest.fixture(scope='module')
+def undisturbed(tmp_path_factory):
+    home = tmp_path_factory.mktemp('undisturbed')
+    told = finish(command(home, 'run', 'daily', *SMALL))
+    assert told.count('✓') == 7
+    return home
+
+
+def test_every_forecast_is_sealed_before_kickoff_and_scored(undisturbed):
+    engine = database(undisturbed)
+    settled = settled_forecasts(engine)
+    assert settled.height == count_rows(engine)['predictions'] > 50
+    assert (settled['as_of'] < settled['kickoff']).all()
+    assert (settled['as_of'] == read_moment('2026-04-01')).all()
+    verified = verify_ledger(engine, Settings(home=undisturbed).anchors)
+    assert verified.problems == []
+
+
+def test_all_matches_after_as_of_are_forecast(undisturbed):
+    engine = database(undisturbed)
+    table = schema.matches
+    coming = read_frame(engine, select(table.c.match_id).where(table.c.kickoff > datetime(2026, 4, 1, tzinfo=UTC)))
+    made = read_frame(engine, select(schema.predictions.c.match_id))
+    assert sorted(coming['match_id']) == sorted(made['match_id'])
+
+
+def test_reports_are_there(undisturbed):
+    settings = Settings(home=undisturbed)
+    for run in recent_runs(database(undisturbed)):
+        page = (settings.reports/run['report']).read_text()
+        assert all(check['passed'] for check in run['checks'])
+        assert len(run['checks']) >= 3
+        if run['job'] in ('train', 'backtest', 'predict', 'settle'): assert 'data:image/png' in page, run['job']
+    assert list((settings.reports/'backtest').glob('*/forecasts.parquet'))
+
+
+def test_a_second_run_adds_nothing(undisturbed):
+    before, told = rows(undisturbed), finish(command(undisturbed, 'run', 'daily', *SMALL))
+    assert told.count('up to date') == 7
+    assert rows(undisturbed) == before
+
+
+def test_run_again_by_force_adds_no_forecast(undisturbed):
+    before = rows(undisturbed)
+    finish(command(undisturbed, 'run', 'daily', '--force', *SMALL))
+    after = rows(undisturbed)
+    assert after.pop('data_collection_logs') == before.pop('data_collection_logs') + 3  # Fetched anew, and logged
+    assert after == before
+
+
+@pytest.mark.parametrize('kills', [20])
+def test_killed_at_random_moments_nothing_is_doubled_or_lost(undisturbed, tmp_path, kills):
+    moments = random.Random(20260401)
+    for _ in range(kills):
+        process = command(tmp_path, 'run', 'daily', *SMALL)
+        try: process.wait(moments.uniform(0.2, 6))
+        except subprocess.TimeoutExpired: process.send_signal(signal.SIGKILL)
+        process.wait(30)
+        for stream in (process.stdout, process.stderr): stream.close()
+    finish(command(tmp_path, 'run', 'daily', *SMALL))
+    runs = recent_runs(database(tmp_path))
+    assert 'lost' in {run['state'] for run in runs}
+    assert 'running' not in {run['state'] for run in runs}
+    assert [process for run in runs for process in run['processes'] if find_process(process)] == []
+    expected = content(undisturbed)
+    for name, table in content(tmp_path).items():
+        if name == 'data_collection_logs': table, expected[name] = table.drop('run_key'), expected[name].drop('run_key')
+        assert table.height == (3 if name == 'data_collection_logs' else expected[name].height), name
+        if name != 'data_collection_logs': assert table.equals(expected[name]), name
+    verified = verify_ledger(database(tmp_path), Settings(home=tmp_path).anchors)
+    assert (verified.problems, verified.forecasts) == ([], expected['predictions'].height)

@@ -1,0 +1,166 @@
+"The house is in order: notebooks clean, library and README made from them, imports point down, params known, lock current."
+import ast
+import filecmp
+import json
+import re
+import shutil
+import subprocess
+import tomllib
+from importlib.metadata import version
+from itertools import chain
+from pathlib import Path
+
+import nbformat
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from papermill.translators import PythonTranslator
+
+from football_pred.jobs import check_params, load_job, read_params
+from football_pred.pipelines import load_schedule
+from tools.readme import readme
+
+ROOT = Path(__file__).parents[1]
+LIBRARY = ROOT/'football_pred'
+FLOOR_OF_SETTINGS = 60  # From here up, modules run the system rather than describe it
+LARGEST_MODULE, LARGEST_NOTEBOOK = 330, 60  # lines, cells
+
+
+def notebook_of(module: Path) -> str | None:
+    match = re.search(r'File to edit: \.\./nbs/(\S+?)\.ipynb', module.read_text())
+    return match[1] if match else None
+
+
+MODULES = {path.stem: name for path in sorted(LIBRARY.glob('*.py')) if (name := notebook_of(path))}
+FLOORS = {module: int(notebook.split('_')[0]) for module, notebook in MODULES.items()}
+NOTEBOOKS = sorted((ROOT/'nbs').rglob('*.ipynb'))
+JOBS = sorted(path.stem for path in (ROOT/'nbs/jobs').glob('*.ipynb'))
+
+
+def files(root: Path, pattern: str) -> list[Path]:
+    return sorted(path.relative_to(root) for path in root.rglob(pattern) if not {'__pycache__', '.ipynb_checkpoints'} & set(path.parts))
+
+
+@pytest.fixture
+def exported(tmp_path):
+    "The notebooks and settings alone: a module without a notebook is not carried over."
+    shutil.copytree(ROOT/'nbs', tmp_path/'nbs', ignore=shutil.ignore_patterns('.ipynb_checkpoints'))
+    shutil.copy(ROOT/'settings.ini', tmp_path)
+    return tmp_path
+
+
+def test_library_is_what_the_notebooks_export(exported):
+    subprocess.run(['nbdev_export'], cwd=exported, check=True)
+    assert files(LIBRARY, '*.py') == files(exported/'football_pred', '*.py')
+    _, differ, errors = filecmp.cmpfiles(LIBRARY, exported/'football_pred', files(LIBRARY, '*.py'), shallow=False)
+    assert (differ, errors) == ([], [])
+
+
+def test_notebooks_are_clean(exported):
+    subprocess.run(['nbdev_clean'], cwd=exported, check=True)
+    _, differ, errors = filecmp.cmpfiles(ROOT/'nbs', exported/'nbs', files(ROOT/'nbs', '*.ipynb'), shallow=False)
+    assert (differ, errors) == ([], [])
+
+
+def test_readme_is_the_index(): assert (ROOT/'README.md').read_text() == readme()
+
+
+def test_all_notebooks_run():
+    result = subprocess.run(['nbdev_test', '--n_workers', '0'], cwd=ROOT, capture_output=True, text=True)
+    assert result.returncode == 0, result.stdout[-4000:] + result.stderr[-4000:]
+
+
+def imported(module: str) -> set[str]:
+    "Our own modules that a module imports anywhere, at the top or inside a function."
+    found = set()
+    for node in ast.walk(ast.parse((LIBRARY/f'{module}.py').read_text())):
+        if isinstance(node, ast.Import): names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = '.'.join(filter(None, ['football_pred' if node.level else '', node.module]))
+            names = [base, *(f'{base}.{alias.name}' for alias in node.names)]
+        else: continue
+        found |= {parts[1] for name in names if (parts := name.split('.'))[0] == 'football_pred' and len(parts) > 1 and parts[1] in MODULES}
+    return found
+
+
+@pytest.mark.parametrize('module', MODULES)
+def test_imports_point_down(module): assert [name for name in imported(module) if FLOORS[name] >= FLOORS[module]] == []
+
+
+@pytest.mark.parametrize('module', [name for name, floor in FLOORS.items() if floor < FLOOR_OF_SETTINGS and name != 'settings'])
+def test_settings_are_read_at_the_edge(module): assert 'settings' not in imported(module)
+
+
+@pytest.mark.parametrize('module', [name for name, floor in FLOORS.items() if floor < 70])
+def test_the_clock_is_a_parameter(module):
+    calls = [node.func.attr for node in ast.walk(ast.parse((LIBRARY/f'{module}.py').read_text()))
+             if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)]
+    assert not {'now', 'utcnow', 'today'} & set(calls)
+
+
+@pytest.mark.parametrize('module', MODULES)
+def test_production_imports_no_development_tool(module):
+    assert not re.search(r'^\s*(import|from) (nbdev|fastcore|execnb|IPython\.testing)\b', (LIBRARY/f'{module}.py').read_text(), re.M)
+
+
+@pytest.mark.parametrize('module', MODULES)
+def test_module_is_small(module): assert len((LIBRARY/f'{module}.py').read_text().splitlines()) <= LARGEST_MODULE
+
+
+@pytest.mark.parametrize('path', NOTEBOOKS, ids=lambda path: path.stem)
+def test_notebook_is_small(path): assert len(json.loads(path.read_text())['cells']) <= LARGEST_NOTEBOOK
+
+
+@pytest.mark.parametrize('path', sorted((ROOT/'params').glob('*.yaml')), ids=lambda path: path.stem)
+def test_params_are_known(path):
+    if path.stem == 'schedule': return load_schedule(ROOT)
+    job = load_job(ROOT, path.stem)
+    return check_params(job, read_params(ROOT, job), path.name)
+
+
+@pytest.mark.parametrize('name', JOBS)
+def test_job_notebook_has_its_parts(name):
+    "papermill sees the parameters that we see; the last cell is the checks; nothing is kept in the outputs."
+    path = ROOT/'nbs/jobs'/f'{name}.ipynb'
+    cells = json.loads(path.read_text())['cells']
+    seen = PythonTranslator.inspect(nbformat.from_dict(cells[1]))
+    assert {one.name: one.inferred_type_name for one in seen} == {one.name: one.annotation for one in load_job(ROOT, name).parameters.values()}
+    assert 'as_of' in load_job(ROOT, name).parameters
+    assert cells[-1]['metadata'].get('tags') == ['checks']
+    assert not any(cell.get('outputs') for cell in cells)
+    assert (ROOT/'params'/f'{name}.yaml').exists()
+
+
+def test_every_job_is_in_the_schedule(): assert set(load_schedule(ROOT).needs) == set(JOBS)
+
+
+PROJECT = tomllib.loads((ROOT/'pyproject.toml').read_text())['project']
+LOCKED = {canonicalize_name(name): pin for name, pin in re.findall(r'^([A-Za-z0-9._-]+)==(\S+)', (ROOT/'requirements.lock').read_text(), re.M)}
+
+
+def test_lock_holds_every_dependency():
+    wanted = [Requirement(text) for text in chain(PROJECT['dependencies'], *PROJECT['optional-dependencies'].values())]
+    assert [str(one) for one in wanted if not one.specifier.contains(LOCKED.get(canonicalize_name(one.name), '0.dev0'), prereleases=True)] == []
+
+
+def test_this_environment_is_the_locked_one():
+    wanted = [Requirement(text).name for text in PROJECT['dependencies']]
+    assert {name: version(name) for name in wanted} == {name: LOCKED[canonicalize_name(name)] for name in wanted}
+
+
+def test_ci_runs_the_test_command_of_the_readme():
+    install = "pip install -c requirements.lock -e '.[dev]'"
+    assert install in (ROOT/'README.md').read_text()
+    assert install in (ROOT/'.ci/run').read_text()
+
+
+@pytest.mark.parametrize('command', [['ruff', 'check', 'football_pred', 'tests', 'tools'], ['mypy']], ids=lambda command: command[0])
+def test_static_checks_pass(command):
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_yaml_files_have_no_secrets():
+    for path in (ROOT/'params').glob('*.yaml'):
+        assert not re.search(r'(?i)\b(password|secret|token|api_key)\b', yaml.dump(yaml.safe_load(path.read_text())))
