@@ -299,7 +299,7 @@ def maximise(
             ahead = objective(theta + fraction*step, cells, prior)
         theta, at = theta + fraction*step, ahead
     raise NotConverged(f'No maximum after {max_steps} steps on {len(cells.home)} cells: log-likelihood {at.value:.6g}, the last step promised '
-                       f'{rise/2:.3g} more, largest strength {np.abs(theta).max():.3g}; a larger ridge helps')
+                       f'{rise/2:.3g} more, largest parameter {np.abs(theta).max():.3g}; a larger ridge helps')
 
 # %% ../nbs/32_dixon_coles.ipynb #d75a3b88
 class DixonColes(GoalModel):
@@ -308,8 +308,8 @@ class DixonColes(GoalModel):
         *GoalModel.learned, 'matches_', 'weight_', 'newcomer_', 'log_likelihood_', 'n_iterations_', 'converged_')
 
     def __init__(self,
-        half_life: float | None = 400.0, # Days after which a match counts half; None for no decay
-        ridge: float = 4.0, # Information on each attack and each defence before its matches are seen, in match-weights
+        half_life: float | None = 300.0, # Days after which a match counts half; None for no decay
+        ridge: float = 6.0, # Information on each attack and each defence before its matches are seen, in match-weights
         newcomer: float = -0.2, # Attack and defence to expect of a team that is new, returning or never seen, log scale
         max_goals: int = 10, # Largest score of either team kept in the grid
     ):

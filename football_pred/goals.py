@@ -91,7 +91,7 @@ def _check_grid(grid: np.ndarray) -> tuple[np.ndarray, int]:
     values = np.asarray(grid, dtype=np.float64)
     if values.ndim < 2 or values.shape[-1] != values.shape[-2]:
         raise ValueError(f'A grid has the shape (..., G+1, G+1), got {values.shape}')
-    return values.reshape(*values.shape[:-2], -1), values.shape[-1]
+    return values.reshape(*values.shape[:-2], values.shape[-1]**2), values.shape[-1]
 
 
 def outcome_probabilities(

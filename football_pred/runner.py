@@ -173,7 +173,7 @@ class Finished:
 def _publish(settings: Settings, output: Path, run_id: str) -> tuple[str | None, list[dict[str, Any]]]:
     "Write the page beside the notebook and read the notebook's checks."
     if not output.exists(): return None, []
-    from football_pred.report import notebook_to_html, read_checks
+    from football_pred.pages import notebook_to_html, read_checks
     page = output.with_suffix('.html')
     write_atomic(page, notebook_to_html(output, run_id, '<a href="../../index.html">all runs</a>').encode())
     return str(page.relative_to(settings.reports)), read_checks(json.loads(output.read_text()))
@@ -186,7 +186,7 @@ def write_index(
     "Write the page that lists the latest runs."
     import polars as pl
 
-    from football_pred.report import reports_index
+    from football_pred.pages import reports_index
     columns: dict[str, Any]
     check = pl.Struct({'name': pl.String, 'value': pl.Float64, 'passed': pl.Boolean})
     columns = {'run_id': pl.String, 'job': pl.String, 'state': pl.String, 'as_of': pl.Datetime('us', 'UTC'), 'started_at': pl.Datetime('us', 'UTC'),

@@ -207,12 +207,13 @@ def test_a_payload_that_cannot_be_read_is_a_failed_fetch_and_stops_nothing(engin
     assert tidy(source, ['2425', '2526']).matches == 1
 
 
-def test_a_payload_that_changed_on_disk_is_refused_and_nothing_is_written(engine, home, gather, tidy):
-    source = Pages(_2425=page(row()), _2526=page(row()))
-    gather(source, ['2425'])
-    gather(source, ['2526'])
+def test_a_payload_that_changed_on_disk_is_refused_and_nothing_is_written(engine, home, gather, fetch, tidy):
+    source = Pages(_2425=page(row()), _2526=page(row(home_goals='1')))
+    gather(source, ['2425', '2526'])
+    source.pages['_2425'] = page(row(home_goals='4'))
+    fetch(source, ['2425'])
     before = tables(engine)
-    [(path,)] = set(read(engine, 'snapshots', 'path'))
+    [path] = [path for season, path in read(engine, 'snapshots', 'season', 'path') if season == '2526']
     (home/'snapshots'/path).write_bytes(page(row(home_goals='9')))
     with pytest.raises(ValueError, match=f'{path} has changed on disk'): tidy(source, ['2425', '2526'])
     assert tables(engine) == before

@@ -14,21 +14,18 @@ import pytest
 from matplotlib.figure import Figure
 
 from football_pred.goals import score_grid
+from football_pred.pages import STATES, notebook_to_html, read_checks, reports_index
 from football_pred.report import (
     CHECKS_MIME,
     COLOURS,
     MODEL_COLOURS,
-    STATES,
     Check,
     ChecksFailed,
-    notebook_to_html,
     plot_forecasts,
     plot_reliability,
     plot_score_grid,
     plot_skill_over_time,
     plot_strengths,
-    read_checks,
-    reports_index,
     run_checks,
     table,
 )

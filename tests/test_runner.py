@@ -78,7 +78,8 @@ def endless(project, tmp_path):
 
 
 @pytest.mark.parametrize(('given', 'message'), [({'time': 2}, 'did you mean times'), ({'times': 'twice'}, 'valid integer'),
-                                                ({'times': 1.5}, 'valid integer'), ({'times': True}, 'valid integer'), ({'as_of': 'noon'}, 'not a moment')], ids=str)
+                                                ({'times': 1.5}, 'valid integer'), ({'times': True}, 'valid integer'),
+                                                ({'as_of': 'noon'}, 'not a moment')], ids=str)
 def test_wrong_parameter_is_refused_before_anything_starts(settings, engine, project, given, message):
     write_job(project, '1')
     with pytest.raises(JobError, match=message): run(settings, engine, 'work', given)

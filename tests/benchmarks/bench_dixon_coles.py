@@ -14,8 +14,8 @@ from pathlib import Path
 
 for name in ('OMP_NUM_THREADS', 'OPENBLAS_NUM_THREADS', 'MKL_NUM_THREADS'): os.environ.setdefault(name, '1')
 
-import numpy as np
-import polars as pl
+import numpy as np  # noqa: E402
+import polars as pl  # noqa: E402
 
 DATA = Path(__file__).parents[2]/'football_pred/data/premier_league.csv'
 SEASONS = ('1516', '1617', '1718', '1819', '1920')
