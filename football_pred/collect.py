@@ -67,14 +67,15 @@ def _collect_one(engine: Engine, folder: Path, source: Source, request: Request,
                  run_id: str, run_key: str) -> tuple[str, int | None, str | None]:
     log = dict(log_id=uuid.uuid4().hex, data_source=source.name, collection_type='results', url=request.url, start_time=clock(),
                run_id=run_id, run_key=run_key, records=0, errors=0, error_type=None, error=None, snapshot_id=None)
-    try: content, error = source.fetch(request), None
-    except (OSError, ValueError) as failure: content, error = b'', failure
-    if error is not None:
+    try:
+        content = source.fetch(request)
+        digest, path = keep_bytes(folder, content)  # kept before it is read: what cannot be read today is evidence
+        records = source.parse(content).height
+    except (ConnectionError, TimeoutError, ValueError, pl.exceptions.PolarsError) as error:
         failed = dict(status='failed', errors=1, error_type=type(error).__name__, error=str(error), end_time=clock())
         with writing(engine) as connection: upsert(connection, data_collection_logs, [log | failed])
         return 'failed', None, str(error)
-    digest, path = keep_bytes(folder, content)
-    now, records = clock(), source.parse(content).height
+    now = clock()
     with writing(engine) as connection:
         snapshot_id, new = record_snapshot(connection, request, digest, path, len(content), now)
         success = dict(status='success', records=records, end_time=now, snapshot_id=snapshot_id)

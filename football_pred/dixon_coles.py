@@ -158,10 +158,9 @@ def _assemble(value: float, cells: Cells, by: np.ndarray, pairs: np.ndarray, rho
     "Add up the derivatives of the cells by parameter."
     size, width = len(cells.teams), 2*len(cells.teams) + 3
     attacking, defending, pair = cells.places
-    terms = by.ravel()
     by_team = np.empty((3, 2*size))  # gradient, and its derivatives by home advantage and by rho
-    by_team[:, :size] = np.bincount(attacking, terms, 3*size).reshape(3, size)
-    by_team[:, size:] = -np.bincount(defending, terms, 3*size).reshape(3, size)
+    by_team[:, :size] = np.bincount(attacking, by.ravel(), 3*size).reshape(3, size)
+    by_team[:, size:] = -np.bincount(defending, by.ravel(), 3*size).reshape(3, size)
     uu, vv, uv = matrices = np.bincount(pair, pairs, 3*size**2).reshape(3, size, size)
     (uu_home, vv_home, uv_home), (uu_away, vv_away, uv_away) = matrices.sum(axis=2), matrices.sum(axis=1)
     # Home teams have their attack in u and their defence, with a minus, in v; away teams the other way round.
@@ -178,12 +177,11 @@ def _assemble(value: float, cells: Cells, by: np.ndarray, pairs: np.ndarray, rho
     hessian[-3, attack], hessian[-3, defence] = uu_home + uv_home + vv_away + uv_away, -(uu_away + uv_away + vv_home + uv_home)
     hessian[-2:, :-3] = by_team[1:]
     hessian[:-3, -3:] = hessian[-3:, :-3].T
-    (home_gradient, home_home, rho_u), (away_gradient, level_home, rho_v) = by.sum(axis=2)
-    level_home, home_rho = home_home + level_home, by[0, 2]@cells.at_home
-    hessian[-3:, -3:] = [[uu.sum() + vv.sum() + 2*uv.sum(), level_home, rho_u + rho_v], [level_home, home_home, home_rho],
-                         [rho_u + rho_v, home_rho, rho_rho]]
-    gradient = np.concatenate([by_team[0], [home_gradient + away_gradient, by[0, 0]@cells.at_home, rho_gradient]])
-    return Derivatives(value, gradient, hessian)
+    level_gradient, level_home, level_rho = by.sum(axis=(0, 2))
+    home_gradient, _, home_rho = by[0]@cells.at_home
+    level_level = uu.sum() + vv.sum() + 2*uv.sum()
+    hessian[-3:, -3:] = [[level_level, level_home, level_rho], [level_home, by[0, 1].sum(), home_rho], [level_rho, home_rho, rho_rho]]
+    return Derivatives(value, np.concatenate([by_team[0], [level_gradient, home_gradient, rho_gradient]]), hessian)
 
 # %% ../nbs/32_dixon_coles.ipynb #d057be59
 NEW = 365.0  # days for which a team that came or came back counts as a newcomer
@@ -240,17 +238,14 @@ def objective(
 ) -> Derivatives: # Log-likelihood less the penalties
     "What is maximised."
     value, gradient, hessian = derivatives(theta, cells)
-    off = theta - prior.mean
-    diagonal = hessian.reshape(-1)[::len(theta) + 1]  # a view
+    off, diagonal = theta - prior.mean, hessian.reshape(-1)[::len(theta) + 1]  # the diagonal is a view
     diagonal -= prior.information
     value, gradient = value - (prior.information*off)@off/2, gradient - prior.information*off
     if not prior.information.any():
-        size = len(cells.teams)
-        scale = cells.weight.sum()/size
+        size, scale = len(cells.teams), cells.weight.sum()/len(cells.teams)
         for group in (slice(0, size), slice(size, 2*size)):
-            total = theta[group].sum()
-            value -= scale*total**2/2
-            gradient[group] -= scale*total
+            value -= scale*theta[group].sum()**2/2
+            gradient[group] -= scale*theta[group].sum()
             hessian[group, group] -= scale
         if not cells.at_home.any(): diagonal[-2] -= scale  # no match was at home: the advantage stays 0
     return Derivatives(float(value), gradient, hessian)
@@ -268,20 +263,19 @@ def _check_goals_of_all(cells: Cells) -> None:
     for what, side in zip(('scored', 'conceded'), cells.sides, strict=True):
         goals = np.bincount(side.ravel(), cells.goals.ravel(), len(cells.teams))
         if not goals.all():
-            team = cells.teams[int(np.argmin(goals))]
-            raise ValueError(f'{team} has {what} no goal, so its strength has no finite estimate; use ridge > 0')
+            raise ValueError(f'{cells.teams[int(np.argmin(goals))]} has {what} no goal, so it has no finite estimate; use ridge > 0')
 
-
+# %% ../nbs/32_dixon_coles.ipynb #d12772e7
 def maximise(
     cells: Cells, # From `cells_of`
     prior: Prior, # From `prior_of`
     max_steps: int = 100, # Newton steps before it gives up
 ) -> Maximum:
     "Fit the parameters to the tables."
-    free = not prior.information.any()
-    if free: _check_goals_of_all(cells)
+    if free := not prior.information.any(): _check_goals_of_all(cells)
     theta = start_of(cells)
     at, tolerance = objective(theta, cells, prior), 1e-9*(cells.weight.sum() + prior.information[0])
+    if not np.isfinite(at.value): raise NotConverged(f'The log-likelihood is {at.value} at the start; the weights sum to {cells.weight.sum():g}')
     for n_iterations in range(1, max_steps + 1):
         minus, damping = -at.hessian, 0.0
         factor, step, failed = dposv(minus, at.gradient, lower=1)
@@ -297,15 +291,15 @@ def maximise(
         while not ahead.value >= at.value + 1e-4*fraction*rise and fraction > 1e-9:
             fraction /= 2
             ahead = objective(theta + fraction*step, cells, prior)
+        if fraction <= 1e-9: break  # no step along this direction makes it rise
         theta, at = theta + fraction*step, ahead
-    raise NotConverged(f'No maximum after {max_steps} steps on {len(cells.home)} cells: log-likelihood {at.value:.6g}, the last step promised '
+    raise NotConverged(f'No maximum after {n_iterations} steps on {len(cells.home)} cells: log-likelihood {at.value:.6g}, the last step promised '
                        f'{rise/2:.3g} more, largest parameter {np.abs(theta).max():.3g}; a larger ridge helps')
 
 # %% ../nbs/32_dixon_coles.ipynb #d75a3b88
 class DixonColes(GoalModel):
     "Dixon-Coles model with time decay and shrinkage."
-    learned = (
-        *GoalModel.learned, 'matches_', 'weight_', 'newcomer_', 'log_likelihood_', 'n_iterations_', 'converged_')
+    learned = (*GoalModel.learned, 'matches_', 'weight_', 'newcomer_', 'log_likelihood_', 'n_iterations_', 'converged_')
 
     def __init__(self,
         half_life: float | None = 300.0, # Days after which a match counts half; None for no decay
@@ -323,12 +317,11 @@ class DixonColes(GoalModel):
         played = read_played(matches, as_of)
         cells = cells_of(played, half_life=self.half_life)
         theta, self.log_likelihood_, self.n_iterations_ = maximise(cells, prior_of(cells, self.ridge, self.newcomer))
-        size = len(cells.teams)
-        self.teams_, self.attack_, self.defence_ = cells.teams, theta[:size], theta[size:2*size]
-        self.level_, self.home_advantage_, self.rho_ = theta[2*size:].tolist()
+        self.teams_, (self.attack_, self.defence_) = cells.teams, theta[:-3].reshape(2, -1).copy()
+        self.level_, self.home_advantage_, self.rho_ = theta[-3:].tolist()
         self.unseen_, self.as_of_, self.converged_ = float(self.newcomer), played.as_of, True
         self.matches_, self.newcomer_ = cells.matches, newcomers(cells)
-        self.weight_ = np.bincount(cells.home, cells.weight, size) + np.bincount(cells.away, cells.weight, size)
+        self.weight_ = np.bincount(np.concatenate([cells.home, cells.away]), np.tile(cells.weight, 2), len(cells.teams))
         return self
 
     def strengths(self) -> pl.DataFrame: # Columns `team`, `attack`, `defence`, `matches`, `weight` (their decayed number), `newcomer`

@@ -104,7 +104,7 @@ def outcome_probabilities(
     sums = [np.take(cells, index, axis=-1).sum(axis=-1) for index in (more*size + fewer, np.arange(size)*(size + 1), fewer*size + more)]
     return np.stack(sums, axis=-1)
 
-
+# %% ../nbs/30_goals.ipynb #d5351647
 def over_under(
     grid: np.ndarray, # From `score_grid`, shape (fixtures, G+1, G+1)
     line: float = 2.5, # Half-way between two whole numbers, so that it cannot be hit
@@ -201,7 +201,7 @@ def read_played(
         neutral, age, weight = neutral[order], age[order], weight[order]
     return Played(home, away, home_goals, away_goals, neutral, age, weight, as_of)
 
-
+# %% ../nbs/30_goals.ipynb #366fd0bf
 def read_fixtures(
     fixtures: object, # Fixtures, polars or pandas; columns `home_team`, `away_team`, optional `neutral`
 ) -> tuple[pl.Series, pl.Series, np.ndarray]: # Home teams, away teams, and whether the venue is neutral (bool), each of shape (fixtures,)

@@ -35,7 +35,8 @@ def rows_of(
     at_home = weight*ground
     home_mean, away_mean = ((at_home@goals + prior_matches*usual)/(at_home.sum() + prior_matches)
                             for goals, usual in zip((played.home_goals, played.away_goals), USUAL_GOALS, strict=True))
-    average, half = np.full(len(teams), AVERAGE), np.full(len(teams), prior_matches/2)
+    average, teams = np.full(len(teams) + 1, AVERAGE), np.append(teams, AVERAGE)
+    half = np.full(len(teams), prior_matches/2)
     parts = [(home, away, played.home_goals, ground, weight), (away, home, played.away_goals, 0*ground, weight)]
     for team, opponent in ((teams, average), (average, teams)):
         parts += [(team, opponent, np.full(len(teams), home_mean), np.ones(len(teams), int), half),

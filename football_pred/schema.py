@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['STATUSES', 'RUN_STATES', 'GENESIS', 'metadata', 'leagues', 'teams', 'team_aliases', 'snapshots', 'matches',
            'fixture_changes', 'rejects', 'data_collection_logs', 'job_runs', 'predictions', 'settlements', 'Moment',
-           'frame_type', 'frame_schema', 'create_tables']
+           'frame_type', 'frame_schema', 'create_tables', 'missing_guards']
 
 # %% ../nbs/01_schema.ipynb #9eedfd7c
 from datetime import UTC, datetime
@@ -127,14 +127,15 @@ predictions = Table('predictions', metadata,
     Column('previous_seal', String, nullable=False), Column('seal', String, nullable=False, unique=True),
     UniqueConstraint('match_id', 'model', 'model_version', 'as_of'), _one_of('predicted_result', ('home_win', 'draw', 'away_win')),
     CheckConstraint('as_of < kickoff', name='before_kickoff'),
-    CheckConstraint('p_home >= 0 AND p_draw >= 0 AND p_away >= 0 AND abs(p_home + p_draw + p_away - 1) < 1e-9', name='probabilities'))
+    CheckConstraint('p_home >= 0 AND p_draw >= 0 AND p_away >= 0 AND abs(p_home + p_draw + p_away - 1) < 1e-9', name='probabilities'),
+    sqlite_with_rowid=False)
 
 settlements = Table('settlements', metadata,
     Column('prediction_id', String, ForeignKey('predictions.prediction_id'), primary_key=True), Column('revision', Integer, primary_key=True),
     Column('settled_as_of', Moment, nullable=False), Column('home_goals', Integer, nullable=False), Column('away_goals', Integer, nullable=False),
     Column('outcome', String, nullable=False), Column('hit', Boolean, nullable=False), Column('rps', Float, nullable=False),
     Column('log_loss', Float, nullable=False), Column('brier', Float, nullable=False), Column('run_id', String, nullable=False),
-    _one_of('outcome', ('home', 'draw', 'away')))
+    Column('seal', String, nullable=False), _one_of('outcome', ('home', 'draw', 'away')), sqlite_with_rowid=False)
 
 # %% ../nbs/01_schema.ipynb #5a805284
 def frame_type(
@@ -183,3 +184,12 @@ def create_tables(
     dialect = connection.dialect.name
     if dialect != 'sqlite': raise ValueError(f'database {dialect} is not supported yet; unset FOOTBALL_DATABASE_URL to use SQLite')
     metadata.create_all(connection)
+
+
+def missing_guards(
+    connection: Connection, # To a database with the tables
+) -> list[str]: # Names of triggers that should be there and are not
+    "Guards of the append-only tables that somebody has taken off."
+    there = set(connection.exec_driver_sql("SELECT name FROM sqlite_master WHERE type = 'trigger'").scalars())
+    wanted = [f'{table.name}_{action}' for table in (predictions, settlements) for action in ('UPDATE', 'DELETE', 'replace')]
+    return [name for name in (*wanted, 'predictions_chain') if name not in there]

@@ -163,7 +163,8 @@ def keep_bytes(
     "Keep a payload under the name of its digest, so that the same bytes are kept once."
     digest = hashlib.sha256(content).hexdigest()
     path = f'{digest[:2]}/{digest}'
-    if not (folder/path).exists(): write_atomic(folder/path, content)
+    kept = folder/path
+    if not kept.exists() or kept.read_bytes() != content: write_atomic(kept, content)
     return digest, path
 
 

@@ -208,9 +208,9 @@ def test_a_payload_that_cannot_be_read_is_a_failed_fetch_and_stops_nothing(engin
 
 
 def test_a_payload_that_changed_on_disk_is_refused_and_nothing_is_written(engine, home, gather, fetch, tidy):
-    source = Pages(_2425=page(row()), _2526=page(row(home_goals='1')))
+    source = Pages(_2425=page(row(date='2025-04-05')), _2526=page(row(home_goals='1')))
     gather(source, ['2425', '2526'])
-    source.pages['_2425'] = page(row(home_goals='4'))
+    source.pages['_2425'] = page(row(date='2025-04-05', home_goals='4'))
     fetch(source, ['2425'])
     before = tables(engine)
     [path] = [path for season, path in read(engine, 'snapshots', 'season', 'path') if season == '2526']
@@ -231,14 +231,14 @@ def test_a_payload_that_changed_on_disk_is_restored_by_collecting_it_again(engin
 
 @pytest.mark.parametrize('error', [SourceError('not published yet'), ConnectionResetError('connection reset'), TimeoutError('timed out')], ids=repr)
 def test_a_fetch_that_fails_is_named_and_the_next_run_makes_up_for_it(engine, fetch, tidy, error):
-    source, seasons = Pages(_2324=page(row()), _2425=error, _2526=page(row())), ['2324', '2425', '2526']
+    source, seasons = Pages(_2324=page(row(date='2024-04-06')), _2425=error, _2526=page(row())), ['2324', '2425', '2526']
     fetched = fetch(source, seasons, run_key='monday')
     assert fetched.select('season', 'status', 'error').rows() == [('2324', 'new', None), ('2425', 'failed', str(error)), ('2526', 'new', None)]
     logged = {url: log for url, *log in read(engine, 'data_collection_logs', 'url', 'status', 'records', 'error_type', 'error')}
     well = ['success', 1, None, None]
     assert logged == {'_2324': well, '_2425': ['failed', 0, type(error).__name__, str(error)], '_2526': well}
     assert tidy(source, seasons).matches == 2
-    source.pages['_2425'], source.fetched = page(row()), []
+    source.pages['_2425'], source.fetched = page(row(date='2025-04-05')), []
     assert fetch(source, seasons, run_key='monday')['status'].to_list() == ['done before', 'new', 'done before']
     assert (source.fetched, tidy(source, seasons).matches) == (['_2425'], 3)
 
@@ -295,8 +295,9 @@ def test_a_row_put_aside_for_its_name_becomes_a_match_when_somebody_adds_the_nam
 # ---- whole or not at all, once or often
 
 def test_cleaning_twice_changes_no_row(engine, gather, tidy):
-    gather(Pages(_2425=page(row()), _2526=page(row(home_goals=None, away_goals=None))), ['2425', '2526'])
-    source = Pages(_2425=page(row(), row(home_goals='4')), _2526=page(row(date='2026-05-01'), row(home_goals='x'), row(home_team='Leeds', time=None)))
+    gather(Pages(_2425=page(row(date='2025-04-05')), _2526=page(row(home_goals=None, away_goals=None))), ['2425', '2526'])
+    source = Pages(_2425=page(row(date='2025-04-05'), row(date='2025-04-05', home_goals='4')),
+                   _2526=page(row(date='2026-05-01'), row(home_goals='x'), row(home_team='Leeds', time=None)))
     assert gather(source, ['2425', '2526']).changed == 2
     before = tables(engine)
     assert min(len(before[name]) for name in ('matches', 'rejects', 'fixture_changes', 'snapshots', 'teams')) > 0
@@ -305,8 +306,8 @@ def test_cleaning_twice_changes_no_row(engine, gather, tidy):
 
 
 def test_cleaning_that_is_cut_short_leaves_the_tables_as_they_were(engine, gather, fetch, tidy, monkeypatch):
-    gather(Pages(_2425=page(row()), _2526=page(row(home_goals=None, away_goals=None))), ['2425', '2526'])
-    source = Pages(_2425=page(row(home_goals='5'), row(home_goals='x')), _2526=page(row()))
+    gather(Pages(_2425=page(row(date='2025-04-05')), _2526=page(row(home_goals=None, away_goals=None))), ['2425', '2526'])
+    source = Pages(_2425=page(row(date='2025-04-05', home_goals='5'), row(date='2025-04-05', home_goals='x')), _2526=page(row()))
     fetch(source, ['2425', '2526'])
     before, read_so_far = tables(engine), []
 

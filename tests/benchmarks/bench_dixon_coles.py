@@ -59,7 +59,7 @@ def main() -> None:
 
     theirs()
     print(f'{len(matches)} matches, {repeats} repeats; medians of the times and of the ratios')
-    for ridge in (0.0, 4.0):
+    for ridge in (0.0, 6.0):
         twenty(ridge)
         rows = []
         for _ in range(repeats):
