@@ -155,7 +155,8 @@ def _read_value(column: Column, value: Any) -> Any:
 def _read_raw(connection: Connection, table: Table, *order: str) -> Iterator[tuple[dict[str, Any], str | None]]:
     "Rows one by one, each with what makes it unreadable, or None."
     columns = list(table.columns)
-    query: Select = select(*[literal_column(column.name).label(column.name) for column in columns]).select_from(table).order_by(*map(literal_column, order))
+    untyped = [literal_column(column.name).label(column.name) for column in columns]
+    query: Select = select(*untyped).select_from(table).order_by(*map(literal_column, order))
     for values in connection.execution_options(yield_per=10_000).execute(query):
         try: yield {column.name: _read_value(column, value) for column, value in zip(columns, values, strict=True)}, None
         except ValueError as error: yield dict(zip((column.name for column in columns), values, strict=True)), str(error)
@@ -255,7 +256,8 @@ def _check_settlements(connection: Connection, sound: dict[str, dict[str, Any]])
         again = score_columns(stored.drop('outcome', 'hit', 'rps', 'log_loss', 'brier'))
         wrong = (stored['outcome'] != again['outcome']) | (stored['hit'] != again['hit'])
         for name in ('rps', 'log_loss', 'brier'): wrong = wrong | ((stored[name] != again[name]) & ~((stored[name] - again[name]).abs() <= 1e-9))
-        problems += [f'settlement of {row} was edited: its scores do not follow from its forecast' for row in stored.filter(wrong)['prediction_id']]
+        forged = stored.filter(wrong)['prediction_id']
+        problems += [f'settlement of {name} was edited: its scores do not follow from its forecast' for name in forged]
     return count, problems
 
 # %% ../nbs/51_ledger.ipynb #fd9ce63e

@@ -5,6 +5,7 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 import tomllib
 from importlib.metadata import version
 from itertools import chain
@@ -23,6 +24,7 @@ from tools.readme import readme
 
 ROOT = Path(__file__).parents[1]
 LIBRARY = ROOT/'football_pred'
+TOOLS = Path(sys.executable).parent  # Scripts of this environment, whether or not it is activated
 FLOOR_OF_SETTINGS = 60  # From here up, modules run the system rather than describe it
 LARGEST_MODULE, LARGEST_NOTEBOOK = 330, 60  # lines, cells
 
@@ -51,14 +53,14 @@ def exported(tmp_path):
 
 
 def test_library_is_what_the_notebooks_export(exported):
-    subprocess.run(['nbdev_export'], cwd=exported, check=True)
+    subprocess.run([TOOLS/'nbdev_export'], cwd=exported, check=True)
     assert files(LIBRARY, '*.py') == files(exported/'football_pred', '*.py')
     _, differ, errors = filecmp.cmpfiles(LIBRARY, exported/'football_pred', files(LIBRARY, '*.py'), shallow=False)
     assert (differ, errors) == ([], [])
 
 
 def test_notebooks_are_clean(exported):
-    subprocess.run(['nbdev_clean'], cwd=exported, check=True)
+    subprocess.run([TOOLS/'nbdev_clean'], cwd=exported, check=True)
     _, differ, errors = filecmp.cmpfiles(ROOT/'nbs', exported/'nbs', files(ROOT/'nbs', '*.ipynb'), shallow=False)
     assert (differ, errors) == ([], [])
 
@@ -67,7 +69,7 @@ def test_readme_is_the_index(): assert (ROOT/'README.md').read_text() == readme(
 
 
 def test_all_notebooks_run():
-    result = subprocess.run(['nbdev_test', '--n_workers', '0'], cwd=ROOT, capture_output=True, text=True)
+    result = subprocess.run([TOOLS/'nbdev_test', '--n_workers', '0'], cwd=ROOT, capture_output=True, text=True)
     assert result.returncode == 0, result.stdout[-4000:] + result.stderr[-4000:]
 
 
@@ -114,9 +116,10 @@ def test_notebook_is_small(path): assert len(json.loads(path.read_text())['cells
 
 @pytest.mark.parametrize('path', sorted((ROOT/'params').glob('*.yaml')), ids=lambda path: path.stem)
 def test_params_are_known(path):
-    if path.stem == 'schedule': return load_schedule(ROOT)
-    job = load_job(ROOT, path.stem)
-    return check_params(job, read_params(ROOT, job), path.name)
+    if path.stem == 'schedule': assert load_schedule(ROOT).pipelines
+    else:
+        job = load_job(ROOT, path.stem)
+        assert check_params(job, read_params(ROOT, job), path.name)
 
 
 @pytest.mark.parametrize('name', JOBS)
@@ -124,7 +127,7 @@ def test_job_notebook_has_its_parts(name):
     "papermill sees the parameters that we see; the last cell is the checks; nothing is kept in the outputs."
     path = ROOT/'nbs/jobs'/f'{name}.ipynb'
     cells = json.loads(path.read_text())['cells']
-    seen = PythonTranslator.inspect(nbformat.from_dict(cells[1]))
+    seen = PythonTranslator.inspect(nbformat.read(path, as_version=4).cells[1])
     assert {one.name: one.inferred_type_name for one in seen} == {one.name: one.annotation for one in load_job(ROOT, name).parameters.values()}
     assert 'as_of' in load_job(ROOT, name).parameters
     assert cells[-1]['metadata'].get('tags') == ['checks']
@@ -157,7 +160,7 @@ def test_ci_runs_the_test_command_of_the_readme():
 
 @pytest.mark.parametrize('command', [['ruff', 'check', 'football_pred', 'tests', 'tools'], ['mypy']], ids=lambda command: command[0])
 def test_static_checks_pass(command):
-    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    result = subprocess.run([TOOLS/command[0], *command[1:]], cwd=ROOT, capture_output=True, text=True)
     assert result.returncode == 0, result.stdout + result.stderr
 
 
