@@ -155,7 +155,7 @@ def _read_value(column: Column, value: Any) -> Any:
 def _read_raw(connection: Connection, table: Table, *order: str) -> Iterator[tuple[dict[str, Any], str | None]]:
     "Rows one by one, each with what makes it unreadable, or None."
     columns = list(table.columns)
-    untyped = [literal_column(column.name).label(column.name) for column in columns]
+    untyped: list[Any] = [literal_column(column.name).label(column.name) for column in columns]
     query: Select = select(*untyped).select_from(table).order_by(*map(literal_column, order))
     for values in connection.execution_options(yield_per=10_000).execute(query):
         try: yield {column.name: _read_value(column, value) for column, value in zip(columns, values, strict=True)}, None
