@@ -4,7 +4,6 @@ from datetime import UTC, date, datetime, timedelta
 import numpy as np
 import polars as pl
 import pytest
-from football_pred.outcome import BaseRate
 from sklearn.base import BaseEstimator
 
 from football_pred.backtest import (
@@ -19,6 +18,7 @@ from football_pred.backtest import (
 )
 from football_pred.dixon_coles import DixonColes
 from football_pred.goals import outcome_codes
+from football_pred.outcome import BaseRate
 from football_pred.sample import sample_matches, sample_strengths
 
 MATCHES = sample_matches(sample_strengths(8), n_seasons=3)
