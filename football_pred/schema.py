@@ -64,7 +64,8 @@ metadata = MetaData(naming_convention={
 
 leagues = Table('leagues', metadata,
     Column('league', String, primary_key=True), Column('name', String, nullable=False), Column('country', String, nullable=False),
-    Column('tier', Integer, nullable=False), Column('time_zone', String, nullable=False), Column('teams', Integer, nullable=False))
+    Column('tier', Integer, nullable=False), Column('time_zone', String, nullable=False), Column('teams', Integer),
+    Column('season_starts', String), Column('home_meetings', Integer))
 
 teams = Table('teams', metadata, Column('country', String, primary_key=True), Column('team', String, primary_key=True))
 
@@ -74,8 +75,10 @@ team_aliases = Table('team_aliases', metadata,
 
 snapshots = Table('snapshots', metadata,
     Column('snapshot_id', String, primary_key=True), Column('source', String, nullable=False), Column('url', String, nullable=False),
-    Column('league', String), Column('season', String), Column('sha256', String, nullable=False), Column('bytes', Integer, nullable=False),
-    Column('fetched_at', Moment, nullable=False), Column('path', String, nullable=False), Index(None, 'source', 'url', 'fetched_at'))
+    Column('kind', String, nullable=False), Column('league', String), Column('season', String),
+    Column('sha256', String, nullable=False), Column('bytes', Integer, nullable=False),
+    Column('fetched_at', Moment, nullable=False), Column('path', String, nullable=False), Column('etag', String),
+    Column('last_modified', String), Index(None, 'source', 'url', 'fetched_at'))
 
 matches = Table('matches', metadata,
     Column('match_id', String, primary_key=True), Column('league', String, ForeignKey('leagues.league'), nullable=False),
@@ -101,7 +104,8 @@ data_collection_logs = Table('data_collection_logs', metadata,
     Column('log_id', String, primary_key=True), Column('data_source', String, nullable=False), Column('collection_type', String, nullable=False),
     Column('url', String, nullable=False), Column('start_time', Moment, nullable=False), Column('end_time', Moment, nullable=False),
     Column('status', String, nullable=False), Column('records', Integer, nullable=False), Column('errors', Integer, nullable=False),
-    Column('error_type', String), Column('error', String), Column('snapshot_id', String), Column('run_id', String, nullable=False),
+    Column('http_status', Integer), Column('attempts', Integer, nullable=False), Column('error_type', String), Column('error', String),
+    Column('snapshot_id', String), Column('run_id', String, nullable=False),
     Column('run_key', String, nullable=False), Index(None, 'data_source', 'start_time'), Index(None, 'run_key', 'url'))
 
 job_runs = Table('job_runs', metadata,

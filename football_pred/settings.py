@@ -33,6 +33,13 @@ class Settings(BaseSettings):
     job_retries: int = Field(default=2, ge=0, description='Times a run is tried again after an error worth retrying')
     heartbeat_seconds: float = Field(default=2, gt=0, description='Seconds between the signs of life of a run')
     lease_seconds: float = Field(default=60, gt=0, description='Seconds without a sign of life after which a run on another machine is lost')
+    football_data_uk_url: str = Field(default='', description='Where football_data_uk is served; empty: its site')
+    openfootball_url: str = Field(default='', description='Where openfootball is served; empty: its repository')
+    internationals_url: str = Field(default='', description='Where the internationals are served; empty: their repository')
+    football_data_org_url: str = Field(default='', description='Where football_data_org is served; empty: its API')
+    football_data_org_token: SecretStr | None = Field(default=None, description='Token for football_data_org')
+    the_odds_api_url: str = Field(default='', description='Where the_odds_api is served; empty: its API')
+    the_odds_api_token: SecretStr | None = Field(default=None, description='Key for the_odds_api')
     run_id: str = Field(default='', description='Run that a job notebook belongs to; set by the runner, empty when a person runs the notebook')
 
     run_key: str = Field(default='', description='What that run is about; the same for every attempt at it')
@@ -57,6 +64,11 @@ class Settings(BaseSettings):
 
     @property
     def reports(self) -> Path: return self.home/'reports'
+
+    def source_options(self, source: str) -> dict[str, str]:
+        "Address and token of a source, as `collect.find_source` takes them; what is not set is left out."
+        url, token = getattr(self, f'{source}_url', ''), getattr(self, f'{source}_token', None)
+        return ({'base_url': url} if url else {}) | ({'token': token.get_secret_value()} if token else {})
 
     def run_folder(self, job: str) -> Path:
         "Where a run of a job leaves its notebook, its page and whatever else it makes."

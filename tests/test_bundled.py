@@ -9,7 +9,7 @@ from importlib.resources import files
 import polars as pl
 import pytest
 
-from football_pred.sources import Bundled
+from football_pred.open_files import Bundled
 from football_pred.store import writing
 from football_pred.teams import aliases_of, load_reference
 
