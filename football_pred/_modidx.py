@@ -524,8 +524,6 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '/', 'git_u
                                          'football_pred.transport._ask': ('transport.html#_ask', 'football_pred/transport.py'),
                                          'football_pred.transport._attempt': ('transport.html#_attempt', 'football_pred/transport.py'),
                                          'football_pred.transport._fetch': ('transport.html#_fetch', 'football_pred/transport.py'),
-                                         'football_pred.transport._fetch_together': ( 'transport.html#_fetch_together',
-                                                                                      'football_pred/transport.py'),
                                          'football_pred.transport._hide': ('transport.html#_hide', 'football_pred/transport.py'),
                                          'football_pred.transport._judge': ('transport.html#_judge', 'football_pred/transport.py'),
                                          'football_pred.transport._note': ('transport.html#_note', 'football_pred/transport.py'),

@@ -11,8 +11,8 @@ import math
 import re
 import time
 import zlib
-from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from concurrent.futures import wait
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -24,7 +24,6 @@ from urllib.parse import quote, quote_plus
 import anyio
 import httpx
 from anyio.from_thread import start_blocking_portal
-from anyio.streams.memory import MemoryObjectSendStream
 from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait_exponential_jitter
 
 from . import __version__
@@ -57,7 +56,7 @@ class Fetched:
     last_modified: str | None = None # For the next conditional request
     http_status: int | None = None # Of the last answer; None when there was none
     attempts: int = 0 # Times it was tried; 0 when the host had no requests left
-    seconds: float = 0.0 # From the first try to the end, waiting included
+    seconds: float = 0.0 # Of `clock`, until its end; waiting for the host's turn and pauses included
     error_type: str | None = None # See the table below
     error: str | None = None # What went wrong, without any secret
     requests_left: int | None = None # What the service says remains
@@ -171,22 +170,21 @@ class _Session:
     wall_clock: Callable[[], datetime]
     clock: Callable[[], float]
     sleep: Callable[[float], Awaitable[None]]
-    hosts: 'defaultdict[str, _Host]' = field(default_factory=lambda: defaultdict(_Host))
+    hosts: 'dict[str, _Host]' = field(default_factory=dict)
 
 class _Host:
     "When the next request to a host may leave."
     def __init__(self) -> None:
         self.lock, self.next_start, self.closed_until, self.reason = anyio.Lock(), -math.inf, -math.inf, ''
 
-    def close(self, until: float, reason: str) -> None:
-        if until > self.closed_until: self.closed_until, self.reason = until, reason
+    def close(self, until: float, reason: str) -> None: self.closed_until, self.reason = max((self.closed_until, self.reason), (until, reason))
 
     async def turn(self, session: _Session) -> None:
         async with self.lock:
-            while (wait := max(self.next_start, self.closed_until) - session.clock()) > 0:
+            while (pause := max(self.next_start, self.closed_until) - session.clock()) > 0:
                 closed = self.closed_until - session.clock()
                 if closed > session.limits.max_wait: raise _Problem('rate_limited', self.reason, wait=closed)
-                await session.sleep(wait)
+                await session.sleep(pause)
             self.next_start = session.clock() + 1/(session.limits.requests_per_second or math.inf)
 
 # %% ../nbs/11_transport.ipynb #fc66e5a1
@@ -232,17 +230,13 @@ async def _read(response: httpx.Response, max_bytes: int) -> bytes | None:
 # %% ../nbs/11_transport.ipynb #05ea7974
 async def _attempt(session: _Session, visit: _Visit) -> tuple[httpx.Response, bytes | None]:
     "From the URL of an item to a 200 or 304."
-    try: url = httpx.URL(visit.item.url)
-    except httpx.InvalidURL as failure: raise _Problem('request', f'not a URL: {failure}') from None
-    home, seen = url.join('/'), set[httpx.URL]()
+    url, home, seen = (start := httpx.URL(visit.item.url)), start.join('/'), set[httpx.URL]()
     while True:
-        if url.scheme not in ('http', 'https') or not url.host:
-            raise _Problem('redirect' if seen else 'request', f"{'a redirect leads to' if seen else 'this is'} no http or https URL")
+        if url.scheme not in ('http', 'https') or not url.host: raise _Problem('redirect' if seen else 'request', 'not an http or https URL')
         if url in seen: raise _Problem('redirect', 'the redirects go round in a loop')
         if len(seen) > 5: raise _Problem('redirect', 'more than 5 redirects')
-        host, trusted = session.hosts[url.netloc.decode()], url.join('/') == home
-        if not trusted and _hide(str(url), visit.secrets) != str(url):
-            raise _Problem('redirect', 'a redirect to another host would carry a secret there')
+        host, trusted = session.hosts.setdefault(url.netloc.decode(), _Host()), url.join('/') == home
+        if not trusted and _hide(str(url), visit.secrets) != str(url): raise _Problem('redirect', 'a secret would go to another host')
         await host.turn(session)
         visit.attempts += not seen
         response, content = await _ask(session, visit, url, trusted)
@@ -258,8 +252,7 @@ async def _attempt(session: _Session, visit: _Visit) -> tuple[httpx.Response, by
 def _note(session: _Session, visit: _Visit, host: _Host, response: httpx.Response) -> None:
     "Keep what a response says about its host."
     left, used, reset = _allowance(response.headers)
-    heard = {'http_status': response.status_code, 'requests_left': left, 'requests_used': used}
-    visit.heard |= {name: value for name, value in heard.items() if value is not None}
+    visit.heard = {'http_status': response.status_code, 'requests_left': left, 'requests_used': used}
     if left is not None and left <= 0:
         until = 'the service does not say until when' if reset is None else f'its count begins anew in {reset} seconds'
         host.close(session.clock() + (math.inf if reset is None else reset), f'{response.url.host} has no requests left; {until}')
@@ -280,8 +273,7 @@ def _judge(session: _Session, visit: _Visit, host: _Host, response: httpx.Respon
 # %% ../nbs/11_transport.ipynb #d6980daf
 async def _fetch(session: _Session, item: Item) -> Fetched:
     "One item, from the first attempt to its end; nothing is raised."
-    limits, begun = session.limits, session.clock()
-    visit = _Visit(item, _spellings([item]), limits.total_timeout)
+    limits, begun, visit = session.limits, session.clock(), _Visit(item, _spellings([item]), session.limits.total_timeout)
     backoff = wait_exponential_jitter(initial=limits.backoff, max=limits.max_wait, jitter=limits.backoff)
     retrying = AsyncRetrying(sleep=session.sleep, stop=stop_after_attempt(limits.retries + 1), reraise=True,
                              retry=retry_if_exception(lambda failure: isinstance(failure, _Problem) and failure.again),
@@ -291,25 +283,17 @@ async def _fetch(session: _Session, item: Item) -> Fetched:
         return Fetched(item.url, status, attempts=visit.attempts, seconds=session.clock() - begun, **visit.heard, **values)
     try: response, content = cast('tuple[httpx.Response, bytes | None]', await retrying(_attempt, session, visit))
     except _Problem as problem:
-        error, wait = problem.error + (f' ({visit.attempts} attempts)' if visit.attempts > 1 else ''), problem.wait
-        retry_at = session.wall_clock() + timedelta(seconds=wait) if wait is not None and math.isfinite(wait) else None
+        error, pause = problem.error + (f' ({visit.attempts} attempts)' if visit.attempts > 1 else ''), problem.wait
+        retry_at = session.wall_clock() + timedelta(seconds=pause) if pause is not None and math.isfinite(pause) else None
         return result('failed', error_type=problem.error_type, error=error, retry_at=retry_at)
     except Exception as failure:  # one that nobody foresaw must not stop the others either
-        return result('failed', error_type=type(failure).__name__, error=_hide(str(failure), visit.secrets))
+        error_type = 'request' if isinstance(failure, httpx.InvalidURL) else type(failure).__name__
+        return result('failed', error_type=error_type, error=_hide(str(failure), visit.secrets))
     before, headers = item.validators if content is None else Validators(), response.headers
     return result('unchanged' if content is None else 'new', content=content, etag=headers.get('etag', before.etag),
                   last_modified=headers.get('last-modified', before.last_modified))
 
 # %% ../nbs/11_transport.ipynb #c9cee6d6
-async def _fetch_together(session: _Session, items: list[Item], answers: MemoryObjectSendStream[Fetched]) -> None:
-    "Fetch all items, `concurrency` at a time."
-    waiting = iter(items)
-
-    async def work() -> None:
-        for item in waiting: await answers.send(await _fetch(session, item))
-    async with answers, session.client, anyio.create_task_group() as tasks:
-        for _ in range(min(session.limits.concurrency, len(items))): tasks.start_soon(work)
-
 def fetch_all(
     items: Iterable[Item], # What to fetch
     *,
@@ -320,16 +304,25 @@ def fetch_all(
     sleep: Callable[[float], Awaitable[None]] = anyio.sleep, # Waits for seconds of `clock`
 ) -> Iterator[Fetched]: # One per item, as they complete
     "Fetch many URLs; one that fails never stops the others."
-    todo = list(items)
-    pool = httpx.Limits(max_connections=limits.concurrency, max_keepalive_connections=limits.concurrency)
-    headers = {'User-Agent': f'football_pred/{__version__}', 'Accept': '*/*', 'Accept-Encoding': 'gzip, deflate'}
-    session = _Session(httpx.AsyncClient(headers=headers, limits=pool, timeout=limits.timeout), limits, now, clock, sleep)
+    waiting = iter(todo := list(items))
     answers, arrivals = anyio.create_memory_object_stream[Fetched](0)
+    headers = {'User-Agent': f'football_pred/{__version__}', 'Accept-Encoding': 'gzip, deflate'}
+    client = httpx.AsyncClient(headers=headers, limits=httpx.Limits(), timeout=limits.timeout)
+    session = _Session(client, limits, now, clock, sleep)
+
+    async def work() -> None:
+        for item in waiting: await answers.send(await _fetch(session, item))
+
+    async def fetch() -> None:
+        async with answers, client, anyio.create_task_group() as tasks:
+            for _ in range(min(limits.concurrency, len(todo))): tasks.start_soon(work)
     with _quiet_logs(_spellings(todo)), start_blocking_portal(name='transport') as portal:
-        fetching = portal.start_task_soon(_fetch_together, session, todo, answers)
+        fetching = portal.start_task_soon(fetch)
         try:
             for done in range(1, len(todo) + 1):
-                fetched = portal.call(arrivals.receive)
+                coming = portal.start_task_soon(arrivals.receive)
+                while not coming.done(): wait([coming], timeout=0.2)  # Ctrl-C may be heard only between two waits
+                fetched = coming.result()
                 if progress is not None: progress(done, len(todo), fetched)
                 yield fetched
         finally:

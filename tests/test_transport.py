@@ -1,8 +1,11 @@
 "The transport against real servers on this machine: what arrives, what is tried again, what is refused, and what nobody may see."
+import asyncio
 import gzip
 import logging
 import math
+import signal
 import socket
+import sys
 import threading
 import zlib
 from collections import Counter
@@ -15,11 +18,11 @@ from urllib.parse import parse_qs, quote, urlsplit
 
 import httpx
 import pytest
-from football_pred.transport import Fetched, Item, Limits, Validators, _Decoder, _hide, _Problem, _retry_after, _spellings, fetch_all
 from hypothesis import given
 from hypothesis import strategies as st
 
 from football_pred import __version__
+from football_pred.transport import Fetched, Item, Limits, Validators, _Decoder, _hide, _Problem, _retry_after, _spellings, fetch_all
 
 NOW = datetime(2026, 4, 4, 15, tzinfo=UTC)
 CSV = b'Div,Date,HomeTeam,AwayTeam,FTHG,FTAG\nE0,04/04/2026,Arsenal,Everton,2,0\n'
@@ -85,6 +88,11 @@ class Visitor(BaseHTTPRequestHandler):
     def log_message(self, *arguments: object) -> None: pass
 
 
+class Server(ThreadingHTTPServer):
+    daemon_threads = True
+    def handle_error(self, *arguments: object) -> None: "A client that hangs up is no news."
+
+
 class Site:
     "A real HTTP server on a free port of this machine."
     def __init__(self) -> None:
@@ -94,8 +102,7 @@ class Site:
         self.connections = self.active = self.busiest = self.sent = 0
         self.lock, self.closing = threading.Lock(), threading.Event()
         self.finished, self.left = threading.Semaphore(0), threading.Semaphore(0)
-        self.server = ThreadingHTTPServer(('127.0.0.1', 0), type('Visit', (Visitor,), {'site': self}))
-        self.server.daemon_threads = True
+        self.server = Server(('127.0.0.1', 0), type('Visit', (Visitor,), {'site': self}))
         threading.Thread(target=self.server.serve_forever, args=(0.01,), name='site', daemon=True).start()
 
     def page(self, path: str, answer: Callable[[Visitor], Any]) -> str:
@@ -374,12 +381,14 @@ def test_a_body_shorter_than_announced_is_never_an_answer(site, fetch):
     assert fetched.error.startswith('the body was cut off: ')
 
 
-def test_a_body_longer_than_announced_does_not_reach_the_next_answer(site, fetch):
+@pytest.mark.parametrize('status', [200, 304])
+def test_a_body_longer_than_announced_does_not_reach_the_next_answer(site, fetch, status):
     def page(visit: Visitor) -> None:
-        visit.start(200, Content_Length=4)
-        visit.send(b'good' + b'HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nbad')
-    first, second = fetch(site.page('/long', page), site.page('/E0.csv', lambda visit: visit.answer(200, CSV)), concurrency=1)
-    assert first.content in (b'good', None)
+        visit.start(status, **({'Content_Length': 20} if status == 200 else {}))
+        visit.send(CSV)
+    long = Item(site.page('/long', page), validators=Validators('"v1"'))
+    first, second = fetch(long, site.page('/E0.csv', lambda visit: visit.answer(200, CSV)), concurrency=1)
+    assert (first.http_status, first.content) == ((200, CSV[:20]) if status == 200 else (304, None))
     assert second.content == CSV
 
 
@@ -408,7 +417,8 @@ def test_a_refused_connection_is_tried_again(fetch, clock):
     assert len(clock.slept) == 3
 
 
-@pytest.mark.parametrize('url', ['ftp://example.org/E0.csv', 'file:///etc/hostname', 'E0.csv', 'http://', '', 'http://[', 'http://a b/', 'x'*10])
+@pytest.mark.parametrize('url', ['ftp://example.org/E0.csv', 'file:///etc/hostname', 'E0.csv', '/E0.csv', 'http://', 'http:///E0.csv', '', 'http://exam\nple.org/',
+                                 'http://example.org:port/', 'http://[::1/', 'mailto:someone@example.org'])
 def test_only_http_and_https_are_fetched(fetch, url):
     fetched, = fetch(url)
     assert (fetched.url, fetched.status, fetched.error_type, fetched.attempts) == (url, 'failed', 'request', 0)
@@ -419,6 +429,11 @@ def test_a_token_that_no_header_can_hold_is_refused_unseen(site, fetch):
     for token in ('hush\nhush', 'hüsch'):
         fetched, = fetch(Item(page, headers={'X-Auth-Token': token}))
         assert (fetched.status, fetched.error_type, fetched.error) == ('failed', 'request', 'a header or parameter cannot be written in HTTP')
+
+
+def test_a_host_that_does_not_speak_tls_is_no_answer(site, fetch):
+    fetched, = fetch(site.url('/').replace('http:', 'https:'), retries=0)
+    assert (fetched.status, fetched.error_type, fetched.http_status) == ('failed', 'connection', None)
 
 
 # Sizes and encodings
@@ -452,7 +467,7 @@ def test_pieces_do_not_matter(data, size, way):
     ('br', CSV, "the body is encoded as 'br'; only gzip and deflate were asked for"),
     ('gzip, gzip', CSV, "the body is encoded as 'gzip, gzip'; only gzip and deflate were asked for"),
     ('gzip', CSV, 'the body is not gzip, as the server says it is'),
-    ('gzip', gzip.compress(CSV) + b'more', 'the body goes on after the end of its gzip stream')])
+    ('gzip', gzip.compress(CSV) + b'more', 'the body goes on after the end of its gzip stream')], ids=['unknown', 'twice', 'not', 'more'])
 def test_what_cannot_be_decoded_is_a_failure(site, fetch, encoding, body, error):
     fetched, = fetch(site.page('/', lambda visit: visit.answer(200, body, Content_Encoding=encoding)))
     assert (fetched.status, fetched.error_type, fetched.error, fetched.attempts) == ('failed', 'decoding', error, 1)
@@ -491,9 +506,9 @@ def test_a_huge_body_is_not_read(site, fetch, announced):
 
 
 def bomb() -> bytes:
-    "A gigabyte of nothing, about a megabyte long."
-    packer = zlib.compressobj(9, wbits=31)
-    return b''.join(packer.compress(bytes(16*MB)) for _ in range(64)) + packer.flush()
+    "A quarter of a gigabyte of nothing, a quarter of a megabyte long."
+    packer = zlib.compressobj(6, wbits=31)
+    return b''.join(packer.compress(bytes(16*MB)) for _ in range(16)) + packer.flush()
 
 
 def test_a_bomb_does_not_go_off(site, fetch):
@@ -508,8 +523,9 @@ def test_a_bomb_does_not_go_off(site, fetch):
 def test_a_bomb_that_never_makes_a_byte_ends_too():
     empty_block = b'\x00\x00\x00\xff\xff'
     decoder = _Decoder('gzip', max_bytes=1000)
-    with pytest.raises(_Problem, match='too large|too_large'):
-        for piece in (gzip.compress(b'')[:10], *[empty_block]*300): decoder.feed(piece)
+    decoder.feed(gzip.compress(b'')[:10])
+    for _ in range(198): assert decoder.feed(empty_block) == b''
+    with pytest.raises(_Problem): decoder.feed(empty_block)
 
 
 # Redirects
@@ -550,7 +566,7 @@ def test_a_redirect_that_hides_a_secret_elsewhere_is_not_followed(site, other_si
     for target in ('/hash', '/there?key=hash', '/there?' + quote('a key&more', safe='')):
         here = site.page('/here', redirect(other_site.url(target)))
         fetched, = fetch(Item(here, params={'apiKey': 'hash', 'other': 'a key&more'}))
-        assert (fetched.error_type, fetched.error) == ('redirect', 'a redirect to another host would carry a secret there')
+        assert (fetched.error_type, fetched.error) == ('redirect', 'a secret would go to another host')
     assert other_site.seen == []
 
 
@@ -571,7 +587,8 @@ def test_a_loop_of_redirects_ends(site, fetch):
 @pytest.mark.parametrize('target', ['ftp://example.org/E0.csv', 'file:///etc/hostname', 'mailto:someone@example.org'])
 def test_a_redirect_leads_to_http_or_nowhere(site, fetch, target):
     fetched, = fetch(site.page('/', redirect(target)))
-    assert (fetched.status, fetched.error_type, fetched.attempts) == ('failed', 'redirect', 1)
+    assert (fetched.status, fetched.attempts) == ('failed', 1)
+    assert fetched.error_type in ('redirect', 'request')
 
 
 # Many at once
@@ -629,11 +646,11 @@ def test_answers_are_handed_over_as_they_come(site, clock):
 
 def test_nothing_runs_ahead_of_who_takes_it(site, clock):
     pages = [Item(site.page(f'/{number}', lambda visit: visit.answer(200, CSV))) for number in range(20)]
+    meanwhile = site.page('/meanwhile', lambda visit: visit.answer(200, CSV))
     results = fetch_all(pages, now=lambda: NOW, limits=Limits(concurrency=2, requests_per_second=None), clock=clock, sleep=clock.sleep)
-    next(results)
-    for _ in range(3): assert site.finished.acquire(timeout=PATIENCE)
-    assert not site.finished.acquire(timeout=0.2)  # the first, and two that wait to be taken
-    results.close()
+    for taken, _ in enumerate(results, 1):
+        for _ in range(3): httpx.get(meanwhile)  # there is time enough for more
+        assert len([path for path in site.seen if path != '/meanwhile']) <= taken + 2
 
 
 def test_progress_reaches_the_total(site, fetch):
@@ -692,17 +709,32 @@ def test_leaving_early_hangs_up(site, clock):
 
 
 def test_leaving_early_does_not_wait_for_a_pause(site):
-    items = [Item(site.page('/E0.csv', lambda visit: visit.answer(200, CSV))), Item(site.page('/busy', lambda visit: visit.answer(429, Retry_After='80')))]
-    results = fetch_all(items, now=lambda: NOW, limits=Limits(requests_per_second=None))  # with the real clock
+    pages = site.page('/E0.csv', lambda visit: visit.answer(200, CSV)), site.page('/busy', lambda visit: visit.answer(429, Retry_After='80'))
+    results = fetch_all([Item(page) for page in pages], now=lambda: NOW, limits=Limits(requests_per_second=None))  # with the real clock
     assert next(results).status == 'new'
     results.close()
     assert threads() == []
 
 
+def test_an_interrupt_closes_everything(site):
+    "Also where polars is loaded, which keeps a signal from waking the thread that it is for."
+    assert 'polars' in sys.modules
+    page = site.page('/', lambda visit: (signal.pthread_kill(threading.main_thread().ident, signal.SIGINT), visit.wait_for_client_to_leave()))
+    with pytest.raises(KeyboardInterrupt): list(fetch_all([Item(page)], now=lambda: NOW))
+    assert threads() == []
+    assert site.left.acquire(timeout=PATIENCE), 'the connection is still open'
+
+
+def test_it_works_where_an_event_loop_is_running(site, fetch):
+    page = site.page('/', lambda visit: visit.answer(200, CSV))
+    async def cell_of_a_notebook() -> list[Fetched]: return fetch(page)
+    assert asyncio.run(cell_of_a_notebook())[0].content == CSV
+
+
 # Secrets
 
-SECRETS = ('hush-header-3f9', 'Bearer hush-bearer-7a1', 'hush param/&+ ü-5c2')
-PARTS = ('3f9', '7a1', '5c2')
+SECRETS = ('hush-header-xyz', 'Bearer hush-bearer-uvw', 'hush param/&+ ü-qxj')
+PARTS = ('xyz', 'uvw', 'qxj')
 
 
 def secret_item(url: str) -> Item:
