@@ -10,23 +10,23 @@ import hashlib
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import polars as pl
-from sqlalchemy import Connection, Engine, select, update
+from sqlalchemy import Connection, Engine, func, select, update
 
 from .apis import FootballDataOrg, TheOddsApi
 from .football_data_uk import FootballDataUK
-from .open_files import Bundled, Internationals, OpenFootball
+from .open_files import Bundled, Internationals, OpenFootball, TwoTiers
 from .schema import data_collection_logs, snapshots
 from .sources import Request, Source, SourceError
-from .store import keep_bytes, read_bytes, upsert, writing
+from .store import Folder, keep_bytes, keep_record, lock, read_bytes, upsert, writing
 from .text import nearest
 from .transport import Fetched, Item, Limits, Validators, fetch_all
 
 # %% ../nbs/15_collect.ipynb #870d7165
-SOURCES: dict[str, type] = {kind.name: kind for kind in (Bundled, FootballDataUK, OpenFootball, Internationals, FootballDataOrg, TheOddsApi)}
+SOURCES: dict[str, type] = {kind.name: kind for kind in (
+    Bundled, FootballDataUK, OpenFootball, Internationals, FootballDataOrg, TheOddsApi, TwoTiers)}
 
 
 def find_source(
@@ -40,39 +40,45 @@ def find_source(
 # %% ../nbs/15_collect.ipynb #8ab2c087
 def _latest(connection: Connection, request: Request) -> Any:
     same_url = (snapshots.c.source == request.source) & (snapshots.c.url == request.url)
-    return connection.execute(select(snapshots).where(same_url).order_by(snapshots.c.fetched_at.desc()).limit(1)).first()
+    return connection.execute(select(snapshots).where(same_url).order_by(snapshots.c.sequence.desc()).limit(1)).first()
 
 
 def record_snapshot(
     connection: Connection, # From `writing`
+    folder: Folder, # Where payloads are kept
     request: Request, # What was fetched
     fetched: Fetched, # What came, with the server's validators
-    digest: str, # sha256 of the payload
-    path: str, # Where it is kept, from `keep_bytes`
-    size: int, # Bytes
+    rows: int, # Rows in the payload
     fetched_at: datetime, # Moment of receipt, UTC
 ) -> tuple[str, bool]: # `snapshot_id`, and whether it is new
     "Note which bytes a URL gave, unless it gave the same the last time."
+    lock(connection, 'snapshots')
+    content = fetched.content or b''
+    digest, path = keep_bytes(folder, content)
     latest, validators = _latest(connection, request), dict(etag=fetched.etag, last_modified=fetched.last_modified)
     if latest is not None and latest.sha256 == digest:
-        connection.execute(update(snapshots).where(snapshots.c.snapshot_id == latest.snapshot_id).values(validators))
+        if validators != dict(etag=latest.etag, last_modified=latest.last_modified):
+            connection.execute(update(snapshots).where(snapshots.c.snapshot_id == latest.snapshot_id).values(validators))
+            keep_record(folder, dict(latest._mapping) | validators)
         return latest.snapshot_id, False
     lineage = '|'.join((request.source, request.url, digest, latest.snapshot_id if latest else ''))
-    snapshot_id = hashlib.sha256(lineage.encode()).hexdigest()[:24]
-    upsert(connection, snapshots, [validators | dict(
-        snapshot_id=snapshot_id, source=request.source, url=request.url, kind=request.kind, league=request.league, season=request.season,
-        sha256=digest, bytes=size, fetched_at=fetched_at, path=path)])
-    return snapshot_id, True
+    record = validators | dict(
+        snapshot_id=hashlib.sha256(lineage.encode()).hexdigest()[:24], source=request.source, url=request.url, kind=request.kind,
+        league=request.league, season=request.season, sha256=digest, bytes=len(content), fetched_at=fetched_at, path=path, rows=rows,
+        sequence=(connection.execute(select(func.max(snapshots.c.sequence))).scalar() or 0) + 1)
+    keep_record(folder, record)
+    upsert(connection, snapshots, [record])
+    return record['snapshot_id'], True
 
 # %% ../nbs/15_collect.ipynb #bc402501
-def _validators(connection: Connection, folder: Path, request: Request) -> Validators:
+def _validators(connection: Connection, folder: Folder, request: Request) -> Validators:
     if (latest := _latest(connection, request)) is None: return Validators()
     try: read_bytes(folder, latest.path)
     except (OSError, ValueError): return Validators()  # lost or damaged: fetched whole, and so mended
     return Validators(latest.etag, latest.last_modified)
 
 
-def _fetch(engine: Engine, folder: Path, source: Source, requests: Sequence[Request], clock: Callable[[], datetime], limits: Limits,
+def _fetch(engine: Engine, folder: Folder, source: Source, requests: Sequence[Request], clock: Callable[[], datetime], limits: Limits,
            progress: Callable[[int, int], None]) -> Iterator[tuple[Request, Fetched]]:
     "What came of each request, as it comes."
     if (own := getattr(source, 'fetch', None)) is not None:
@@ -99,7 +105,7 @@ def _silent(_done: int, _all: int) -> None: ...
 
 def collect(
     engine: Engine, # Database with the tables
-    folder: Path, # Where payloads are kept
+    folder: Folder, # Where payloads are kept
     source: Source, # Where to fetch
     leagues: Sequence[str], # League codes
     seasons: Sequence[str], # Seasons such as '2526'
@@ -124,7 +130,7 @@ def collect(
     return pl.DataFrame(rows, schema=columns, orient='row')
 
 
-def _keep(engine: Engine, folder: Path, source: Source, request: Request, fetched: Fetched, now: datetime, run_id: str,
+def _keep(engine: Engine, folder: Folder, source: Source, request: Request, fetched: Fetched, now: datetime, run_id: str,
           run_key: str) -> tuple[str, int | None, str | None]:
     "Keep what came and write the line of the log: status, bytes and error."
     log = dict(log_id=uuid.uuid4().hex, data_source=source.name, collection_type=request.kind, url=request.url, records=0, errors=0,
@@ -140,10 +146,10 @@ def _keep(engine: Engine, folder: Path, source: Source, request: Request, fetche
         with writing(engine) as connection:
             upsert(connection, data_collection_logs, [log | dict(status='success', snapshot_id=_latest(connection, request).snapshot_id)])
         return 'unchanged', 0, None
-    digest, path = keep_bytes(folder, fetched.content)  # kept before it is read: what cannot be read today is evidence
+    keep_bytes(folder, fetched.content)  # kept before it is read: what cannot be read today is evidence
     try: records = source.parse(fetched.content, request).matches.height
     except (ValueError, pl.exceptions.PolarsError) as error: return failed(type(error).__name__, str(error))
     with writing(engine) as connection:
-        snapshot_id, new = record_snapshot(connection, request, fetched, digest, path, len(fetched.content), now)
+        snapshot_id, new = record_snapshot(connection, folder, request, fetched, records, now)
         upsert(connection, data_collection_logs, [log | dict(status='success', records=records, snapshot_id=snapshot_id)])
     return 'new' if new else 'unchanged', len(fetched.content), None

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from platformdirs import user_data_path
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+from upath import UPath
 
 # %% ../nbs/00_settings.ipynb #ba7b954d
 def _checkout() -> Path:
@@ -29,10 +30,12 @@ class Settings(BaseSettings):
     home: Path = Field(default_factory=lambda: user_data_path('football_pred'), description='Folder of everything the embedded default writes')
     project: Path = Field(default_factory=_checkout, description='Checkout that holds nbs/jobs and params')
     database_url: SecretStr | None = Field(default=None, description='SQLAlchemy URL; SQLite under `home` when unset')
+    snapshots_url: str = Field(default='', description='Where payloads are kept, such as s3://bucket/snapshots; empty: a folder in `home`')
     job_timeout: float = Field(default=3600, gt=0, description='Seconds after which a whole run is stopped')
     job_retries: int = Field(default=2, ge=0, description='Times a run is tried again after an error worth retrying')
     heartbeat_seconds: float = Field(default=2, gt=0, description='Seconds between the signs of life of a run')
     lease_seconds: float = Field(default=60, gt=0, description='Seconds without a sign of life after which a run on another machine is lost')
+    shared_data: Path | None = Field(default=None, description='Folder of match files at hand, for the source two_tiers')
     football_data_uk_url: str = Field(default='', description='Where football_data_uk is served; empty: its site')
     openfootball_url: str = Field(default='', description='Where openfootball is served; empty: its repository')
     internationals_url: str = Field(default='', description='Where the internationals are served; empty: their repository')
@@ -54,7 +57,7 @@ class Settings(BaseSettings):
         return self.database_url.get_secret_value() if self.database_url else f"sqlite:///{self.home/'football.db'}"
 
     @property
-    def snapshots(self) -> Path: return self.home/'snapshots'
+    def snapshots(self) -> Path | UPath: return UPath(self.snapshots_url) if self.snapshots_url else self.home/'snapshots'
 
     @property
     def features(self) -> Path: return self.home/'features'
@@ -67,6 +70,7 @@ class Settings(BaseSettings):
 
     def source_options(self, source: str) -> dict[str, str]:
         "Address and token of a source, as `collect.find_source` takes them; what is not set is left out."
+        if source == 'two_tiers' and self.shared_data: return {'folder': str(self.shared_data)}
         url, token = getattr(self, f'{source}_url', ''), getattr(self, f'{source}_token', None)
         return ({'base_url': url} if url else {}) | ({'token': token.get_secret_value()} if token else {})
 
