@@ -24,8 +24,8 @@ def rows_of(
     played: Played, # Matches, from `read_played`
     half_life: float | None, # Days after which a match counts half; None for no decay
     prior_matches: float, # Matches of each team against the average
-) -> pd.DataFrame: # Columns `team`, `opponent`, `goals`, `home` (1 for the home team of a match that is not neutral) and `weight`
-    "One row for the goals of each side of each match, played or imagined."
+) -> pd.DataFrame: # Columns `team`, `opponent`, `home` (1 for the home team of a match that is not neutral), `goals` (mean) and `weight`
+    "One row for the goals of a team against an opponent, in all their matches together, played or imagined."
     weight = played.weight*decay(played.age, half_life)
     if not 0 < weight.sum() < np.inf:
         raise ValueError(f'The weights of the {len(weight)} matches sum to {weight.sum():g}; check weight and half_life')
@@ -42,7 +42,10 @@ def rows_of(
         parts += [(team, opponent, np.full(len(teams), home_mean), np.ones(len(teams), int), half),
                   (team, opponent, np.full(len(teams), away_mean), np.zeros(len(teams), int), half)]
     names, columns = ('team', 'opponent', 'goals', 'home', 'weight'), zip(*parts, strict=True)
-    return pd.DataFrame({name: np.concatenate(values) for name, values in zip(names, columns, strict=True)})
+    rows = pd.DataFrame({name: np.concatenate(values) for name, values in zip(names, columns, strict=True)})
+    rows['goals'] *= rows['weight']
+    sums = rows[rows['weight'] > 0].groupby(['team', 'opponent', 'home'], as_index=False).sum()
+    return sums.assign(goals=sums['goals']/sums['weight'])
 
 # %% ../nbs/31_poisson.ipynb #48d74778
 class PoissonGoals(GoalModel):
