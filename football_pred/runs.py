@@ -4,12 +4,14 @@
 
 # %% auto #0
 __all__ = ['describe_process', 'find_process', 'stop_process', 'reap_lost', 'AlreadyRunning', 'NoLongerRunning', 'begin_run',
-           'update_run', 'finish_run', 'last_success', 'run_seconds', 'recent_runs']
+           'update_run', 'finish_run', 'holding', 'last_success', 'run_seconds', 'recent_runs']
 
 # %% ../nbs/03_runs.ipynb #ae6c2e64
 import os
 import socket
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -130,6 +132,24 @@ def finish_run(
 ) -> None:
     "Give a run its final state, which frees the lease."
     update_run(engine, run_id, state=state, finished_at=now, heartbeat_at=now, **columns)
+
+
+@contextmanager
+def holding(
+    engine: Engine, # Database with the tables
+    lease: str, # What nobody else may do meanwhile, such as 'clean'
+    job: str, # What is done
+    clock: Callable[[], datetime], # Gives the current moment, UTC
+) -> Iterator[str]: # `run_id`
+    "Do something by hand that no run may do at the same time; it leaves a row like a run."
+    started = clock()
+    run_id = f'{job}-{started:%Y%m%dT%H%M%S%f}Z'
+    begin_run(engine, dict(run_id=run_id, job=job, pipeline=None, key=run_id, params={}, as_of=started, upstream=[], lease=lease), started)
+    try: yield run_id
+    except BaseException as error:
+        finish_run(engine, run_id, 'failed', clock(), error_type=type(error).__name__, error=str(error))
+        raise
+    finish_run(engine, run_id, 'succeeded', clock())
 
 # %% ../nbs/03_runs.ipynb #e907b421
 def last_success(

@@ -103,19 +103,17 @@ def upsert(
     names, hole = ', '.join(f'"{name}"' for name in frame.columns), '%s' if dialect == 'postgresql' else '?'
     settled = 'NOTHING' if not changed else 'UPDATE SET ' + ', '.join(f'"{name}" = excluded."{name}"' for name in changed)
     ending = f'ON CONFLICT ({", ".join(key)}) DO {settled}'
-    cursor = connection.connection.cursor()
-    try:
-        if dialect == 'postgresql' and frame.height > 100:
-            cursor.execute(f'CREATE TEMP TABLE coming (LIKE "{table.name}") ON COMMIT DROP')
-            with cursor.copy(f'COPY coming ({names}) FROM STDIN') as copy:
-                for row in values.iter_rows(): copy.write_row(row)
-            cursor.execute(f'INSERT INTO "{table.name}" ({names}) SELECT {names} FROM coming {ending}')
-            count = cursor.rowcount
-            cursor.execute('DROP TABLE coming')
-        else:
-            cursor.executemany(f'INSERT INTO "{table.name}" ({names}) VALUES ({", ".join([hole]*frame.width)}) {ending}', values.rows())
-            count = cursor.rowcount
-    finally: cursor.close()
+    if dialect == 'postgresql' and frame.height > 100: return _copy(connection, table, values, names, ending)
+    return connection.exec_driver_sql(f'INSERT INTO "{table.name}" ({names}) VALUES ({", ".join([hole]*frame.width)}) {ending}', values.rows()).rowcount
+
+
+def _copy(connection: Connection, table: Table, values: pl.DataFrame, names: str, ending: str) -> int:
+    "Many rows into PostgreSQL: copied beside the table, then inserted at once."
+    connection.exec_driver_sql(f'CREATE TEMP TABLE coming (LIKE "{table.name}") ON COMMIT DROP')
+    with connection.connection.cursor().copy(f'COPY coming ({names}) FROM STDIN') as copy:
+        for row in values.iter_rows(): copy.write_row(row)
+    count = connection.exec_driver_sql(f'INSERT INTO "{table.name}" ({names}) SELECT {names} FROM coming {ending}').rowcount
+    connection.exec_driver_sql('DROP TABLE coming')
     return count
 
 

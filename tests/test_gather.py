@@ -14,8 +14,10 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine, select
 
 from football_pred import schema
-from football_pred.clean import Cleaned, clean, clean_payload, season_quality
+from football_pred.assemble import Cleaned, clean, rebuild
+from football_pred.clean import clean_payload
 from football_pred.collect import collect
+from football_pred.quality import season_quality
 from football_pred.sources import OpenSource, Parsed, Request, SourceError, parsed
 from football_pred.store import open_database, read_frame, read_matches, upsert, writing
 from football_pred.teams import UnknownName, find_league, find_team, load_reference
@@ -96,7 +98,7 @@ def fetch(engine: Engine, home: Path, clock: Clock) -> Callable[..., pl.DataFram
 
 @pytest.fixture
 def tidy(engine: Engine, home: Path) -> Callable[..., Cleaned]:
-    def tidy(source: Pages, seasons: Sequence[str] = ('2526',)) -> Cleaned: return clean(engine, home/'snapshots', source, ['E0'], seasons)
+    def tidy(source: Pages, _seasons: Sequence[str] = ()) -> Cleaned: return clean(engine, home/'snapshots', {source.name: source})
     return tidy
 
 
@@ -130,7 +132,7 @@ def gather(fetch, tidy) -> Callable[..., Cleaned]:
 def test_a_bad_row_is_kept_aside_with_its_reason(engine, gather, changes, reason):
     bad, good = row(**changes), row(home_team='Leeds', away_team='Fulham')
     done = gather(Pages(_2526=page(bad, good)))
-    assert (done.rows, done.matches, done.rejects.rows()) == (2, 1, [('E0', '2526', reason, 1)])
+    assert (done.rows, done.matches, done.rejects.rows()) == (2, 1, [('E0', '2526', 'row', reason, 1)])
     with engine.connect() as connection: [kept] = connection.execute(select(schema.rejects)).all()
     told = {name: value.strip() for name, value in bad.items() if value and value.strip()}
     assert (kept.row_number, kept.reason, kept.row) == (1, reason, told | {'league': 'E0', 'season': '2526'})
@@ -213,20 +215,21 @@ def test_a_payload_that_cannot_be_read_is_a_failed_fetch_and_stops_nothing(engin
 
 
 def test_a_payload_that_changed_on_disk_is_refused_and_nothing_is_written(engine, home, gather, fetch, tidy):
-    source = Pages(_2425=page(row(date='2025-04-05')), _2526=page(row(home_goals='1')))
-    gather(source, ['2425', '2526'])
-    source.pages['_2425'] = page(row(date='2025-04-05', home_goals='4'))
-    fetch(source, ['2425'])
+    source = Pages(_2526=page(row(home_goals='1')))
+    gather(source)
+    source.pages['_2526'] = page(row(home_goals='4'))
+    fetch(source)
     before = tables(engine)
-    [path] = [path for season, path in read(engine, 'snapshots', 'season', 'path') if season == '2526']
+    path = read(engine, 'snapshots', 'path')[-1][0]
     (home/'snapshots'/path).write_bytes(page(row(home_goals='9')))
-    with pytest.raises(ValueError, match=f'{path} has changed on disk'): tidy(source, ['2425', '2526'])
+    with pytest.raises(ValueError, match=f'{path} has changed on disk'): tidy(source)
+    with pytest.raises(ValueError, match=f'{path} has changed on disk'): rebuild(engine, home/'snapshots', {source.name: source})
     assert tables(engine) == before
 
 
-def test_a_payload_that_changed_on_disk_is_restored_by_collecting_it_again(engine, home, gather):
+def test_a_payload_that_changed_on_disk_is_restored_by_collecting_it_again(engine, home, gather, fetch, tidy):
     source = Pages(_2526=page(row()))
-    gather(source)
+    fetch(source)
     [(path,)] = read(engine, 'snapshots', 'path')
     (home/'snapshots'/path).write_bytes(b'something else')
     assert gather(source).matches == 1
@@ -245,7 +248,7 @@ def test_a_fetch_that_fails_is_named_and_the_next_run_makes_up_for_it(engine, fe
     assert tidy(source, seasons).matches == 2
     source.pages['_2425'], source.fetched = page(row(date='2025-04-05')), []
     assert fetch(source, seasons, run_key='monday')['status'].to_list() == ['done before', 'new', 'done before']
-    assert (source.fetched, tidy(source, seasons).matches) == (['_2425'], 3)
+    assert (source.fetched, tidy(source, seasons).matches, len(read(engine, 'matches'))) == (['_2425'], 1, 3)
 
 
 def test_a_page_that_changes_and_changes_back_leaves_three_snapshots(engine, gather):
@@ -310,11 +313,11 @@ def test_cleaning_twice_changes_no_row(engine, gather, tidy):
     assert (again.new, again.changed, tables(engine)) == (0, 0, before)
 
 
-def test_cleaning_that_is_cut_short_leaves_the_tables_as_they_were(engine, gather, fetch, tidy, monkeypatch):
+def test_cleaning_that_is_cut_short_takes_in_whole_payloads_and_the_next_run_the_rest(engine, gather, fetch, tidy, monkeypatch):
     gather(Pages(_2425=page(row(date='2025-04-05')), _2526=page(row(home_goals=None, away_goals=None))), ['2425', '2526'])
     source = Pages(_2425=page(row(date='2025-04-05', home_goals='5'), row(date='2025-04-05', home_goals='x')), _2526=page(row()))
     fetch(source, ['2425', '2526'])
-    before, read_so_far = tables(engine), []
+    read_so_far = []
 
     def parse_once(self: Pages, content: bytes, request: Request) -> Parsed:
         if read_so_far: raise KeyboardInterrupt
@@ -323,9 +326,11 @@ def test_cleaning_that_is_cut_short_leaves_the_tables_as_they_were(engine, gathe
     parse = Pages.parse
     with monkeypatch.context() as patch:
         patch.setattr(Pages, 'parse', parse_once)
-        with pytest.raises(KeyboardInterrupt): tidy(source, ['2425', '2526'])
-    assert (len(read_so_far), tables(engine)) == (1, before)
-    assert (tidy(source, ['2425', '2526']).changed, rejected(engine)) == (1, [(2, 'home_goals is not a score: x')])
+        with pytest.raises(KeyboardInterrupt): tidy(source)
+    assert sorted(read(engine, 'matches', 'season', 'status', 'home_goals')) == [('2425', 'finished', 5), ('2526', 'scheduled', None)]
+    done = tidy(source)
+    assert (done.payloads, done.changed, rejected(engine)) == (1, 1, [(2, 'home_goals is not a score: x')])
+    assert sorted(read(engine, 'matches', 'season', 'status', 'home_goals')) == [('2425', 'finished', 5), ('2526', 'finished', 2)]
 
 
 # ---- time
@@ -432,7 +437,7 @@ def test_every_row_becomes_a_match_or_a_reject_or_says_what_another_said(rows):
     source = Pages(_2526=page(*rows))
     with tempfile.TemporaryDirectory() as folder:
         collect(engine, Path(folder), source, ['E0'], ['2526'], Clock())
-        done = clean(engine, Path(folder), source, ['E0'], ['2526'])
+        done = clean(engine, Path(folder), {source.name: source})
     put_aside = {number for number, _ in rejected(engine)}
     told = {}
     for raw in (raw for number, raw in enumerate(rows, 1) if number not in put_aside):

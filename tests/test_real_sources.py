@@ -11,8 +11,8 @@ import pytest
 from sqlalchemy import select
 
 from football_pred import schema
-from football_pred.clean import clean
-from football_pred.collect import collect, find_source
+from football_pred.assemble import clean
+from football_pred.collect import SOURCES, collect, find_source
 from football_pred.store import count_rows, read_frame
 from football_pred.transport import Limits
 
@@ -75,7 +75,7 @@ def gather(engine, home):
     def gather(name, url, leagues, seasons):
         source = find_source(name, base_url=url)
         fetched = collect(engine, home/'snapshots', source, leagues, seasons, lambda: AT, limits=FAST)
-        return fetched, clean(engine, home/'snapshots', source, leagues, seasons)
+        return fetched, clean(engine, home/'snapshots', {name: find_source(name) for name in SOURCES})
     return gather
 
 

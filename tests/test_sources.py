@@ -280,7 +280,7 @@ def test_league_files_fit_together():
     names = [row['league'] for row in leagues]
     assert len(names) == len(set(names)) == 39
     assert {row['league'] for row in codes} == set(names)
-    assert {row['source'] for row in codes} == set(SOURCES)
+    assert {row['source'] for row in codes} == {*SOURCES, 'two_tiers'}
     assert max(Counter((row['source'], row['league']) for row in codes).values()) == 1
     assert max(Counter((row['source'], row['code']) for row in codes).values()) == 1
     for row in leagues:
