@@ -199,9 +199,9 @@ def names(most: int, path: str | None) -> None:
     if path is not None: write_atomic(Path(path), lines.write_csv().encode())
     if not lost.height: return click.echo('every name is known')
     table = Table(box=None, pad_edge=False, header_style='bold')
-    for column in ('source', 'league', 'name', 'rows', 'perhaps', 'score'): table.add_column(column, justify='right' if column in ('rows', 'score') else 'left')
-    for source, league, name, team, score, rows in lines.join(lost.rename({'name': 'alias'}), on=['source', 'league', 'alias'], how='right').select(
-            'source', 'league', 'alias', 'team', 'score', 'rows').iter_rows():
+    for column in ('source', 'league', 'name', 'rows', 'perhaps', 'score'): table.add_column(column)
+    asked = lost.rename({'name': 'alias'}).join(lines, on=['source', 'league', 'alias'], how='left', maintain_order='left_right')
+    for source, league, name, rows, team, score in asked.iter_rows():
         table.add_row(source, league, escape(name), str(rows), escape(team or ''), '' if score is None else f'{score:.0f}')
     _console().print(table)
     click.echo('\nlines for team_aliases.csv, once somebody has looked at them:\n')
