@@ -20,7 +20,7 @@ def test_help_imports_nothing_heavy():
     code = f'import sys\nfrom football_pred.cli import cli\ncli(["--help"], standalone_mode=False)\nprint([m for m in {HEAVY} if m in sys.modules])'
     told = subprocess.run([sys.executable, '-c', code], text=True, capture_output=True, check=True).stdout
     assert told.strip().endswith('[]')
-    assert all(name in told for name in ('run', 'status', 'runs', 'predict', 'ledger'))
+    assert all(name in told for name in ('run', 'status', 'runs', 'predict', 'names', 'ledger'))
 
 
 @pytest.mark.parametrize(('arguments', 'message'), [
@@ -53,7 +53,8 @@ def test_wrong_project_is_named(tmp_path):
 
 
 def test_empty_home_is_no_error(tmp_path):
-    for arguments, told in ((('status',), 'never'), (('runs',), 'no run yet'), (('ledger', 'verify'), '0 forecasts')):
+    told_of = {('status',): 'never', ('runs',): 'no run yet', ('names',): 'every name is known', ('ledger', 'verify'): '0 forecasts'}
+    for arguments, told in told_of.items():
         result = call(tmp_path/'home', *arguments)
         assert (result.returncode, told in result.stdout) == (0, True), result.stderr
 
