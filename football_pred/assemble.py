@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['TRUST', 'FACTS', 'Names', 'WHOLE', 'REASONS', 'Progress', 'REBUILT', 'weigh', 'Judged', 'judge_payload', 'Taken',
-           'take_in', 'Cleaned', 'clean', 'rebuild']
+           'take_in', 'Cleaned', 'clean', 'all_rows', 'rebuild']
 
 # %% ../nbs/18_assemble.ipynb #647d8f36
 import json
@@ -45,7 +45,8 @@ def weigh(
     vague = pl.col('old') & ~pl.col('kickoff_known') & pl.col('kickoff_known_before') & (pl.col('date') == pl.col('date_before'))
     says = {name: (pl.col(name) != pl.col(f'{name}_before')) for name in ('date', 'home_goals', 'away_goals')}
     says['kickoff'] = (pl.col('kickoff') != pl.col('kickoff_before')) & pl.col('kickoff_known') & pl.col('kickoff_known_before') & ~says['date']
-    differences = [pl.when(differs).then(pl.format('{} {}, not {}', pl.lit(name), pl.col(name).cast(pl.String), pl.col(f'{name}_before').cast(pl.String)))
+    def text(name: str) -> pl.Expr: return pl.col(name).dt.strftime('%Y-%m-%d %H:%M') if name.startswith('kickoff') else pl.col(name).cast(pl.String)
+    differences = [pl.when(differs).then(pl.format('{} {}, not {}', pl.lit(name), text(name), text(f'{name}_before')))
                    for name, differs in says.items()]
     told = both.filter(lesser).select('row_number', reason=pl.concat_str(differences, separator='; ', ignore_nulls=True), standing='source_before')
     refused = told.filter(pl.col('reason') != '').select('row_number', reason=pl.format('{} says otherwise: {}', 'standing', 'reason'))
@@ -88,7 +89,8 @@ def judge_payload(
     reason = pl.format('no league and season for: {}, {}', pl.col('league').fill_null('empty'), pl.col('date').fill_null('empty'))
     nowhere = parsed.matches.filter(lost)
     said = [{name: row[name] for name in RAW_MATCHES if row[name] is not None} for row in nowhere.to_dicts()]
-    rejects = [nowhere.select('row_number', reason=reason, kind=pl.lit('row'), league=pl.lit(None, pl.String), season=pl.lit(None, pl.String)).with_columns(
+    unknown = pl.lit(None, pl.String)
+    rejects = [nowhere.select('row_number', reason=reason, kind=pl.lit('row'), league=unknown, season=unknown).with_columns(
         pl.Series('row', said, dtype=pl.Object))]
     matches, odds = [], []
     for (code, season), part in parsed.matches.filter(~lost).group_by('league', 'season', maintain_order=True):
@@ -214,7 +216,8 @@ def _take_all(engine: Engine, folder: Folder, sources: Mapping[str, Source], sna
             reasons.append(rejects.group_by('league', 'season', 'kind', 'reason', maintain_order=True).agg(rows=pl.len().cast(pl.Int64)))
         progress(done, snapshots.height)
     counted = pl.concat(reasons).group_by('league', 'season', 'kind', 'reason', maintain_order=True).agg(pl.sum('rows'))
-    return Cleaned(snapshots.height, *totals, counted)
+    rows, matches, odds, new, changed = totals
+    return Cleaned(snapshots.height, rows, matches, odds, new, changed, counted)
 
 
 def clean(
@@ -237,9 +240,13 @@ def clean(
 REBUILT = (schema.snapshots, schema.matches, schema.fixture_changes, schema.odds, schema.rejects)
 
 
-def _all_rows(connectable: Engine | Connection, table: Table) -> pl.DataFrame:
-    "Every row, JSON as text."
-    return read_frame(connectable, select(*[cast(column, String).label(column.name) if isinstance(column.type, JSON) else column for column in table.columns]))
+def all_rows(
+    connectable: Engine | Connection, # Where to read
+    table: Table, # Table of `schema`
+) -> pl.DataFrame: # In order of the key, JSON as text
+    "Every row of a table."
+    columns = [cast(column, String).label(column.name) if isinstance(column.type, JSON) else column for column in table.columns]
+    return read_frame(connectable, select(*columns).order_by(*table.primary_key)).sort([column.name for column in table.primary_key])
 
 
 def _differences(live: pl.DataFrame, built: pl.DataFrame, key: list[str]) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -258,8 +265,9 @@ def _remove(connection: Connection, table: Table, keys: pl.DataFrame) -> None:
     if not keys.height: return
     where = and_(*[column == bindparam(f'key_{column.name}') for column in columns])
     try: connection.execute(delete(table).where(where), [{f'key_{name}': value for name, value in row.items()} for row in keys.to_dicts()])
-    except IntegrityError: raise ValueError(f'{keys.height} rows of {table.name}, such as {keys.row(0)}, are in no payload but others depend on them; '
-                                            'restore the folder of payloads from a backup') from None
+    except IntegrityError:
+        raise ValueError(f'{keys.height} rows of {table.name}, such as {keys.row(0)}, are in no payload, and other rows depend on them; '
+                         'restore the folder of payloads from a backup') from None
 
 
 def rebuild(
@@ -284,7 +292,7 @@ def rebuild(
     with writing(engine) as connection:
         for table in REBUILT:
             key = [column.name for column in table.primary_key]
-            built, live = _all_rows(scratch, table), _all_rows(connection, table)
+            built, live = all_rows(scratch, table), all_rows(connection, table)
             wrong, gone = _differences(live, built, key)
             if table is schema.snapshots: gone = gone.clear()  # one that came while this was running
             added = wrong.join(live, on=key, how='anti').height

@@ -115,11 +115,12 @@ def row_rules(
 
 def statistics_rules() -> Rules: # Of rows with typed columns beside the raw ones
     "What must hold for a statistic to be kept; a match is not refused for one."
-    counts = {name: (_text(name).str.contains('^[0-9]{1,3}$'), pl.format('{} is not a count: {}', pl.lit(name), _text(name))) for name in STATISTICS}
-    halves = {f'half of {side}': (pl.col(f'{side}_half_time_goals').cast(pl.Int64, strict=False) <= pl.col(f'{side}_goals').cast(pl.Int64, strict=False),
-                                  pl.format('{}_half_time_goals is {}, more than the {} at the end', pl.lit(side), f'{side}_half_time_goals', f'{side}_goals'))
-              for side in ('home', 'away')}
-    return counts | halves
+    rules = {name: (_text(name).str.contains('^[0-9]{1,3}$'), pl.format('{} is not a count: {}', pl.lit(name), _text(name))) for name in STATISTICS}
+    for side in ('home', 'away'):
+        half, end = f'{side}_half_time_goals', f'{side}_goals'
+        at_half, at_end = (pl.col(name).cast(pl.Int64, strict=False) for name in (half, end))
+        rules[f'half of {side}'] = at_half <= at_end, pl.format('{} is {}, more than the {} at the end', pl.lit(half), half, end)
+    return rules
 
 # %% ../nbs/17_clean.ipynb #074d2d3a
 def judge(
@@ -182,10 +183,10 @@ def clean_payload(
 # %% ../nbs/17_clean.ipynb #b251bcb3
 def price_moment() -> pl.Expr: # From columns `kickoff`, `phase`, `written` (moment that the source gives, or null) and `fetched_at`
     "When a price became known, UTC."
+    local = pl.col('kickoff').dt.convert_time_zone('Europe/London')
     def five(days: pl.Expr) -> pl.Expr:
-        return (pl.col('kickoff').dt.convert_time_zone('Europe/London').dt.date() - pl.duration(days=days)).dt.combine(pl.time(17)).dt.replace_time_zone(
-            'Europe/London').dt.convert_time_zone('UTC')
-    weekday = pl.col('kickoff').dt.convert_time_zone('Europe/London').dt.weekday()
+        return (local.dt.date() - pl.duration(days=days)).dt.combine(pl.time(17)).dt.replace_time_zone('Europe/London').dt.convert_time_zone('UTC')
+    weekday = local.dt.weekday()
     since = weekday.replace_strict({1: 3, 2: 0, 3: 1, 4: 2, 5: 0, 6: 1, 7: 2}, return_dtype=pl.Int64)  # days since Friday or Tuesday
     before = weekday.replace_strict({2: 4, 5: 3}, default=0, return_dtype=pl.Int64)  # a match before five o'clock on such a day
     gathered = pl.when(five(since) < pl.col('kickoff')).then(five(since)).otherwise(five(before))
@@ -211,7 +212,8 @@ def clean_odds(
 ) -> tuple[pl.DataFrame, pl.DataFrame]: # Prices (as table `odds`, without origin), and rejects (`row_number`, `reason`, `row`)
     "Turn the prices of one payload into rows."
     columns = [name for name in schema.frame_schema(schema.odds) if name not in ('source', 'snapshot_id')]
-    if not raw.height: return pl.DataFrame(schema=schema.frame_schema(schema.odds)).select(columns), _with_raw(pl.DataFrame(schema=REASON), raw, RAW_ODDS)
+    nothing = pl.DataFrame(schema=schema.frame_schema(schema.odds)).select(columns)
+    if not raw.height: return nothing, _with_raw(pl.DataFrame(schema=REASON), raw, RAW_ODDS)
     read = raw.join(matches.select('row_number', 'match_id', 'kickoff'), on='row_number', maintain_order='left').with_columns(
         value=pl.col('price').cast(pl.Float64, strict=False), size=pl.col('line').cast(pl.Float64, strict=False),
         written=pl.col('known_at').str.to_datetime('%Y-%m-%dT%H:%M:%SZ', time_unit='us', time_zone='UTC', strict=False))

@@ -62,7 +62,7 @@ def record_snapshot(
             keep_record(folder, dict(latest._mapping) | validators)
         return latest.snapshot_id, False
     lineage = '|'.join((request.source, request.url, digest, latest.snapshot_id if latest else ''))
-    record = validators | dict(
+    record: dict[str, Any] = validators | dict(
         snapshot_id=hashlib.sha256(lineage.encode()).hexdigest()[:24], source=request.source, url=request.url, kind=request.kind,
         league=request.league, season=request.season, sha256=digest, bytes=len(content), fetched_at=fetched_at, path=path, rows=rows,
         sequence=(connection.execute(select(func.max(snapshots.c.sequence))).scalar() or 0) + 1)

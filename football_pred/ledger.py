@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['seal', 'settlement_seal', 'prediction_id', 'append_forecasts', 'anchor_head', 'Verified', 'verify_ledger',
-           'score_columns', 'settle', 'settled_forecasts']
+           'score_columns', 'settle', 'settled_forecasts', 'open_forecasts']
 
 # %% ../nbs/51_ledger.ipynb #e89fae76
 import hashlib
@@ -23,6 +23,7 @@ from sqlalchemy import Boolean, Column, Connection, Engine, Float, Integer, Sele
 from .goals import OUTCOMES, outcome_codes
 from .predict import PREDICTED
 from .schema import GENESIS, Moment, missing_guards, predictions, settlements
+from .schema import matches as match_rows
 from .scoring import brier_by_match, log_loss_by_match, rps_by_match
 from .store import read_frame, writing
 
@@ -267,3 +268,15 @@ def settled_forecasts(
     "Every settled forecast with its latest scores, by kick-off."
     scores = read_frame(engine, _latest_settlements()).drop('run_id', 'seal')
     return read_frame(engine, select(predictions)).join(scores, on='prediction_id').sort('kickoff', 'sequence')
+
+
+def open_forecasts(
+    engine: Engine, # Database with the tables
+    before: datetime, # Kick-offs before this moment, UTC
+) -> pl.DataFrame: # `match_id`, `kickoff`, `status` and `forecasts`, by kick-off
+    "Matches that should be over and whose forecasts are not settled."
+    told = select(predictions.c.match_id, match_rows.c.kickoff, match_rows.c.status)
+    query = told.join(match_rows, match_rows.c.match_id == predictions.c.match_id).where(
+        match_rows.c.kickoff < before, match_rows.c.status.in_(['scheduled', 'in_play', 'finished']),
+        ~select(settlements.c.prediction_id).where(settlements.c.prediction_id == predictions.c.prediction_id).exists())
+    return read_frame(engine, query).group_by('match_id', 'kickoff', 'status').agg(forecasts=pl.len()).sort('kickoff', 'match_id')

@@ -192,9 +192,10 @@ class Internationals(OpenSource):
 # %% ../nbs/12_open_files.ipynb #48ff50e8
 # Our column, and what the file calls it
 TWO_TIERS_COLUMNS = {
-    'home_team': 'home', 'away_team': 'away', 'home_goals': 'fthg', 'away_goals': 'ftag', 'home_half_time_goals': 'hthg', 'away_half_time_goals': 'htag',
-    'home_shots': 'hs', 'away_shots': 'as', 'home_shots_on_target': 'hst', 'away_shots_on_target': 'ast', 'home_corners': 'hc', 'away_corners': 'ac',
-    'home_fouls': 'hf', 'away_fouls': 'af', 'home_yellow_cards': 'hy', 'away_yellow_cards': 'ay', 'home_red_cards': 'hr', 'away_red_cards': 'ar'}
+    'home_team': 'home', 'away_team': 'away', 'home_goals': 'fthg', 'away_goals': 'ftag', 'home_half_time_goals': 'hthg',
+    'away_half_time_goals': 'htag', 'home_shots': 'hs', 'away_shots': 'as', 'home_shots_on_target': 'hst', 'away_shots_on_target': 'ast',
+    'home_corners': 'hc', 'away_corners': 'ac', 'home_fouls': 'hf', 'away_fouls': 'af', 'home_yellow_cards': 'hy', 'away_yellow_cards': 'ay',
+    'home_red_cards': 'hr', 'away_red_cards': 'ar'}
 
 
 class TwoTiers(OpenSource):

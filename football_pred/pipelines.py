@@ -16,11 +16,11 @@ from typing import Any
 import yaml
 from sqlalchemy import Engine
 
-from .jobs import Job, JobError, job_names, load_job, resolve_params, run_key
+from .jobs import Job, JobError, job_names, load_job, read_params, resolve_params, run_key
 from .runner import Finished, run_job
 from .runs import last_success
 from .settings import Settings
-from .text import nearest
+from .text import nearest, read_moment
 
 # %% ../nbs/72_pipelines.ipynb #2568de51
 @dataclass(frozen=True)
@@ -28,6 +28,16 @@ class Schedule:
     "What builds on what, and what runs together."
     needs: dict[str, list[str]] # Jobs that each job builds on
     pipelines: dict[str, list[str]] # Jobs of each pipeline, in order
+    moments: dict[str, dict[str, str]] # Sources that stand still, with the moment from which each job looks at them; 'other' for the rest
+
+    def looks_from(self,
+        job: str, # Name of a job
+        source: str | None, # Where the data come from
+        now: datetime, # Current moment, UTC
+    ) -> datetime: # UTC
+        "The moment from which a job looks, unless its params say otherwise."
+        moments = self.moments.get(source or '', {})
+        return read_moment(moments[job if job in moments else 'other']) if moments else now
 
 
 def load_schedule(
@@ -38,9 +48,16 @@ def load_schedule(
     try: content = yaml.safe_load(path.read_text()) or {}
     except FileNotFoundError: raise JobError(f'{path} is missing; is {project} a checkout? FOOTBALL_PROJECT says where to look') from None
     except yaml.YAMLError as error: raise JobError(f'{path} is not YAML: {str(error).replace(chr(10), " ")}') from None
-    if not isinstance(content, dict) or set(content) != {'needs', 'pipelines'}: raise JobError(f'{path} needs the two parts needs and pipelines')
-    schedule = Schedule(content['needs'], content['pipelines'])
+    if not isinstance(content, dict) or set(content) - {'moments'} != {'needs', 'pipelines'}:
+        raise JobError(f'{path} needs the two parts needs and pipelines, and may have a third, moments')
+    schedule = Schedule(content['needs'], content['pipelines'], content.get('moments', {}))
     jobs = job_names(project)
+    for source, moments in schedule.moments.items():
+        if 'other' not in moments: raise JobError(f'{path}: moments of {source} lack the one for other jobs, named other')
+        for name, moment in moments.items():
+            if name not in (*jobs, 'other'): raise JobError(f'{path}: moments of {source} name the job {name!r}{nearest(name, jobs)}')
+            try: read_moment(moment)
+            except ValueError as error: raise JobError(f'{path}: moments of {source}, {name}: {error}') from None
     for where, names in (*schedule.needs.items(), *schedule.pipelines.items()):
         for name in names:
             if name not in jobs: raise JobError(f'{path}: {where} names the job {name!r}{nearest(name, jobs)}')
@@ -77,6 +94,14 @@ def _takes(jobs: list[Job], given: Mapping[str, Any]) -> None:
             raise JobError(f'command line: none of {", ".join(job.name for job in jobs)} has a parameter {name!r}{nearest(name, known)}')
 
 
+def _source(project: Path, given: Mapping[str, Any]) -> str | None:
+    "Where the data come from, as the job `collect` has it."
+    if 'collect' not in job_names(project): return None
+    job = load_job(project, 'collect')
+    written = read_params(project, job)
+    return given.get('source') or written.get('source') or getattr(job.parameters.get('source'), 'default', None)
+
+
 def run(
     settings: Settings, # Settings in force
     engine: Engine, # Database with the tables
@@ -93,8 +118,9 @@ def run(
     pipeline = name if name in schedule.pipelines else None
     jobs = [load_job(settings.project, job) for job in schedule.pipelines.get(name, [name])]
     _takes(jobs, given)
-    now = datetime.now(UTC)
-    planned = [(job, resolve_params(settings.project, job, {k: v for k, v in given.items() if k in job.parameters}, now)) for job in jobs]
+    now, source = datetime.now(UTC), _source(settings.project, given)
+    planned = [(job, resolve_params(settings.project, job, {k: v for k, v in given.items() if k in job.parameters},
+                                    schedule.looks_from(job.name, source, now))) for job in jobs]
     steps: list[Step] = []
     for job, params in planned:
         steps.append(_run_step(settings, engine, job, params, schedule, steps, pipeline, force, listener))

@@ -48,14 +48,14 @@ def _drift(connection: Connection) -> pl.DataFrame: # `url` and `rows`, `rows_be
     return pl.DataFrame([tuple(row) for row in rows], schema=names, orient='row').filter(pl.col('age') == 1).drop('age')
 
 
-def _put_aside(connection: Connection, leagues: Sequence[str]) -> dict[str, int]:
-    "Rejects by kind, and unknown names, in the latest payload of every address."
+def _put_aside(connection: Connection, leagues: Sequence[str]) -> pl.DataFrame: # `kind` and `reason`
+    "Rejects of the leagues in the latest payload of every address; a row that names no league counts too."
     table, snapshots = schema.rejects, schema.snapshots
     latest = select(func.max(snapshots.c.sequence)).where(snapshots.c.league.is_(None) | snapshots.c.league.in_(leagues)).group_by(snapshots.c.url)
-    query = select(table.c.kind, table.c.reason, snapshots.c.snapshot_id).join(snapshots, snapshots.c.snapshot_id == table.c.snapshot_id)
+    query = select(table.c.kind, table.c.reason, table.c.row, snapshots.c.league).join(snapshots, snapshots.c.snapshot_id == table.c.snapshot_id)
     frame = read_frame(connection, query.where(snapshots.c.sequence.in_(latest)))
-    counts = {kind: frame.filter(kind=kind).height for kind in schema.REJECT_KINDS}
-    return counts | {'unknown names': frame['reason'].str.extract('^unknown team: (.*)$').drop_nulls().n_unique()}
+    own = [row['row'].get('league', row['league']) in (None, *leagues) for row in frame.to_dicts()]
+    return frame.select('kind', 'reason').filter(pl.Series(own, dtype=pl.Boolean))
 
 
 def quality_figures(
@@ -73,11 +73,13 @@ def quality_figures(
     overdue = matches.filter(pl.col('status').is_in(['scheduled', 'in_play']) & (pl.col('kickoff') < as_of - timedelta(days=grace_days)))
     with connectable.connect() if isinstance(connectable, Engine) else nullcontext(connectable) as connection:
         aside, drift = _put_aside(connection, leagues), _drift(connection)
+    kinds = dict(aside['kind'].value_counts().iter_rows())
     shrunk = drift.filter(pl.col('rows') < pl.col('rows_before'))
     total = max(int(drift['rows'].sum()), 1)
     return {
         'matches': matches.height, 'seasons missing': len(leagues)*len(seasons) - quality.filter(pl.col('season').is_in(list(seasons))).height,
         'pairs missing': int((ended['expected'] - ended['matches']).clip(0).sum()), 'results overdue': overdue.height,
         'clubs twice on a day': int(sides.select('league', 'date', 'team').is_duplicated().sum())//2,
-        'unknown names': aside['unknown names'], 'rows put aside': aside['row']/total, 'values put aside': aside['statistic'] + aside['price'],
-        'contradictions': aside['contradiction'], 'rows lost since the last payload': max([0.0, *(1 - shrunk['rows']/shrunk['rows_before'])])}
+        'unknown names': aside['reason'].str.extract('^unknown team: (.*)$').drop_nulls().n_unique(),
+        'rows put aside': kinds.get('row', 0)/total, 'values put aside': kinds.get('statistic', 0) + kinds.get('price', 0),
+        'contradictions': kinds.get('contradiction', 0), 'rows lost since the last payload': max([0.0, *(1 - shrunk['rows']/shrunk['rows_before'])])}

@@ -132,7 +132,8 @@ def _execute(job: Job, params: Mapping[str, Any], output: Path, settings: Settin
     from nbclient.exceptions import DeadKernelError
     from papermill.engines import papermill_engines
     from papermill.iorw import papermill_io
-    env = ONE_THREAD | os.environ | environment(settings) | {'FOOTBALL_RUN_ID': run['run_id'], 'FOOTBALL_RUN_KEY': run['run_id'] if fresh else run['key']}
+    about = {'FOOTBALL_RUN_ID': run['run_id'], 'FOOTBALL_RUN_KEY': run['run_id'] if fresh else run['key']}
+    env = ONE_THREAD | os.environ | environment(settings) | about
     papermill_io.register('run:', _MaskedWriter(output, secret_values(settings)))
     papermill_engines.register(run['run_id'], _engine_for(watch, env, settings.home, progress))
     try:

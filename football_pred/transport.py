@@ -24,7 +24,7 @@ from urllib.parse import quote, quote_plus
 import anyio
 import httpx
 from anyio.from_thread import start_blocking_portal
-from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait_exponential_jitter
+from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait_exponential, wait_random
 
 from . import __version__
 
@@ -274,10 +274,11 @@ def _judge(session: _Session, visit: _Visit, host: _Host, response: httpx.Respon
 async def _fetch(session: _Session, item: Item) -> Fetched:
     "One item, from the first attempt to its end; nothing is raised."
     limits, begun, visit = session.limits, session.clock(), _Visit(item, _spellings([item]), session.limits.total_timeout)
-    backoff = wait_exponential_jitter(initial=limits.backoff, max=limits.max_wait, jitter=limits.backoff)
-    retrying = AsyncRetrying(sleep=session.sleep, stop=stop_after_attempt(limits.retries + 1), reraise=True,
-                             retry=retry_if_exception(lambda failure: isinstance(failure, _Problem) and failure.again),
-                             wait=lambda state: getattr(state.outcome and state.outcome.exception(), 'wait', None) or backoff(state))
+    grows = wait_exponential(limits.backoff) + wait_random(0, limits.backoff)
+    retrying = AsyncRetrying(
+        sleep=session.sleep, stop=stop_after_attempt(limits.retries + 1), reraise=True,
+        retry=retry_if_exception(lambda failure: isinstance(failure, _Problem) and failure.again),
+        wait=lambda state: getattr(state.outcome and state.outcome.exception(), 'wait', None) or min(grows(state), limits.max_wait))
 
     def result(status: str, **values: Any) -> Fetched:
         return Fetched(item.url, status, attempts=visit.attempts, seconds=session.clock() - begun, **visit.heard, **values)

