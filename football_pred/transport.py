@@ -276,9 +276,8 @@ async def _fetch(session: _Session, item: Item) -> Fetched:
     limits, begun, visit = session.limits, session.clock(), _Visit(item, _spellings([item]), session.limits.total_timeout)
     grows = wait_exponential(limits.backoff) + wait_random(0, limits.backoff)
     retrying = AsyncRetrying(
-        sleep=session.sleep, stop=stop_after_attempt(limits.retries + 1), reraise=True,
-        retry=retry_if_exception(lambda failure: isinstance(failure, _Problem) and failure.again),
-        wait=lambda state: getattr(state.outcome and state.outcome.exception(), 'wait', None) or min(grows(state), limits.max_wait))
+        sleep=session.sleep, stop=stop_after_attempt(limits.retries + 1), retry=retry_if_exception(lambda failure: getattr(failure, 'again', False)),
+        wait=lambda state: getattr(state.outcome and state.outcome.exception(), 'wait', None) or min(grows(state), limits.max_wait), reraise=True)
 
     def result(status: str, **values: Any) -> Fetched:
         return Fetched(item.url, status, attempts=visit.attempts, seconds=session.clock() - begun, **visit.heard, **values)
@@ -288,11 +287,11 @@ async def _fetch(session: _Session, item: Item) -> Fetched:
         retry_at = session.wall_clock() + timedelta(seconds=pause) if pause is not None and math.isfinite(pause) else None
         return result('failed', error_type=problem.error_type, error=error, retry_at=retry_at)
     except Exception as failure:  # one that nobody foresaw must not stop the others either
-        error_type = 'request' if isinstance(failure, httpx.InvalidURL) else type(failure).__name__
-        return result('failed', error_type=error_type, error=_hide(str(failure), visit.secrets))
-    before, headers = item.validators if content is None else Validators(), response.headers
-    return result('unchanged' if content is None else 'new', content=content, etag=headers.get('etag', before.etag),
-                  last_modified=headers.get('last-modified', before.last_modified))
+        kind = 'request' if isinstance(failure, httpx.InvalidURL) else type(failure).__name__
+        return result('failed', error_type=kind, error=_hide(str(failure), visit.secrets))
+    kept, told = item.validators if content is None else Validators(), response.headers
+    later = {'etag': told.get('etag', kept.etag), 'last_modified': told.get('last-modified', kept.last_modified)}
+    return result('unchanged' if content is None else 'new', content=content, **later)
 
 # %% ../nbs/11_transport.ipynb #c9cee6d6
 def fetch_all(

@@ -45,7 +45,8 @@ def open_ledger(home: Path) -> Engine:
     "A database with the matches, all of them played in the end."
     engine = open_database(f"sqlite:///{home/'football.db'}")
     league = dict(league='SIM', name='Simulated', country='Nowhere', tier=1, time_zone='UTC', teams=6)
-    snapshot = dict(snapshot_id='s', source='sample', url='sample:', kind='results', sha256='0'*64, bytes=0, fetched_at=NOW, path='')
+    snapshot = dict(snapshot_id='s', source='sample', url='sample:', kind='results', sha256='0'*64, bytes=0, fetched_at=NOW, path='',
+                    sequence=1, rows=0)
     with writing(engine) as connection:
         upsert(connection, schema.leagues, [league])
         upsert(connection, schema.snapshots, [snapshot])
