@@ -27,7 +27,7 @@ def check_grid(
     values = np.asarray(grid, dtype=np.float64)
     if values.ndim < 2 or values.shape[-1] != values.shape[-2] or values.shape[-1] < 2:
         raise ValueError(f'A grid has the shape (..., G+1, G+1), got {values.shape}')
-    cells = np.ascontiguousarray(values).reshape(*values.shape[:-2], -1)
+    cells = np.ascontiguousarray(values).reshape(*values.shape[:-2], values.shape[-1]**2)
     if cells.size and not cells.min() >= 0:
         fixture = int(np.argmax(~(cells >= 0).reshape(-1, cells.shape[-1]).all(axis=1)))
         raise ValueError(f'The grid of fixture {fixture} has cells that are not 0 or more; probabilities are')
@@ -71,7 +71,7 @@ def _goals(n_cells: int) -> np.ndarray: # Shape (2, cells): goals of the home te
 def _settle(cells: np.ndarray, goals: np.ndarray, line: float | Sequence[float], sign: int) -> Settled:
     "The bet that goals + sign*line is above 0."
     lines = np.asarray(line, dtype=np.float64)
-    bad = ~(lines*4%1 == 0)
+    bad = np.where(np.isfinite(lines), lines, 0.1)*4%1 != 0
     if lines.ndim > 1 or bad.any():
         value = lines[bad].ravel()[0] if bad.any() else line
         raise ValueError(f'line is {value}, expected multiples of 0.25, one number or a sequence')

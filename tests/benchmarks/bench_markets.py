@@ -2,8 +2,8 @@
 
     python -m tests.benchmarks.bench_markets [--fixtures 10000] [--repeats 7]
 
-Each repeat times both, one after the other, so that a slow moment of the machine hits both; the figures are medians. Once from grids that are ready, the
-same for both, and once from expected goals, where each makes its own grids. The prices are compared first. One thread each.
+Each repeat times both, one after the other, so that a slow moment of the machine hits both; the figures are medians. Once from grids that are
+ready, the same for both, and once from expected goals, where each makes its own grids. The prices are compared first. One thread each.
 """
 import argparse
 import os
