@@ -44,7 +44,8 @@ def draw_scores(
     place = rng.random((simulations, n_fixtures))*n_cells
     column = np.minimum(place.astype(np.int64), n_cells - 1)
     at = column + n_cells*np.arange(n_fixtures)
-    return np.divmod(np.where(place - column < height[at], column, above[at]), grids.shape[1])  # type: ignore[return-value]
+    home_goals, away_goals = np.divmod(np.where(place - column < height[at], column, above[at]), grids.shape[1])
+    return home_goals, away_goals
 
 # %% ../nbs/42_simulate.ipynb #1eae79b5
 def draw_tilted_scores(
@@ -61,7 +62,7 @@ def draw_tilted_scores(
     def invert(weights: np.ndarray, part: int) -> np.ndarray: # Shape (fixtures, simulations)
         for k in range(1, size): weights[:, k] += weights[:, k - 1]
         reached = chance[..., part].T*weights[:, -1]
-        return sum((weights[:, k] <= reached).astype(np.int64) for k in range(size - 1))  # type: ignore[return-value]
+        return (weights[:, :-1] <= reached[:, None]).sum(axis=1)
     home_goals = invert(home*(grids @ away), 0)
     away_goals = invert(away*np.take_along_axis(grids.transpose(0, 2, 1), home_goals[:, None], axis=2), 1)
     return home_goals.T, away_goals.T
