@@ -159,15 +159,13 @@ def simulate_season(
     played = games_over(matches)
     values = _checked_fixtures(played, fixtures, grids, meetings)
     teams = sorted({*pl.concat(team_sides(matches, 'matches')), *pl.concat(team_sides(fixtures, 'fixtures'))})
-    number = {team: i for i, team in enumerate(teams)}
-    home, away = (np.array([number[team] for team in side], dtype=np.int64) for side in team_sides(fixtures, 'fixtures'))
+    home, away = (np.array([teams.index(team) for team in side], dtype=np.int64) for side in team_sides(fixtures, 'fixtures'))
     known = None if uncertainty is None else _reordered(uncertainty, teams)
     code, rules = rules_of(league, matches)
     past, taken = number_games(played, teams), deducted(deductions, teams)
     before, positions, points = tally_of(past, len(teams)), [], []
     chance, strength, lot = (np.random.default_rng(one) for one in np.random.SeedSequence(seed).spawn(3))
-    at_once = 2500 if known is None else 500  # tilted grids take more room
-    for start in range(0, simulations, at_once):
+    for start in range(0, simulations, at_once := 2500 if known is None else 500):  # tilted grids take more room
         size = min(at_once, simulations - start)
         if known is None: goals = draw_scores(values, size, chance)
         else: goals = draw_tilted_scores(values, _tilts(known, home, away, strength.normal(size=(size, 2*len(teams)))), chance)

@@ -170,7 +170,7 @@ def deducted(
         if team not in teams: raise ValueError(f'deductions name {team!r}, which does not play here{nearest(team, list(teams))}')
     return np.array([(deductions or {}).get(team, 0) for team in teams], dtype=np.int64)
 
-
+# %% ../nbs/29_standings.ipynb #4b9d1e5b
 def as_table(
     teams: Sequence[str], # Names
     tally: Mapping[str, np.ndarray], # From `tally_of`, the first row is shown
@@ -196,7 +196,7 @@ def league_table(
     tally['points'] = tally['points'] - deducted(deductions, teams)
     return as_table(teams, tally, [games], rules_of(league, matches)[1])
 
-# %% ../nbs/29_standings.ipynb #ef75a611
+# %% ../nbs/29_standings.ipynb #7f175eeb
 def remaining_fixtures(
     matches: pl.DataFrame, # One season: `home_team`, `away_team`, `home_goals`, `away_goals`, optional `status`
     teams: Sequence[str] | None = None, # The teams of the season; None: those that appear in `matches`

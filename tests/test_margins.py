@@ -1,6 +1,7 @@
 "Bookmaker margins: published values, other implementations, each method's own rule of the bookmaker, and prices that are none."
 import numpy as np
 import penaltyblog
+import polars as pl
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
@@ -187,6 +188,25 @@ def test_extreme_prices(method, prices):
 def test_other_names(alias):
     assert np.array_equal(fair_probabilities(IMPLIED, alias.upper()), fair_probabilities(IMPLIED, ALIASES[alias]))
     assert np.array_equal(fair_probabilities(IMPLIED, 'odds_ratio'), fair_probabilities(IMPLIED, 'odds ratio'))
+
+
+@pytest.fixture(scope='module')
+def closing_prices(shared_data):
+    "Average closing prices of the five big leagues, five seasons."
+    files = [shared_data/f'football_data_uk/{league}_{season}.csv' for league in ('E0', 'SP1', 'I1', 'D1', 'F1')
+             for season in ('2021', '2122', '2223', '2324', '2425')]
+    frames = [pl.read_csv(file.read_bytes(), infer_schema=False, encoding='utf8-lossy', truncate_ragged_lines=True) for file in files]
+    return np.concatenate([frame.select(pl.col('AvgCH', 'AvgCD', 'AvgCA').cast(pl.Float64)).to_numpy() for frame in frames])
+
+
+@every_method
+def test_real_prices(closing_prices, method):
+    "Every method has an answer for every match, and they differ by less than three points in a hundred."
+    fair = fair_probabilities(closing_prices, method)
+    there = ~np.isnan(fair).any(axis=1)
+    assert there.sum() > 8900
+    assert np.array_equal(there, ~np.isnan(closing_prices).any(axis=1))
+    assert np.abs(fair[there] - fair_probabilities(closing_prices)[there]).max() < 0.03
 
 
 def test_prices_are_not_changed():
