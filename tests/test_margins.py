@@ -201,12 +201,12 @@ def closing_prices(shared_data):
 
 @every_method
 def test_real_prices(closing_prices, method):
-    "Every method has an answer for every match, and they differ by less than three points in a hundred."
+    "Every method has an answer for every match, and they differ by less than four points in a hundred."
     fair = fair_probabilities(closing_prices, method)
     there = ~np.isnan(fair).any(axis=1)
     assert there.sum() > 8900
     assert np.array_equal(there, ~np.isnan(closing_prices).any(axis=1))
-    assert np.abs(fair[there] - fair_probabilities(closing_prices)[there]).max() < 0.03
+    assert np.abs(fair[there] - fair_probabilities(closing_prices)[there]).max() < 0.04
 
 
 def test_prices_are_not_changed():
