@@ -22,7 +22,7 @@ _ENGLAND = (*DEFAULT_RULES, 'direct_points')
 _GERMANY = (*DEFAULT_RULES, 'direct_goal_difference', 'direct_away_goals', 'away_goals')
 _FRANCE = ('goal_difference', 'direct_points', 'direct_goal_difference', 'direct_goals', 'direct_away_goals', 'goals_for', 'away_goals')
 
-# What separates teams that are level on points, first things first; season 2024/25
+# What separates teams that are level on points, first things first; as summarised for 2024/25
 TIE_BREAKS: dict[str, tuple[str, ...]] = {
     'E0': (*_ENGLAND, 'direct_away_goals'), **dict.fromkeys(('E1', 'E2', 'E3'), (*_ENGLAND, 'won', 'away_goals')),
     **dict.fromkeys(('SP1', 'SP2', 'I1', 'I2'), _SPAIN_AND_ITALY), **dict.fromkeys(('D1', 'D2'), _GERMANY),

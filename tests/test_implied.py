@@ -116,7 +116,7 @@ def test_from_prices():
 
 
 def test_real_prices(shared_data):
-    "Rates and rho meet what a real market says; all but the prices of a match that was resumed for its last minutes."
+    "Rates and rho meet what a real market says; all but one match, where a draw stood at 1.72."
     content = (shared_data/'football_data_uk/I1_2324.csv').read_bytes()
     matches = pl.read_csv(content, infer_schema=False, encoding='utf8-lossy', truncate_ragged_lines=True).with_columns(
         pl.col('^AvgC.*$').cast(pl.Float64))
