@@ -17,7 +17,9 @@ from .store import write_atomic
 from .text import nearest, slug
 
 # %% ../nbs/35_registry.ipynb #e2431f20
-CLASSES = {'PoissonGoals': 'football_pred.poisson', 'DixonColes': 'football_pred.dixon_coles', 'BaseRate': 'football_pred.outcome'}
+CLASSES = {
+    'PoissonGoals': 'football_pred.poisson', 'DixonColes': 'football_pred.dixon_coles', 'BaseRate': 'football_pred.outcome',
+    'StagedModel': 'football_pred.products'}
 
 
 class ModelError(ValueError):
