@@ -15,12 +15,12 @@ from zoneinfo import ZoneInfo
 
 import polars as pl
 import pytest
-from football_pred.apis import FootballDataOrg, TheOddsApi
-from football_pred.football_data_uk import BOOKMAKERS, FootballDataUK, price_columns
-from football_pred.open_files import Bundled, Internationals, OpenFootball
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from football_pred.apis import FootballDataOrg, TheOddsApi
+from football_pred.football_data_uk import BOOKMAKERS, FootballDataUK, price_columns
+from football_pred.open_files import Bundled, Internationals, OpenFootball
 from football_pred.schema import STATUSES
 from football_pred.sources import RAW_MATCHES, RAW_ODDS, Parsed, PayloadError, Request, Source, SourceError, league_codes, season_starts
 
