@@ -17,7 +17,7 @@ from sklearn.utils.validation import check_is_fitted
 from .goals import PlainEstimator, outcome_codes, outcome_probabilities, score_grid
 from .second_stage import LEAST, Past, Stage, feature_times, fit_stage, learning_moment, mix_fairly, probabilities_of, usable_prices
 from .team_rates import NEVER, USUAL, Rated, Strengths, TeamRates, walk_rates
-from .watched import CLOSING, DAY, OPENING, PRICE_RHO, Asked, as_polars, implied_rates, read_asked, read_ratings, read_results, watch
+from .watched import CLOSING, DAY, OPENING, PRICE_RHO, Asked, as_polars, rates_behind, read_asked, read_ratings, read_results, watch
 
 # %% ../nbs/38_products.ipynb #5fe3dd7d
 def rate_all(
@@ -76,7 +76,7 @@ class SecondStage(PlainEstimator):
             there = np.isfinite(outcome[:, 0])
             if not there.any(): raise ValueError(f'None of {len(there)} matches has the closing prices to learn from, {", ".join(CLOSING)}')
             weight, outcome[~there] = weight*there, 1/3
-            goals = implied_rates(outcome)
+            goals = rates_behind(outcome)
         opening = probabilities_of(results, OPENING) if self.prices else np.full((len(weight), 3), np.nan)
         return Past(asked, rated, results['moment'].to_numpy(), results['known'].to_numpy(), weight, outcome, goals, opening)
 

@@ -15,9 +15,10 @@ import numpy as np
 import polars as pl
 
 from .goals import outcome_probabilities, score_grid
+from .margins import fair_probabilities
 from .outcome import fit_log_linear, fit_softmax, linear, softmax
 from .team_rates import USUAL, Rated
-from .watched import DAY, OPENING, Asked, fair_power, implied_rates
+from .watched import DAY, OPENING, Asked, rates_behind
 
 # %% ../nbs/37_second_stage.ipynb #06ed6ccf
 EARLY = 6.0  # matches after which the effect of a new season has fallen to 1/e
@@ -33,7 +34,7 @@ def describe(
     lead, goals = home - away, home + away - USUAL.sum()
     mean, early = lead.mean(axis=0), np.exp(-rated.played/EARLY).mean(axis=1)
     columns = [np.ones(len(mean)), *lead, *goals, mean**2, np.abs(mean), early, *(early*lead), *(1.0*(league == name) for name in leagues)]
-    if prices is not None: columns += [*np.log(prices[:, ::2]/prices[:, 1:2]).T, *np.log(implied_rates(prices)).T]
+    if prices is not None: columns += [*np.log(prices[:, ::2]/prices[:, 1:2]).T, *np.log(rates_behind(prices)).T]
     return np.stack(columns, axis=1)
 
 
@@ -99,7 +100,7 @@ def probabilities_of(
     if not set(columns) <= set(frame.columns): return np.full((frame.height, 3), np.nan)
     prices = frame.select(pl.col(columns).cast(pl.Float64)).to_numpy()
     there, out = np.isfinite(prices).all(axis=1), np.full((frame.height, 3), np.nan)
-    if there.any(): out[there] = fair_power(prices[there])
+    if there.any(): out[there] = fair_probabilities(prices[there])
     return out
 
 

@@ -4,8 +4,7 @@
 
 # %% auto #0
 __all__ = ['SHARES', 'DAY', 'WATCHED', 'OPENING', 'CLOSING', 'SCALE_MATCHES', 'PRICE_RHO', 'Rating', 'read_ratings', 'places',
-           'place', 'Asked', 'as_polars', 'read_asked', 'read_results', 'fair_power', 'implied_rates', 'Watched',
-           'watch']
+           'place', 'Asked', 'as_polars', 'read_asked', 'read_results', 'rates_behind', 'Watched', 'watch']
 
 # %% ../nbs/35_watched.ipynb #c6819275
 from collections.abc import Mapping, Sequence
@@ -17,7 +16,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import polars as pl
 
-from .goals import OUTCOMES, check_goals, outcome_probabilities, read_fixtures, read_played, score_grid
+from .goals import OUTCOMES, check_goals, read_fixtures, read_played
+from .implied import implied_rates
+from .margins import fair_probabilities
 
 # %% ../nbs/35_watched.ipynb #e1dcfdcd
 @dataclass(frozen=True)
@@ -147,33 +148,12 @@ def read_results(
 SCALE_MATCHES = 120  # half-life, in matches of the league, of the means that put shots and corners on the scale of goals
 PRICE_RHO = -0.06  # low-score dependence of the grid that prices are translated with
 
-def fair_power(
-    prices: np.ndarray, # Decimal prices of home, draw and away, shape (matches, 3)
-) -> np.ndarray: # Probabilities, shape (matches, 3)
-    "Probabilities behind prices, the margin taken off by a common power."
-    bad = ~((prices > 1) & (prices < 1e4)).all(axis=1)
-    if bad.any(): raise ValueError(f'Prices {prices[np.argmax(bad)].tolist()} in row {np.argmax(bad)}, expected decimal prices above 1')
-    log_inverse, power = -np.log(prices), np.ones((len(prices), 1))
-    for _ in range(60):
-        terms = np.exp(power*log_inverse)
-        power -= (terms.sum(axis=1, keepdims=True) - 1)/(terms*log_inverse).sum(axis=1, keepdims=True)
-    terms = np.exp(power*log_inverse)
-    return terms/terms.sum(axis=1, keepdims=True)
 
-
-def implied_rates(
+def rates_behind(
     probabilities: np.ndarray, # Of home win, draw and away win, shape (matches, 3)
 ) -> np.ndarray: # Home rate and away rate, shape (matches, 2)
     "The expected goals whose score grid gives these probabilities."
-    log_rates, small = np.log(np.tile([1.5, 1.2], (len(probabilities), 1))), 1e-5
-    def wins(at: np.ndarray) -> np.ndarray: return outcome_probabilities(score_grid(*np.exp(at).T, rho=PRICE_RHO))[:, ::2]  # type: ignore[misc]
-    for _ in range(12):
-        now = wins(log_rates)
-        (a, c), (b, d) = (((wins(log_rates + small*np.eye(2)[i]) - now)/small).T for i in (0, 1))  # the Jacobian is [[a, b], [c, d]]
-        x, y = (probabilities[:, ::2] - now).T
-        step = np.stack([d*x - b*y, a*y - c*x], axis=1)/(a*d - b*c)[:, None]
-        log_rates = np.clip(log_rates + np.clip(step, -0.4, 0.4), -3, 2)
-    return np.exp(log_rates)
+    return np.stack(implied_rates(probabilities, rho=PRICE_RHO)[:2], axis=1)
 
 # %% ../nbs/35_watched.ipynb #fa476bd7
 class Watched(NamedTuple):
@@ -222,7 +202,7 @@ def watch(
     prices = results.select(CLOSING).to_numpy()
     priced = np.isfinite(prices).all(axis=1)
     shares['price'] = goals.copy()
-    if priced.any(): shares['price'][:, priced] = implied_rates(fair_power(prices[priced])).T
+    if priced.any(): shares['price'][:, priced] = rates_behind(fair_probabilities(prices[priced])).T
     target, weight = np.empty((len(ratings), 2, results.height)), np.empty((len(ratings), results.height))
     for i, rating in enumerate(ratings):
         seen = priced if rating.price else there if rating.goals < 1 else np.ones(results.height, dtype=bool)

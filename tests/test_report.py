@@ -15,17 +15,19 @@ from matplotlib.figure import Figure
 
 from football_pred.goals import score_grid
 from football_pred.pages import STATES, notebook_to_html, read_checks, reports_index
-from football_pred.report import (
-    CHECKS_MIME,
+from football_pred.pictures import (
     COLOURS,
     MODEL_COLOURS,
-    Check,
-    ChecksFailed,
     plot_forecasts,
     plot_reliability,
     plot_score_grid,
     plot_skill_over_time,
     plot_strengths,
+)
+from football_pred.report import (
+    CHECKS_MIME,
+    Check,
+    ChecksFailed,
     run_checks,
     table,
 )
@@ -194,7 +196,8 @@ def test_a_list_that_proves_nothing_is_refused(checks):
 CELLS = [
     ('markdown', '# Backtest\n\n> Of the past', []),
     ('code', "leagues: list[str] = ['E0']\nlimit: float = 1.05", ['parameters']),
-    ('code', 'import warnings\nimport polars as pl\nfrom football_pred.report import Check, plot_strengths, run_checks, table\n'
+    ('code', 'import warnings\nimport polars as pl\nfrom football_pred.pictures import plot_strengths\n'
+        'from football_pred.report import Check, run_checks, table\n'
         "teams = pl.DataFrame({'team': ['Ash', 'Elm & <b>Oak</b>'], 'attack': [0.2, -0.1], 'defence': [0.1, -0.3]})\n"
         "warnings.warn('odd')\nprint('two teams')", []),
     ('code', 'plot_strengths(teams)', []), ('code', "table(teams, title='Teams')", []),
