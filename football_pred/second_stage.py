@@ -18,7 +18,7 @@ from .goals import outcome_probabilities, score_grid
 from .margins import fair_probabilities
 from .outcome import fit_log_linear, fit_softmax, linear, softmax
 from .team_rates import USUAL, Rated
-from .watched import DAY, OPENING, Asked, rates_behind
+from .watched import DAY, OPENING, Asked, plausible, rates_behind
 
 # %% ../nbs/37_second_stage.ipynb #06ed6ccf
 EARLY = 6.0  # matches after which the effect of a new season has fallen to 1/e
@@ -99,7 +99,7 @@ def probabilities_of(
     "Probabilities behind prices, where there are any."
     if not set(columns) <= set(frame.columns): return np.full((frame.height, 3), np.nan)
     prices = frame.select(pl.col(columns).cast(pl.Float64)).to_numpy()
-    there, out = np.isfinite(prices).all(axis=1), np.full((frame.height, 3), np.nan)
+    there, out = plausible(prices), np.full((frame.height, 3), np.nan)
     if there.any(): out[there] = fair_probabilities(prices[there])
     return out
 

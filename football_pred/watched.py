@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['SHARES', 'DAY', 'WATCHED', 'OPENING', 'CLOSING', 'SCALE_MATCHES', 'PRICE_RHO', 'Rating', 'read_ratings', 'places',
-           'place', 'Asked', 'as_polars', 'read_asked', 'read_results', 'rates_behind', 'Watched', 'watch']
+           'place', 'Asked', 'as_polars', 'read_asked', 'read_results', 'plausible', 'rates_behind', 'Watched', 'watch']
 
 # %% ../nbs/35_watched.ipynb #c6819275
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ import polars as pl
 
 from .goals import OUTCOMES, check_goals, read_fixtures, read_played
 from .implied import implied_rates
-from .margins import fair_probabilities
+from .margins import LEAST_OVERROUND, fair_probabilities
 
 # %% ../nbs/35_watched.ipynb #e1dcfdcd
 @dataclass(frozen=True)
@@ -149,6 +149,13 @@ SCALE_MATCHES = 120  # half-life, in matches of the league, of the means that pu
 PRICE_RHO = -0.06  # low-score dependence of the grid that prices are translated with
 
 
+def plausible(
+    prices: np.ndarray, # Decimal prices of home, draw and away, shape (matches, 3); nan where one is missing
+) -> np.ndarray: # bool of shape (matches,)
+    "Whether three prices are there and can have been offered together."
+    with np.errstate(invalid='ignore', divide='ignore'): return (prices > 1).all(axis=1) & ((1/prices).sum(axis=1) >= LEAST_OVERROUND)
+
+
 def rates_behind(
     probabilities: np.ndarray, # Of home win, draw and away win, shape (matches, 3)
 ) -> np.ndarray: # Home rate and away rate, shape (matches, 2)
@@ -200,7 +207,7 @@ def watch(
     shares, there = _on_scale(results)
     goals = shares['goals'] = results.select('home_goals', 'away_goals').to_numpy().T
     prices = results.select(CLOSING).to_numpy()
-    priced = np.isfinite(prices).all(axis=1)
+    priced = plausible(prices)
     shares['price'] = goals.copy()
     if priced.any(): shares['price'][:, priced] = rates_behind(fair_probabilities(prices[priced])).T
     target, weight = np.empty((len(ratings), 2, results.height)), np.empty((len(ratings), results.height))
