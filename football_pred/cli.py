@@ -169,7 +169,7 @@ def predict(home: str, away: str, league: str, as_json: bool) -> None:
     if home == away: raise click.UsageError(f'{home} cannot play itself; name two teams')
     name, version = champion(settings.models, league)
     model, trained_on = load_model(settings.models, name, version)
-    row = forecast(model, pl.DataFrame({'home_team': [home], 'away_team': [away], 'neutral': [False]})).to_dicts()[0]
+    row = forecast(model, pl.DataFrame({'home_team': [home], 'away_team': [away], 'league': [league], 'neutral': [False]})).to_dicts()[0]
     answer = {'league': league, 'home_team': home, 'away_team': away, 'predicted_result': row['predicted_result'], 'confidence': row['confidence'],
               'probabilities': {'home_win': row['p_home'], 'draw': row['p_draw'], 'away_win': row['p_away']},
               'rates': {'home': row['home_rate'], 'away': row['away_rate']}, 'model': name, 'version': version, 'as_of': trained_on['as_of']}

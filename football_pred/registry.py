@@ -9,9 +9,12 @@ __all__ = ['CLASSES', 'ModelError', 'new_model', 'model_name', 'save_model', 'lo
 import hashlib
 import json
 import re
+from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 from .store import write_atomic
 from .text import nearest, slug
@@ -27,12 +30,20 @@ class ModelError(ValueError):
 
 
 def new_model(
-    name: str, # One of `CLASSES`
-    arguments: dict[str, Any] | None = None, # Constructor's arguments
+    name: str, # One of `CLASSES`, or a product: a file of `products`
+    arguments: Mapping[str, Any] | None = None, # Constructor's arguments; those of a product are in its file and may be replaced here
+    products: Path | None = None, # Folder of products, such as params/models
 ) -> Any: # Unfitted estimator
     "An estimator by its name."
-    if name not in CLASSES: raise ModelError(f'unknown model {name!r}{nearest(name, list(CLASSES))}')
-    return getattr(import_module(CLASSES[name]), name)(**(arguments or {}))
+    files = {path.stem: path for path in sorted(products.glob('*.yaml'))} if products else {}
+    if name in files:
+        written = yaml.safe_load(files[name].read_text())
+        if not isinstance(written, dict) or set(written) - {'class', 'arguments'} or 'class' not in written:
+            raise ModelError(f'{files[name]} needs a class, and may have arguments')
+        return new_model(written['class'], (written.get('arguments') or {}) | dict(arguments or {}))
+    if name not in CLASSES: raise ModelError(f'unknown model {name!r}{nearest(name, [*CLASSES, *files])}')
+    try: return getattr(import_module(CLASSES[name]), name)(**(arguments or {}))
+    except TypeError as error: raise ModelError(f'model {name}: {error}') from None
 
 
 def model_name(

@@ -4,8 +4,9 @@
 
 # %% auto #0
 __all__ = ['MIN_WEEKS', 'check_probabilities', 'check_outcomes', 'rps_by_match', 'log_loss_by_match', 'brier_by_match',
-           'hit_by_match', 'rps', 'log_loss', 'brier', 'accuracy', 'bootstrap_by_week', 'score_forecasts',
-           'common_matches', 'score_table', 'reliability', 'Calibration', 'calibration_error']
+           'hit_by_match', 'rps', 'log_loss', 'brier', 'accuracy', 'bootstrap_by_week', 'DieboldMariano',
+           'diebold_mariano', 'skill_share', 'score_forecasts', 'common_matches', 'score_table', 'reliability',
+           'Calibration', 'calibration_error']
 
 # %% ../nbs/40_scoring.ipynb #5924641d
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 from scipy.stats import binomtest, bootstrap
+from scipy.stats import t as student_t
 
 from .goals import OUTCOMES
 
@@ -142,6 +144,37 @@ def bootstrap_by_week(
     result = bootstrap((sums, counts), lambda s, n, axis: s.sum(axis=axis)/n.sum(axis=axis), paired=True, vectorized=True,
         method='percentile', n_resamples=draws, batch=250, rng=np.random.default_rng(seed))
     return float(result.confidence_interval.low), float(result.confidence_interval.high)
+
+# %% ../nbs/40_scoring.ipynb #9a6dbf7b
+class DieboldMariano(NamedTuple):
+    "Whether two forecasters are equally good."
+    statistic: float # Mean difference over its standard error; NaN where all differences are equal
+    p_value: float # Two-sided
+    standard_error: float # Of the mean difference, by weeks
+
+
+def diebold_mariano(
+    differences: np.ndarray, # Score of one forecaster less that of the other, one value for each match
+    weeks: np.ndarray, # Week of each match: anything that is equal within a week
+) -> DieboldMariano | None: # None with fewer than `MIN_WEEKS` weeks
+    "Test of equal forecast accuracy."
+    _, week = np.unique(weeks, return_inverse=True)
+    sums, counts = np.bincount(week, weights=np.round(differences, 12)), np.bincount(week)
+    if (size := len(sums)) < MIN_WEEKS: return None
+    mean = sums.sum()/counts.sum()
+    error = float(np.sqrt(((sums - mean*counts)**2).sum()*size/(size - 1))/counts.sum())
+    statistic = float(mean/error) if error > 0 else float('nan')
+    return DieboldMariano(statistic, float(2*student_t.sf(abs(statistic), size - 1)), error)
+
+
+def skill_share(
+    rps: float, # Mean score of the forecaster
+    base: float, # Of the base rate, on the same matches
+    close: float, # Of the closing price, on the same matches
+) -> float: # 0 as the base rate, 1 as the closing price
+    "How much of the way from the base rate to the market a forecaster has come."
+    if not base > close: raise ValueError(f'The base rate scores {base:.4f} and the closing price {close:.4f}: there is no way to go between them')
+    return (base - rps)/(base - close)
 
 # %% ../nbs/40_scoring.ipynb #eb916b33
 def score_forecasts(
