@@ -65,9 +65,9 @@ def quality_figures(
     seasons: Sequence[str], # Seasons that should be there
     as_of: datetime, # Moment of looking, UTC
     grace_days: float = 3, # Days after a kick-off within which a result may still be missing
-) -> dict[str, float]: # Name to figure; all but the first are counts or shares of what is wrong
+) -> dict[str, float]: # Name to figure; but for `matches` and `pairs expected`, counts or shares of what is wrong
     "What the gate of a run looks at."
-    quality = season_quality(matches)
+    quality = season_quality(matches.filter(pl.col('season').is_in(list(seasons))))
     ended = quality.filter([is_over(row['season'], row['league'], as_of) for row in quality.to_dicts()]) if quality.height else quality
     sides = pl.concat([matches.select('league', 'date', team=f'{side}_team') for side in ('home', 'away')])
     overdue = matches.filter(pl.col('status').is_in(['scheduled', 'in_play']) & (pl.col('kickoff') < as_of - timedelta(days=grace_days)))
@@ -77,8 +77,9 @@ def quality_figures(
     shrunk = drift.filter(pl.col('rows') < pl.col('rows_before'))
     total = max(int(drift['rows'].sum()), 1)
     return {
-        'matches': matches.height, 'seasons missing': len(leagues)*len(seasons) - quality.filter(pl.col('season').is_in(list(seasons))).height,
-        'pairs missing': int((ended['expected'] - ended['matches']).clip(0).sum()), 'results overdue': overdue.height,
+        'matches': matches.height, 'seasons missing': len(leagues)*len(seasons) - quality.height,
+        'pairs expected': int(ended['expected'].sum()), 'pairs missing': int((ended['expected'] - ended['matches']).clip(0).sum()),
+        'results overdue': overdue.height,
         'clubs twice on a day': int(sides.select('league', 'date', 'team').is_duplicated().sum())//2,
         'unknown names': aside['reason'].str.extract('^unknown team: (.*)$').drop_nulls().n_unique(),
         'rows put aside': kinds.get('row', 0)/total, 'values put aside': kinds.get('statistic', 0) + kinds.get('price', 0),
