@@ -427,6 +427,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '/', 'git_u
                                                                                               'football_pred/products.py'),
                                         'football_pred.products.StagedModel.predict_rates': ( 'products.html#stagedmodel.predict_rates',
                                                                                               'football_pred/products.py'),
+                                        'football_pred.products.StagedModel.strengths': ( 'products.html#stagedmodel.strengths',
+                                                                                          'football_pred/products.py'),
                                         'football_pred.products.StagedModel.walk': ( 'products.html#stagedmodel.walk',
                                                                                      'football_pred/products.py'),
                                         'football_pred.products.rate_all': ('products.html#rate_all', 'football_pred/products.py')},

@@ -43,8 +43,10 @@ def notebook_to_html(
     from jinja2 import PackageLoader
     from markupsafe import Markup
     from nbconvert import HTMLExporter
+    from nbconvert.preprocessors import CoalesceStreamsPreprocessor
     exporter = HTMLExporter(template_name='basic', template_file='cells.html.j2', extra_loaders=[PackageLoader('football_pred')],
         embed_images=True, exclude_input_prompt=True, exclude_output_prompt=True)
+    exporter.register_preprocessor(CoalesceStreamsPreprocessor, enabled=True)  # one message, and of a progress bar its end
     body, _ = exporter.from_filename(str(path))
     # Every table of great_tables brings 9 kB of style; the page has its own, which also knows dark screens and phones.
     body = re.sub(r'<style>[^<]*\.gt_table[^<]*</style>', '', body)

@@ -166,6 +166,17 @@ class StagedModel(SecondStage):
         goals = np.arange(grid.shape[-1])
         return np.stack([(grid.sum(axis=axis)*goals).sum(axis=-1) for axis in (-1, -2)], axis=-1)
 
+    def strengths(self) -> pl.DataFrame: # Columns `country`, `team`, `attack`, `defence` (log scale) and `weight` (matches); means of all ratings
+        "What was learned about every team, and from how many decayed matches."
+        check_is_fitted(self, self.learned)
+        ridge, parts = np.array([rating.ridge for rating in read_ratings(self.ratings)])[:, None], []
+        for country, known in self.countries_.items():
+            goals = ridge*(1/np.array(known['attack_kept']) - 1)  # what matches told of each attack
+            parts.append(pl.DataFrame({'country': [country]*len(known['teams']), 'team': known['teams'], **{
+                name: np.mean(values, axis=0) for name, values in (*((name, known[name]) for name in ('attack', 'defence')),
+                                                                   ('weight', goals/np.exp(USUAL).mean()))}}))
+        return pl.concat(parts)
+
     def walk(self,
         history: pl.DataFrame, # Finished matches of all leagues, with `result_known_at`
         targets: pl.DataFrame, # Matches to forecast, with `as_of`
