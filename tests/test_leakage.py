@@ -18,7 +18,7 @@ from tests.made import two_divisions
 
 ROOT = Path(__file__).parents[1]
 MATCHES = two_divisions()
-START, END = date(2023, 8, 1), date(2023, 10, 10)
+START, END = date(2023, 9, 1), date(2023, 10, 10)
 CUTOFFS = [datetime(2023, 9, 18, tzinfo=UTC), datetime(2023, 10, 7, 15, 40, tzinfo=UTC)]  # a Monday; a Saturday between kick-off and result
 WRITTEN = {path.stem: yaml.safe_load(path.read_text()) for path in sorted((ROOT/'params/models').glob('*.yaml'))}
 MODELS = {name: new_model(name) for name in CLASSES} | {name: new_model(one['class'], one.get('arguments')) for name, one in WRITTEN.items()}
