@@ -65,14 +65,15 @@ def _root(
     high: np.ndarray, # Where the value is at most 0
 ) -> np.ndarray: # Where the value is 0, of the shape of `low`; NaN where an end is NaN
     "The root of a falling function between two ends, many at once."
-    x = (low + high)/2
+    x, done = (low + high)/2, np.zeros(np.shape(low), dtype=bool)  # one that is found stays, so that it does not depend on the others
     for _ in range(200):
         value, slope = function(x)
         low, high = np.where(value >= 0, x, low), np.where(value <= 0, x, high)
         with np.errstate(divide='ignore', invalid='ignore'): newton = x - value/slope
         ahead = np.where((newton >= low) & (newton <= high), newton, (low + high)/2)
-        if not (np.abs(ahead - x) > 1e-12*np.maximum(np.abs(x), 1e-3)).any(): return ahead
-        x = ahead
+        close = ~(np.abs(ahead - x) > 1e-12*np.maximum(np.abs(x), 1e-3))
+        x, done = np.where(done, x, ahead), done | close
+        if done.all(): break
     return x
 
 # %% ../nbs/25_margins.ipynb #49d73911

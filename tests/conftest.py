@@ -7,10 +7,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import scipy.linalg
 from sqlalchemy import Engine, create_engine
 from sqlalchemy.engine import make_url
+from threadpoolctl import threadpool_limits
 
 from football_pred.store import open_database
+
+assert scipy.linalg # loaded, so that the limit reaches its threads too
+threadpool_limits(1)  # matrices are small: more threads than one only wait for each other
 
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
