@@ -822,6 +822,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '/', 'git_u
                                                                                    'football_pred/transport.py'),
                                          'football_pred.transport._spellings': ('transport.html#_spellings', 'football_pred/transport.py'),
                                          'football_pred.transport.fetch_all': ('transport.html#fetch_all', 'football_pred/transport.py')},
+            'football_pred.tuning': { 'football_pred.tuning.choose_by_season': ('tuning.html#choose_by_season', 'football_pred/tuning.py'),
+                                      'football_pred.tuning.tune': ('tuning.html#tune', 'football_pred/tuning.py')},
             'football_pred.watched': { 'football_pred.watched.Asked': ('watched.html#asked', 'football_pred/watched.py'),
                                        'football_pred.watched.Asked.take': ('watched.html#asked.take', 'football_pred/watched.py'),
                                        'football_pred.watched.Rating': ('watched.html#rating', 'football_pred/watched.py'),
