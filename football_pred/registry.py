@@ -22,6 +22,7 @@ from .text import nearest, slug
 # %% ../nbs/39_registry.ipynb #e2431f20
 CLASSES = {
     'PoissonGoals': 'football_pred.poisson', 'DixonColes': 'football_pred.dixon_coles', 'BaseRate': 'football_pred.outcome',
+    'OrderedLogit': 'football_pred.logits', 'MultinomialLogit': 'football_pred.logits', 'GradientBoosting': 'football_pred.boosting',
     'StagedModel': 'football_pred.products'}
 
 
