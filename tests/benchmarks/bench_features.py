@@ -4,7 +4,8 @@
 
 Matches of five countries, both tiers, repeated under other league codes and club names until there are enough. pandas makes eight of the
 features, the rolling means over five matches of points, goals for and goals against and the points over ten, of both teams, with groupby and
-rolling on a frame of team rows; ours makes the same from `team_form` and a look-up by moment. The values are compared before the times. Alternated side by side, medians, one thread.
+rolling on a frame of team rows; ours makes the same from
+`team_form` and a look-up by moment. The values are compared before the times. Alternated side by side, medians, one thread.
 """
 import argparse
 import os

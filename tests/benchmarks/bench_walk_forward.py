@@ -5,7 +5,8 @@
 Five leagues, 2020/21 to 2024/25: refitted on every Monday that a week with matches begins with, on all matches of the league since 2015/16.
 Ours is carried forward, so all its fits are made and timed, from team names to parameters; penaltyblog is timed in a sample of weeks spread
 over the range, each beside our fit of the same week, which has its caches full of theirs. One thread each. The walk has the ridge of the
-defaults; the log-likelihoods are compared with a ridge of 0.0001, because penaltyblog has none and a club that has not yet scored or conceded has no finite strength without.
+defaults; the log-likelihoods are compared with a ridge of 0.0001, because penaltyblog has none and a club that has not yet scored or
+conceded has no finite strength without.
 The matches come from the folder of real data (FOOTBALL_SHARED_DATA, or ../shared/data beside the checkout).
 """
 import argparse
@@ -79,7 +80,8 @@ def main() -> None:
     print(f'{len(ours)} weekly fits of {len(LEAGUES)} leagues, {len(steps)/len(ours):.0%} converged, {np.mean(steps):.2f} steps each; '
           f'{sum(ours):.2f} s in all, median {1e3*statistics.median(ours):.2f} ms')
     print(f'sample: {len(rows)} weeks, {sizes.min()} to {sizes.max()} matches; medians: penaltyblog {penaltyblog.__version__} '
-          f'{1e3*np.median(slow):.1f} ms, ours {1e3*np.median(fast):.2f} ms, {statistics.median(slow/fast):.0f} times as fast (quarter {np.quantile(slow/fast, 0.25):.0f}, '
+          f'{1e3*np.median(slow):.1f} ms, '
+          f'ours {1e3*np.median(fast):.2f} ms, {statistics.median(slow/fast):.0f} times as fast (quarter {np.quantile(slow/fast, 0.25):.0f}, '
           f'three quarters {np.quantile(slow/fast, 0.75):.0f})')
     print(f'all {len(ours)} fits, theirs at the mean of the sample: {np.mean(slow)*len(ours):.0f} s against {sum(ours):.2f} s, '
           f'{np.mean(slow)*len(ours)/sum(ours):.0f} times as fast')
