@@ -107,8 +107,7 @@ def cells_of(
 # %% ../nbs/32_dixon_coles.ipynb #cd0b2284
 def _rates(theta: np.ndarray, cells: Cells) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     "Log rates and rates, each (2, cells); m and the low-score factors, each (4, cells), the factor 1 where no match needs it."
-    size = len(cells.teams)
-    attacking, defending = cells.sides
+    size, (attacking, defending) = len(cells.teams), cells.sides
     attack, defence, (level, home_advantage, rho) = theta[:size], theta[size:2*size], theta[2*size:]
     log_rates = attack[attacking] - defence[defending] + level
     log_rates[0] += home_advantage*cells.at_home
@@ -156,20 +155,17 @@ def derivatives(
 # %% ../nbs/32_dixon_coles.ipynb #b3c75d1b
 def _assemble(value: float, cells: Cells, by: np.ndarray, pairs: np.ndarray, rho_gradient: float, rho_rho: float) -> Derivatives:
     "Add up the derivatives of the cells by parameter."
-    size, width = len(cells.teams), 2*len(cells.teams) + 3
-    attacking, defending, pair = cells.places
+    size, width, (attacking, defending, pair) = len(cells.teams), 2*len(cells.teams) + 3, cells.places
     by_team = np.empty((3, 2*size))  # gradient, and its derivatives by home advantage and by rho
     by_team[:, :size] = np.bincount(attacking, by.ravel(), 3*size).reshape(3, size)
     by_team[:, size:] = -np.bincount(defending, by.ravel(), 3*size).reshape(3, size)
     uu, vv, uv = matrices = np.bincount(pair, pairs, 3*size**2).reshape(3, size, size)
     (uu_home, vv_home, uv_home), (uu_away, vv_away, uv_away) = matrices.sum(axis=2), matrices.sum(axis=1)
     # Home teams have their attack in u and their defence, with a minus, in v; away teams the other way round.
-    hessian = np.empty((width, width))
-    attack, defence = slice(0, size), slice(size, 2*size)
+    hessian, attack, defence = np.empty((width, width)), slice(0, size), slice(size, 2*size)
     hessian[attack, attack] = hessian[defence, defence] = uv + uv.T
     hessian[attack, defence] = -(uu + vv.T)
-    flat = hessian.reshape(-1)
-    diagonal, crossed = flat[::width + 1], flat[size:size*width:width + 1]
+    diagonal, crossed = hessian.reshape(-1)[::width + 1], hessian.reshape(-1)[size:size*width:width + 1]
     diagonal[attack] += uu_home + vv_away
     diagonal[defence] += uu_away + vv_home
     crossed -= uv_home + uv_away
@@ -270,11 +266,12 @@ def maximise(
     cells: Cells, # From `cells_of`
     prior: Prior, # From `prior_of`
     max_steps: int = 100, # Newton steps before it gives up
+    start: np.ndarray | None = None, # Parameters to begin with, where every factor is positive; None: `start_of`
 ) -> Maximum:
     "Fit the parameters to the tables."
     if free := not prior.information.any(): _check_goals_of_all(cells)
-    theta = start_of(cells)
-    at, tolerance = objective(theta, cells, prior), 1e-9*(cells.weight.sum() + prior.information[0])
+    theta = start_of(cells) if start is None else start
+    at, tolerance = objective(theta, cells, prior), 1e-11*(cells.weight.sum() + prior.information[0])
     if not np.isfinite(at.value): raise NotConverged(f'The log-likelihood is {at.value} at the start; the weights sum to {cells.weight.sum():g}')
     for n_iterations in range(1, max_steps + 1):
         minus, damping = -at.hessian, 0.0
@@ -315,11 +312,13 @@ class DixonColes(GoalModel):
     ) -> Self: # The estimator itself
         "Estimate the strengths."
         played = read_played(matches, as_of)
-        cells = cells_of(played, half_life=self.half_life)
-        theta, self.log_likelihood_, self.n_iterations_ = maximise(cells, prior_of(cells, self.ridge, self.newcomer))
+        return self._estimate(cells_of(played, half_life=self.half_life), played.as_of)
+
+    def _estimate(self, cells: Cells, as_of: datetime, start: np.ndarray | None = None) -> Self:
+        theta, self.log_likelihood_, self.n_iterations_ = maximise(cells, prior_of(cells, self.ridge, self.newcomer), start=start)
         self.teams_, (self.attack_, self.defence_) = cells.teams, theta[:-3].reshape(2, -1).copy()
         self.level_, self.home_advantage_, self.rho_ = theta[-3:].tolist()
-        self.unseen_, self.as_of_, self.converged_ = float(self.newcomer), played.as_of, True
+        self.unseen_, self.as_of_, self.converged_ = float(self.newcomer), as_of, True
         self.matches_, self.newcomer_ = cells.matches, newcomers(cells)
         self.weight_ = np.bincount(np.concatenate([cells.home, cells.away]), np.tile(cells.weight, 2), len(cells.teams))
         return self
