@@ -270,7 +270,7 @@ def _told(error: BaseException) -> tuple[str, int] | None:
     from sqlalchemy.exc import OperationalError
 
     from football_pred.jobs import JobError
-    from football_pred.registry import ModelError
+    from football_pred.models import ModelError
     from football_pred.runner import Terminated
     from football_pred.runs import AlreadyRunning
     from football_pred.sources import SourceError

@@ -8,7 +8,7 @@ import pytest
 import yaml
 from sklearn.base import clone
 
-from football_pred.registry import CLASSES, new_model
+from football_pred.models import CLASSES, new_model
 from tests.made import two_divisions, with_numbers
 
 ROOT = Path(__file__).parents[1]

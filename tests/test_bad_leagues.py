@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 import yaml
 
-from football_pred.registry import CLASSES, new_model
+from football_pred.models import CLASSES, new_model
 from tests.made import division, two_divisions, with_numbers
 
 ROOT = Path(__file__).parents[1]

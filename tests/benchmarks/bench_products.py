@@ -53,7 +53,7 @@ def real_matches(folder: Path, since: str = '2000-07-01') -> pl.DataFrame:
 
 def load_products(names: list[str]) -> dict:
     "Unfitted models of params/models by name."
-    from football_pred.registry import new_model
+    from football_pred.models import new_model
     written = {name: yaml.safe_load((ROOT/f'params/models/{name}.yaml').read_text()) for name in names}
     return {name: new_model(one['class'], one.get('arguments')) for name, one in written.items()}
 
