@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['FORM', 'LONG_FORM', 'HALF_LIFE', 'REST_CAP', 'FEATURES', 'FEATURE_NAMES', 'FEATURE_KEYS', 'Feature', 'feature_table',
-           'team_results', 'team_form', 'venue_form', 'season_count', 'meetings', 'build_features',
-           'features_fingerprint', 'recent_form']
+           'team_results', 'team_form', 'venue_form', 'season_count', 'meetings', 'shot_form', 'shot_features',
+           'market_features', 'build_features', 'features_fingerprint', 'recent_form']
 
 # %% ../nbs/21_features.ipynb #d2705ff9
 import hashlib
@@ -26,6 +26,7 @@ class Feature:
     unit: str # Unit of its values
     meaning: str # What it says, and when it is null
     source: str # What it is computed from
+    view: str # View of the feature store that it belongs to
 
 
 _ELO, _PI, _SCORES = 'Elo, Hvattum and Arntzen (2010)', 'pi-ratings, Constantinou and Fenton (2013)', 'results'
@@ -43,40 +44,61 @@ def _of_team(
     form = f'the last {FORM} matches of {team}; null with fewer'
     faded = f'all matches of {team}, half-life {HALF_LIFE} matches; null with fewer than {FORM}'
     return (
-        Feature(f'{side}_elo', number, 'points', f'Elo rating of {team}; null before its first result', _ELO),
+        Feature(f'{side}_elo', number, 'points', f'Elo rating of {team}; null before its first result', _ELO, 'ratings'),
         Feature(f'{side}_pi', number, 'rating', f'pi-rating of {team} {ground}, 0 for an average team, '
-                'the mean of both on neutral ground; null before its first result', _PI),
-        Feature(f'{side}_points_{FORM}', number, 'points per match', f'league points (3, 1, 0) over {form}', _SCORES),
+                'the mean of both on neutral ground; null before its first result', _PI, 'ratings'),
+        Feature(f'{side}_points_{FORM}', number, 'points per match', f'league points (3, 1, 0) over {form}', _SCORES, 'form'),
         Feature(f'{side}_points_{LONG_FORM}', number, 'points per match',
-                f'league points (3, 1, 0) over the last {LONG_FORM} matches of {team}; null with fewer', _SCORES),
-        Feature(f'{side}_goals_for_{FORM}', number, 'goals per match', f'goals scored over {form}', _SCORES),
-        Feature(f'{side}_goals_against_{FORM}', number, 'goals per match', f'goals conceded over {form}', _SCORES),
-        Feature(f'{side}_goals_for_faded', number, 'goals per match', f'goals scored, weighted mean of {faded}', _SCORES),
-        Feature(f'{side}_goals_against_faded', number, 'goals per match', f'goals conceded, weighted mean of {faded}', _SCORES),
+                f'league points (3, 1, 0) over the last {LONG_FORM} matches of {team}; null with fewer', _SCORES, 'form'),
+        Feature(f'{side}_goals_for_{FORM}', number, 'goals per match', f'goals scored over {form}', _SCORES, 'form'),
+        Feature(f'{side}_goals_against_{FORM}', number, 'goals per match', f'goals conceded over {form}', _SCORES, 'form'),
+        Feature(f'{side}_goals_for_faded', number, 'goals per match', f'goals scored, weighted mean of {faded}', _SCORES, 'form'),
+        Feature(f'{side}_goals_against_faded', number, 'goals per match', f'goals conceded, weighted mean of {faded}', _SCORES, 'form'),
         Feature(f'{side}_venue_points_{FORM}', number, 'points per match',
-                f'league points (3, 1, 0) over the last {FORM} matches that {team} played {ground}; null with fewer', _SCORES),
+                f'league points (3, 1, 0) over the last {FORM} matches that {team} played {ground}; null with fewer', _SCORES, 'form'),
         Feature(f'{side}_rest_days', count, 'days',
-                f'days from the last match of {team} whose result is known, at most {REST_CAP}; null before its first result', _SCORES),
-        Feature(f'{side}_played', count, 'matches', f'matches of {team} in this season whose result is known; never null', _SCORES),
+                f'days from the last match of {team} whose result is known, at most {REST_CAP}; null before its first result', _SCORES, 'rest'),
+        Feature(f'{side}_played', count, 'matches', f'matches of {team} in this season whose result is known; never null', _SCORES, 'rest'),
     )
+
+# %% ../nbs/21_features.ipynb #ec15680c
+def _shots_of(
+    side: str, # 'home' or 'away'
+) -> tuple[Feature, ...]: # In the order of the columns
+    "Features of one of the two teams that need statistics of matches."
+    return tuple(
+        Feature(f'{side}_{name}_{way}_{FORM}', pl.Float64(), f'{unit} per match', f'{unit} {who} over the last {FORM} matches of the {side} team; '
+                'null with fewer, or when a number of one of them is not known', 'statistics of matches', 'shots')
+        for name, unit in (('shots_on_target', 'shots on target'), ('corners', 'corners'))
+        for way, who in (('for', f'of the {side} team'), ('against', f'of its opponents')))
+
+
+def _of_market() -> tuple[Feature, ...]: # In the order of the columns
+    "Features that need prices."
+    said = {'home': 'the home team wins', 'draw': 'of a draw', 'away': 'the away team wins'}
+    return tuple(
+        Feature(f'market_{outcome}', pl.Float64(), 'probability', f'probability {"" if outcome == "draw" else "that "}{what} by the opening prices, '
+                'in proportion to 1/price; null when they were not known at the feature time', 'opening prices', 'odds')
+        for outcome, what in said.items())
 
 # %% ../nbs/21_features.ipynb #5a3b9fcd
 FEATURES: tuple[Feature, ...] = (
     *_of_team('home'), *_of_team('away'),
-    Feature('elo_difference', pl.Float64(), 'points', 'Elo rating of the home team less that of the away team; null if either is', _ELO),
-    Feature('pi_difference', pl.Float64(), 'goals', 'goal difference that the two pi-ratings expect; null if either is', _PI),
+    Feature('elo_difference', pl.Float64(), 'points', 'Elo rating of the home team less that of the away team; null if either is', _ELO, 'ratings'),
+    Feature('pi_difference', pl.Float64(), 'goals', 'goal difference that the two pi-ratings expect; null if either is', _PI, 'ratings'),
     Feature(f'head_to_head_{FORM}', pl.Float64(), 'goals per match',
-            f'goal difference for the home team over the last {FORM} meetings or as many as there were; null before the first', _SCORES),
+            f'goal difference for the home team over the last {FORM} meetings or as many as there were; null before the first', _SCORES, 'head_to_head'),
+    *_shots_of('home'), *_shots_of('away'), *_of_market(),
 )
 FEATURE_NAMES: tuple[str, ...] = tuple(feature.name for feature in FEATURES)
 # What a row of features says before the features themselves.
 FEATURE_KEYS = ('match_id', 'league', 'season', 'kickoff', 'feature_time')
 
 
-def feature_table() -> pl.DataFrame: # One row per feature: `name`, `dtype`, `unit`, `meaning`, `source`
+def feature_table() -> pl.DataFrame: # One row per feature: `name`, `dtype`, `unit`, `meaning`, `source`, `view`
     "The registry as a frame, for documentation."
     return pl.DataFrame([{'name': feature.name, 'dtype': str(feature.dtype), 'unit': feature.unit, 'meaning': feature.meaning,
-        'source': feature.source} for feature in FEATURES])
+        'source': feature.source, 'view': feature.view} for feature in FEATURES])
 
 # %% ../nbs/21_features.ipynb #c9fae1d8
 def team_results(
@@ -134,6 +156,54 @@ def meetings(
     number = pl.int_range(1, pl.len() + 1).over(pair).clip(upper_bound=FORM)
     return rows.select(*pair, 'known_at', (total/number).alias(name))
 
+# %% ../nbs/21_features.ipynb #1005ff13
+def _unknown(
+    kind: str, # View of features
+    height: int, # Rows
+    prefix: str = '', # With which their names begin
+) -> pl.DataFrame: # One null column for each feature
+    "Features of which nothing is known."
+    return pl.DataFrame(schema={feature.name: feature.dtype for feature in FEATURES
+                                if feature.view == kind and feature.name.startswith(prefix)}).clear(height)
+
+
+_STATISTICS = ('shots_on_target', 'corners')
+
+
+def shot_form(
+    results: pl.DataFrame, # From `known_results`, with shots on target and corners of both teams
+) -> pl.DataFrame: # After each result of a team: `team`, `known_at` and its features without the side in their name
+    "Shots on target and corners over all matches of a team."
+    results = results.with_row_index('_row')
+    def seen(us: str, them: str) -> pl.DataFrame:
+        return results.select('_row', team=f'{us}_team', known_at='result_known_at', **{
+            f'{name}_{way}': pl.col(f'{side}_{name}').cast(pl.Int64) for name in _STATISTICS for way, side in (('for', us), ('against', them))})
+    rows = pl.concat([seen('home', 'away'), seen('away', 'home')]).sort('_row', maintain_order=True)
+    return rows.select('team', 'known_at', *[_mean_of_last(f'{name}_{way}', FORM, ['team']).alias(f'{name}_{way}_{FORM}')
+                                             for name in _STATISTICS for way in ('for', 'against')])
+
+
+def shot_features(
+    asked: pl.DataFrame, # One row per match: `home_team`, `away_team`, `asked_at`
+    results: pl.DataFrame, # From `known_results`, which may lack the statistics
+    side: str, # 'home' or 'away'
+) -> pl.DataFrame: # One row per match, in its order, columns with the side in front
+    "Shots and corners of one side of every match when it was asked for."
+    if not {f'{us}_{name}' for us in ('home', 'away') for name in _STATISTICS} <= set(results.columns): return _unknown('shots', asked.height, side)
+    found = latest_known(asked.select('asked_at', team=f'{side}_team'), shot_form(results), ['team']).drop('asked_at', 'team')
+    return found.rename(lambda name: f'{side}_{name}')
+
+
+def market_features(
+    matches: pl.DataFrame, # With `feature_time`, and possibly the columns of `odds.with_prices`
+) -> pl.DataFrame: # One row per match, in its order
+    "What the opening prices said, if they were known at the feature time."
+    prices = [f'opening_{outcome}' for outcome in ('home', 'draw', 'away')]
+    if not {*prices, 'opening_known_at'} <= set(matches.columns): return _unknown('odds', matches.height)
+    usable = pl.all_horizontal(pl.col('opening_known_at') <= pl.col('feature_time'), *[(pl.col(name) > 1) & pl.col(name).is_finite() for name in prices])
+    total = sum((1/pl.col(name) for name in prices[1:]), 1/pl.col(prices[0]))
+    return matches.select(pl.when(usable).then(1/pl.col(name)/total).alias(f"market_{name.removeprefix('opening_')}") for name in prices)
+
 # %% ../nbs/21_features.ipynb #0443d69d
 def _side_features(
     asked: pl.DataFrame, # One row per match: `home_team`, `away_team`, `season`, `date`, `asked_at`
@@ -155,7 +225,8 @@ def build_features(
 ) -> pl.DataFrame: # One row per match, by `kickoff` and `match_id`: `FEATURE_KEYS`, then exactly the columns of `FEATURES`
     "What was known of every match at its feature time, or at `as_of` if that is earlier."
     now = as_utc(as_of)
-    rows = team_results(known_results(matches, now))
+    results = known_results(matches, now)
+    rows = team_results(results)
     matches = matches.sort('kickoff', 'match_id').with_columns(pl.min_horizontal(feature_time(), pl.lit(now)).alias('feature_time'))
     asked = matches.select('season', 'date', 'home_team', 'away_team', asked_at='feature_time')
     pairs = asked.select('asked_at', team='home_team', opponent='away_team')
@@ -163,6 +234,7 @@ def build_features(
         matches.select(FEATURE_KEYS), Elo().rate(matches, now).drop('match_id'), PiRatings().rate(matches, now).drop('match_id'),
         _side_features(asked, rows, 'home'), _side_features(asked, rows, 'away'),
         latest_known(pairs, meetings(rows), ['team', 'opponent']).drop(pairs.columns),
+        shot_features(asked, results, 'home'), shot_features(asked, results, 'away'), market_features(matches),
     ], how='horizontal')
     both = pl.col('home_rated') & pl.col('away_rated')
     found = found.with_columns(

@@ -43,6 +43,12 @@ class Settings(BaseSettings):
     football_data_org_token: SecretStr | None = Field(default=None, description='Token for football_data_org')
     the_odds_api_url: str = Field(default='', description='Where the_odds_api is served; empty: its API')
     the_odds_api_token: SecretStr | None = Field(default=None, description='Key for the_odds_api')
+    cache_url: SecretStr | None = Field(default=None, description='Redis that keeps answers, such as redis://host:6379/0; in the process when unset')
+    cache_seconds: float = Field(default=3600, gt=0, description='Seconds for which an answer is kept')
+    keys_wanted: bool = Field(default=False, description='Whether callers of the API need a key also to read')
+    rate_limit: str = Field(default='600/minute', description='Requests of one caller; empty: no limit')
+    request_bytes: int = Field(default=2_000_000, gt=0, description='Largest body of a request')
+    request_seconds: float = Field(default=10, gt=0, description='Seconds to an answer')
     run_id: str = Field(default='', description='Run that a job notebook belongs to; set by the runner, empty when a person runs the notebook')
 
     run_key: str = Field(default='', description='What that run is about; the same for every attempt at it')
@@ -58,6 +64,9 @@ class Settings(BaseSettings):
 
     @property
     def snapshots(self) -> Path | UPath: return UPath(self.snapshots_url) if self.snapshots_url else self.home/'snapshots'
+
+    @property
+    def cache(self) -> str: return self.cache_url.get_secret_value() if self.cache_url else ''
 
     @property
     def features(self) -> Path: return self.home/'features'
