@@ -5,13 +5,13 @@
 # %% auto #0
 __all__ = ['Cache', 'LocalCache', 'RedisCache', 'open_cache']
 
-# %% ../nbs/55_cache.ipynb #ea64538a
+# %% ../nbs/55_cache.ipynb #cc0329be
 import time
 from typing import Protocol
 
 from cachetools import TTLCache
 
-# %% ../nbs/55_cache.ipynb #ef6fb18d
+# %% ../nbs/55_cache.ipynb #a53a2d1a
 class Cache(Protocol):
     "Where answers are kept for a while."
     name: str # 'local' or 'redis'
@@ -42,7 +42,7 @@ class LocalCache:
 
     async def put(self, key: str, value: bytes) -> None: self._kept[key] = value
 
-# %% ../nbs/55_cache.ipynb #5561207a
+# %% ../nbs/55_cache.ipynb #f31511f7
 class RedisCache:
     "A cache in a Redis server."
     name = 'redis'

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['OPEN', 'Problem', 'problem_type', 'problem_response', 'Guard']
 
-# %% ../nbs/61_guard.ipynb #99358991
+# %% ../nbs/61_guard.ipynb #837ad010
 import asyncio
 import hmac
 import json
@@ -25,7 +25,7 @@ from starlette.responses import Response
 from .keys import digest_of
 from .telemetry import Telemetry
 
-# %% ../nbs/61_guard.ipynb #9e35ad6f
+# %% ../nbs/61_guard.ipynb #20901a3a
 class Problem(HTTPException):
     "Something that a caller is told."
     def __init__(self,
@@ -56,7 +56,7 @@ def problem_response(
                'instance': instance, 'request_id': request_id} | problem.more
     return Response(json.dumps(content, default=str), problem.status_code, dict(problem.headers or {}), 'application/problem+json')
 
-# %% ../nbs/61_guard.ipynb #d694704f
+# %% ../nbs/61_guard.ipynb #331bcbd1
 _ID = re.compile(rb'[A-Za-z0-9._-]{8,64}')
 OPEN = ('/health', '/metrics', '/openapi.json', '/docs')  # paths that want no key and are not counted against a limit
 
@@ -91,14 +91,15 @@ class Guard:
     def _admit(self, scope: dict[str, Any], headers: Mapping[bytes, bytes]) -> None:
         path = scope['path']
         if path.startswith(OPEN): return
+        refused: Problem | None = None
         try: caller, may = self._caller(scope, headers)
-        except Problem as problem: caller, may, refused = scope['client'][0] if scope['client'] else 'unknown', '', problem
-        else: refused = None
+        except Problem as problem: (caller, may), refused = self._caller(scope, {}), problem
         scope['state']['caller'], scope['state']['scope'] = caller, may
         if self.limit and not self.counts.hit(self.limit, caller):
             ends, left = self.counts.get_window_stats(self.limit, caller)
             wait = str(max(1, int(ends - time.time()) + 1))
-            raise Problem(429, 'Too many requests', f'At most {self.limit}; ask again in {wait} s', {'Retry-After': wait, 'RateLimit-Remaining': str(left)})
+            about = {'Retry-After': wait, 'RateLimit-Remaining': str(left)}
+            raise Problem(429, 'Too many requests', f'At most {self.limit}; ask again in {wait} s', about)
         if refused: raise refused  # counted first, so that keys cannot be guessed at leisure
         if self.closed and path.startswith('/api') and not may:
             raise Problem(401, 'Key wanted', 'Send a key in the header X-API-Key', {'WWW-Authenticate': 'Bearer'})
@@ -125,8 +126,8 @@ class Guard:
         except Problem as problem: await problem_response(problem, scope['path'], state['request_id'])(scope, receive, sending)
         except TimeoutError:
             if not status:
-                problem = Problem(503, 'Took too long', f'The answer took longer than {self.seconds:g} s; ask for less, or again later', {'Retry-After': '5'})
-                await problem_response(problem, scope['path'], state['request_id'])(scope, receive, sending)
+                late = Problem(503, 'Took too long', f'The answer took longer than {self.seconds:g} s; ask for less', {'Retry-After': '5'})
+                await problem_response(late, scope['path'], state['request_id'])(scope, receive, sending)
         finally:
             took = time.perf_counter() - started
             route = getattr(scope.get('route'), 'path', 'unknown')

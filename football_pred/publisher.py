@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['log', 'encode', 'load_published', 'Publisher', 'Asked', 'Answers']
 
-# %% ../nbs/62_publisher.ipynb #788c951f
+# %% ../nbs/62_publisher.ipynb #7c379cd5
 import asyncio
 import json
 import logging
@@ -26,7 +26,7 @@ from .outlook import Outlook, forecast_matches, last_event, read_outlook, store_
 from .registry import Published, Registry
 from .telemetry import Telemetry
 
-# %% ../nbs/62_publisher.ipynb #9b2a6951
+# %% ../nbs/62_publisher.ipynb #52a1cce1
 log = logging.getLogger('football_pred.publisher')
 
 
@@ -66,6 +66,7 @@ class Publisher:
         self.outlook: Outlook | None = None
         self.keys: Mapping[str, tuple[str, str]] = {}
         self.problems: dict[str, str] = {'models': 'not loaded yet'}
+        self.registry_problem = 'not asked yet'
         self._prints: dict[str, str] = {}
         self._made: dict[str, datetime] = {}
         self._waiting: dict[str, list[asyncio.Future[bytes]]] = {}
@@ -78,6 +79,7 @@ class Publisher:
             self.keys = valid_keys(self.engine)
             old = self.outlook
             if old and not forced and last_event(self.engine) == old.mark and not self.problems and time.monotonic() - self._read_at < 60: return
+            if old: self._confirm()
             published, wrong = load_published(self.registry)
             outlook = read_outlook(self.engine, published, self.clock(), self.days)
             prints = dict(self._fingerprints(list(outlook.rows)))
@@ -93,6 +95,20 @@ class Publisher:
         self.telemetry.outlook.set(self.now().timestamp())
         self.telemetry.loaded.clear()
         for league, one in published.items(): self.telemetry.loaded.labels(league, one.name, one.version, one.source).set(1)
+
+    def _confirm(self) -> bool:
+        "In a thread: ask the registry who is champion; whether that is somebody else than is published."
+        self.registry_problem = '; '.join(self.registry.refresh())
+        published, _ = load_published(self.registry)
+        used = self.outlook.published if self.outlook else {}
+        told = {league: (one.version, one.source) for league, one in published.items()}
+        return told != {league: (one.version, one.source) for league, one in used.items()}
+
+    async def keep_confirmed(self, seconds: float = 15) -> None:
+        "Ask the registry again and again, until cancelled; while it does not answer, the verified copy is published."
+        while True:
+            if await asyncio.to_thread(self._confirm): await self.refresh(forced=True)
+            await asyncio.sleep(seconds)
 
     async def refresh(self, forced: bool = False) -> None:
         "Look whether something has changed, and take it in."
@@ -114,7 +130,7 @@ class Publisher:
             raise Problem(503, 'Not ready', f'No forecast can be given yet: {reason}', {'Retry-After': '5'})
         return self.outlook
 
-# %% ../nbs/62_publisher.ipynb #ca234baa
+# %% ../nbs/62_publisher.ipynb #f9a4d5a0
 class Asked(NamedTuple):
     "What is needed to answer for one match of an outlook."
     key: str # Of the answer in the cache

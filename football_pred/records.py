@@ -6,22 +6,19 @@
 __all__ = ['SHOWN', 'NotThere', 'league_names', 'check_league', 'find_matches', 'find_match', 'sealed_forecasts',
            'find_team_page', 'table_and_finish', 'latest_settled', 'scoreboard']
 
-# %% ../nbs/57_records.ipynb #0aea2e1e
-from collections.abc import Mapping
+# %% ../nbs/57_records.ipynb #9629b612
 from datetime import date, datetime
 from typing import Any
 
-import numpy as np
 import polars as pl
 from rapidfuzz import process
 from sqlalchemy import Engine, select
 
 from .backtest import market_forecasts
 from .features import recent_form
-from .goals import OUTCOMES, outcome_codes
+from .goals import outcome_codes
 from .ledger import settled_forecasts
 from .odds import with_prices
-from .outlook import Outlook
 from .registry import Published
 from .schema import leagues, matches, predictions, settlements
 from .schema import teams as team_rows
@@ -31,7 +28,7 @@ from .standings import league_table, remaining_fixtures
 from .store import mask_unknown, read_frame, read_matches
 from .text import nearest, slug
 
-# %% ../nbs/57_records.ipynb #6db8645d
+# %% ../nbs/57_records.ipynb #5e5dc05d
 class NotThere(LookupError):
     "Something that was asked for and does not exist."
 
@@ -58,7 +55,7 @@ def check_league(
     if league not in names: raise NotThere(f'there is no league {league!r}{nearest(league, list(names))}')
     return names[league]
 
-# %% ../nbs/57_records.ipynb #9421a035
+# %% ../nbs/57_records.ipynb #128cfe5a
 SHOWN = ('match_id', 'league', 'season', 'kickoff', 'kickoff_known', 'home_team', 'away_team', 'neutral', 'status', 'home_goals', 'away_goals')
 
 
@@ -94,8 +91,9 @@ def find_match(
     found = find_matches(engine, moment, match_id=match_id)
     if found.height: return found.row(0, named=True)
     like = matches.c.match_id.startswith(match_id.split('-')[0][:8] + '-', autoescape=True)
-    with engine.connect() as connection: near = connection.execute(select(matches.c.match_id).where(like).order_by(matches.c.kickoff.desc()).limit(2000))
-    raise NotThere(f'there is no match {match_id[:80]!r}{_near(match_id, list(near.scalars()))}')
+    latest = select(matches.c.match_id).where(like).order_by(matches.c.kickoff.desc()).limit(2000)
+    with engine.connect() as connection: near = list(connection.execute(latest).scalars())
+    raise NotThere(f'there is no match {match_id[:80]!r}{_near(match_id, near)}')
 
 
 def sealed_forecasts(
@@ -106,33 +104,37 @@ def sealed_forecasts(
     "Every forecast of a match that stands in the ledger."
     own = predictions.c
     columns = ('prediction_id', 'model', 'model_version', 'as_of', 'created_at', 'p_home', 'p_draw', 'p_away', 'predicted_result', 'seal')
-    made = read_frame(engine, select(*[own[name] for name in columns]).where(own.match_id == match_id, own.as_of <= moment).order_by(own.sequence.desc()))
+    said = select(*[own[name] for name in columns]).where(own.match_id == match_id, own.as_of <= moment)
+    made = read_frame(engine, said.order_by(own.sequence.desc()))
     told = settlements.c
     scores = read_frame(engine, select(*[told[name] for name in ('prediction_id', 'revision', 'outcome', 'hit', 'rps', 'log_loss')]).where(
         told.prediction_id.in_(made['prediction_id'].to_list()), told.settled_as_of <= moment).order_by(told.revision))
     return made.join(scores.unique('prediction_id', keep='last').drop('revision'), on='prediction_id', how='left', maintain_order='left').to_dicts()
 
-# %% ../nbs/57_records.ipynb #aa4cda56
+# %% ../nbs/57_records.ipynb #4360a096
 def find_team_page(
     engine: Engine, # Database with the tables
     moment: datetime, # Of looking, UTC
     team_id: str, # Such as 'england-arsenal'
 ) -> dict[str, Any]: # `team_id`, `team`, `country`, `leagues`, `form`, `last` and `next` matches
     "What is known of a team."
-    with engine.connect() as connection: known = {f'{slug(c)}-{slug(t)}': (c, t) for c, t in connection.execute(select(team_rows.c.country, team_rows.c.team))}
+    every = select(team_rows.c.country, team_rows.c.team)
+    with engine.connect() as connection: known = {f'{slug(country)}-{slug(team)}': (country, team) for country, team in connection.execute(every)}
     if team_id not in known: raise NotThere(f'there is no team {team_id[:80]!r}{_near(team_id, list(known))}')
     country, team = known[team_id]
-    with engine.connect() as connection: codes = list(connection.execute(select(leagues.c.league).where(leagues.c.country == country)).scalars())
+    here = select(leagues.c.league).where(leagues.c.country == country)
+    with engine.connect() as connection: codes = list(connection.execute(here).scalars())
     own = matches.c
     query = select(*[column for column in own if column.name not in ('source', 'snapshot_id')]).where(
         own.league.in_(codes), (own.home_team == team) | (own.away_team == team)).order_by(own.kickoff.desc()).limit(200)
     seen = mask_unknown(read_frame(engine, query), moment)
     over = pl.col('status') == 'finished'
-    return {'team_id': team_id, 'team': team, 'country': country, 'leagues': seen['league'].unique().sort().to_list(), 'form': recent_form(seen, team, moment),
+    return {'team_id': team_id, 'team': team, 'country': country, 'leagues': seen['league'].unique().sort().to_list(),
+            'form': recent_form(seen, team, moment),
             'last': seen.filter(over & (pl.col('kickoff') <= moment)).head(10).select(SHOWN).to_dicts(),
             'next': seen.filter(~over & (pl.col('kickoff') > moment)).sort('kickoff').head(10).select(SHOWN).to_dicts()}
 
-# %% ../nbs/57_records.ipynb #56c01cdd
+# %% ../nbs/57_records.ipynb #4b01b886
 def table_and_finish(
     engine: Engine, # Database with the tables
     moment: datetime, # Of looking, UTC
@@ -148,7 +150,8 @@ def table_and_finish(
     current = seen.filter(season=begun.sort('kickoff')['season'][-1])
     answer = {'league': league, 'name': name, 'season': current['season'][0], 'as_of': moment, 'table': league_table(current, league).to_dicts(),
               'finish': None, 'why': ''}
-    if published is None or not hasattr(published.model, 'predict_grid'): return answer | {'why': 'no model with score grids is published for the league'}
+    if published is None or not hasattr(published.model, 'predict_grid'):
+        return answer | {'why': 'no model with score grids is published for the league'}
     left = remaining_fixtures(current).with_columns(league=pl.lit(league), season=pl.lit(current['season'][0]), neutral=pl.lit(False))
     model, playing = published.model, pl.col('team').is_in(current['home_team'].unique().implode())
     unsure = strength_uncertainty(model.strengths().filter(playing)) if hasattr(model, 'strengths') else None
@@ -156,7 +159,7 @@ def table_and_finish(
     except ValueError as error: return answer | {'why': str(error)}
     return answer | {'finish': finish_table(season).to_dicts()}
 
-# %% ../nbs/57_records.ipynb #285d8369
+# %% ../nbs/57_records.ipynb #b9d0b01d
 def latest_settled(
     engine: Engine, # Database with the tables
     moment: datetime, # Of looking, UTC
@@ -167,7 +170,8 @@ def latest_settled(
 
 
 def _calibration(rows: pl.DataFrame) -> dict[str, float]:
-    found = calibration_error(rows.select('p_home', 'p_draw', 'p_away').to_numpy(), outcome_codes(rows['home_goals'].to_numpy(), rows['away_goals'].to_numpy()))
+    codes = outcome_codes(rows['home_goals'].to_numpy(), rows['away_goals'].to_numpy())
+    found = calibration_error(rows.select('p_home', 'p_draw', 'p_away').to_numpy(), codes)
     return {'calibration_error': found.error, 'calibration_limit': found.limit}
 
 
@@ -184,9 +188,11 @@ def scoreboard(
         close = market_forecasts(own.select(columns), priced).filter(model='closing price')
         scores = score_table(own.select(columns)).row(0, named=True)
         row = {'league': league, 'model': model, 'matches': own.height, **{name: scores[name] for name in ('rps', 'log_loss', 'brier', 'accuracy')},
-               **_calibration(own), 'with_price': close.height, 'rps_same': None, 'market_rps': None, 'difference': None, 'low': None, 'high': None, 'verdict': None}
+               **_calibration(own), 'with_price': close.height,
+               **dict.fromkeys(('rps_same', 'market_rps', 'difference', 'low', 'high', 'verdict'))}
         if close.height:
-            both = score_table(pl.concat([own.select(columns).filter(pl.col('match_id').is_in(close['match_id'].implode())), close]), reference='closing price')
+            same = own.select(columns).filter(pl.col('match_id').is_in(close['match_id'].implode()))
+            both = score_table(pl.concat([same, close]), reference='closing price')
             ours, market = (both.filter(model=name).row(0, named=True) for name in (model, 'closing price'))
             row |= {'rps_same': ours['rps'], 'market_rps': market['rps'], 'difference': ours['rps_difference'], 'low': ours['rps_low'],
                     'high': ours['rps_high'], 'verdict': ours['verdict']}

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['SECONDS', 'Telemetry', 'JsonLines', 'log_as_json']
 
-# %% ../nbs/60_telemetry.ipynb #3910df5f
+# %% ../nbs/60_telemetry.ipynb #a6e47de2
 import json
 import logging
 import sys
@@ -14,7 +14,7 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-# %% ../nbs/60_telemetry.ipynb #34c8c191
+# %% ../nbs/60_telemetry.ipynb #c8525b29
 SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 
 
@@ -26,11 +26,12 @@ class Telemetry:
         self.latency = Histogram('football_api_request_duration_seconds', 'Time to an answer', ['route'], buckets=SECONDS, registry=registry)
         self.served = Counter('football_predictions_served', 'Forecasts given out', ['league', 'model'], registry=registry)
         self.made = Counter('football_predictions_made', 'Forecasts computed', ['league', 'model'], registry=registry)
-        self.stored = Counter('football_predictions_stored', 'Forecasts known to be in the ledger when they were given out', ['league'], registry=registry)
+        self.stored = Counter('football_predictions_stored', 'Forecasts that stood in the ledger when given out', ['league'], registry=registry)
         self.hits = Counter('football_prediction_cache_hits', 'Answers found in the cache', registry=registry)
         self.misses = Counter('football_prediction_cache_misses', 'Answers that had to be made', registry=registry)
         self.computing = Histogram('football_prediction_duration_seconds', 'Time to compute and seal forecasts', buckets=SECONDS, registry=registry)
-        self.features = Histogram('football_online_features_duration_seconds', 'Time to read features', ['source'], buckets=SECONDS, registry=registry)
+        self.features = Histogram('football_online_features_duration_seconds', 'Time to read features', ['source'], buckets=SECONDS,
+                                  registry=registry)
         self.loaded = Gauge('football_model_loaded', '1 for the model that forecasts a league', ['league', 'model', 'version', 'source'],
                             registry=registry)
         self.up = Gauge('football_part_up', '1 while a part answers', ['part'], registry=registry)
@@ -40,15 +41,16 @@ class Telemetry:
         "Everything that was counted."
         return generate_latest(self.registry)
 
-# %% ../nbs/60_telemetry.ipynb #26d75e04
+# %% ../nbs/60_telemetry.ipynb #d868c203
 class JsonLines(logging.Formatter):
     "A log record as one line of JSON."
     def format(self,
         record: logging.LogRecord, # What happened; its attribute `about` may be a dict with more
     ) -> str: # One line
         "Write a record."
-        told: dict[str, Any] = {'at': datetime.fromtimestamp(record.created, UTC).isoformat(timespec='milliseconds'), 'level': record.levelname.lower(),
-                                'logger': record.name, 'message': record.getMessage()} | getattr(record, 'about', {})
+        at = datetime.fromtimestamp(record.created, UTC).isoformat(timespec='milliseconds')
+        told: dict[str, Any] = {'at': at, 'level': record.levelname.lower(), 'logger': record.name,
+                                'message': record.getMessage()} | getattr(record, 'about', {})
         if record.exc_info: told['trace'] = self.formatException(record.exc_info)
         return json.dumps(told, default=str)
 
