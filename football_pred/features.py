@@ -70,7 +70,7 @@ def _shots_of(
         Feature(f'{side}_{name}_{way}_{FORM}', pl.Float64(), f'{unit} per match', f'{unit} {who} over the last {FORM} matches of the {side} team; '
                 'null with fewer, or when a number of one of them is not known', 'statistics of matches', 'shots')
         for name, unit in (('shots_on_target', 'shots on target'), ('corners', 'corners'))
-        for way, who in (('for', f'of the {side} team'), ('against', f'of its opponents')))
+        for way, who in (('for', f'of the {side} team'), ('against', 'of its opponents')))
 
 
 def _of_market() -> tuple[Feature, ...]: # In the order of the columns
@@ -87,7 +87,8 @@ FEATURES: tuple[Feature, ...] = (
     Feature('elo_difference', pl.Float64(), 'points', 'Elo rating of the home team less that of the away team; null if either is', _ELO, 'ratings'),
     Feature('pi_difference', pl.Float64(), 'goals', 'goal difference that the two pi-ratings expect; null if either is', _PI, 'ratings'),
     Feature(f'head_to_head_{FORM}', pl.Float64(), 'goals per match',
-            f'goal difference for the home team over the last {FORM} meetings or as many as there were; null before the first', _SCORES, 'head_to_head'),
+            f'goal difference for the home team over the last {FORM} meetings or as many as there were; null before the first',
+            _SCORES, 'head_to_head'),
     *_shots_of('home'), *_shots_of('away'), *_of_market(),
 )
 FEATURE_NAMES: tuple[str, ...] = tuple(feature.name for feature in FEATURES)
@@ -200,7 +201,8 @@ def market_features(
     "What the opening prices said, if they were known at the feature time."
     prices = [f'opening_{outcome}' for outcome in ('home', 'draw', 'away')]
     if not {*prices, 'opening_known_at'} <= set(matches.columns): return _unknown('odds', matches.height)
-    usable = pl.all_horizontal(pl.col('opening_known_at') <= pl.col('feature_time'), *[(pl.col(name) > 1) & pl.col(name).is_finite() for name in prices])
+    sensible = [(pl.col(name) > 1) & pl.col(name).is_finite() for name in prices]
+    usable = pl.all_horizontal(pl.col('opening_known_at') <= pl.col('feature_time'), *sensible)
     total = sum((1/pl.col(name) for name in prices[1:]), 1/pl.col(prices[0]))
     return matches.select(pl.when(usable).then(1/pl.col(name)/total).alias(f"market_{name.removeprefix('opening_')}") for name in prices)
 

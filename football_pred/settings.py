@@ -31,6 +31,9 @@ class Settings(BaseSettings):
     project: Path = Field(default_factory=_checkout, description='Checkout that holds nbs/jobs and params')
     database_url: SecretStr | None = Field(default=None, description='SQLAlchemy URL; SQLite under `home` when unset')
     snapshots_url: str = Field(default='', description='Where payloads are kept, such as s3://bucket/snapshots; empty: a folder in `home`')
+    features_offline_url: SecretStr | None = Field(default=None, description='SQLAlchemy URL of PostgreSQL for features; files in `home` when unset')
+    features_online_url: SecretStr | None = Field(default=None, description='URL of Redis for features to serve; SQLite in `home` when unset')
+    features_registry_url: SecretStr | None = Field(default=None, description='URL of the list of features; `features_offline_url` when unset')
     job_timeout: float = Field(default=3600, gt=0, description='Seconds after which a whole run is stopped')
     job_retries: int = Field(default=2, ge=0, description='Times a run is tried again after an error worth retrying')
     heartbeat_seconds: float = Field(default=2, gt=0, description='Seconds between the signs of life of a run')
@@ -70,6 +73,13 @@ class Settings(BaseSettings):
 
     @property
     def features(self) -> Path: return self.home/'features'
+
+    @property
+    def feature_urls(self) -> tuple[str, str, str]:
+        "Where features are kept offline and online, and their registry, as `offline_features.Places` takes them; empty: in the folder `features`."
+        offline, online, registry = (value.get_secret_value() if value else '' for value in (
+            self.features_offline_url, self.features_online_url, self.features_registry_url))
+        return offline, online, registry or offline
 
     @property
     def models(self) -> Path: return self.home/'models'

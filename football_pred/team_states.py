@@ -12,7 +12,7 @@ from datetime import datetime
 import polars as pl
 
 from .features import FEATURES, FORM, build_features, season_count, shot_form, team_form, team_results, venue_form
-from .ratings import Elo, PiRatings, Ratings, as_utc, known_results, latest_known
+from .ratings import Elo, PiRatings, as_utc, known_results, latest_known
 from .schema import STATISTICS
 
 # %% ../nbs/22_team_states.ipynb #f82193cb
@@ -41,7 +41,7 @@ def team_key(
 
 # %% ../nbs/22_team_states.ipynb #8752c78e
 def _rated(
-    system: Ratings, # Rating system
+    system: Elo | PiRatings, # Rating system
     results: pl.DataFrame, # From `known_results`
 ) -> pl.DataFrame: # After each result of a team: `team`, `known_at` and its ratings, the side in front
     "Ratings of every team after each of its results."
@@ -78,5 +78,6 @@ def describe(
     matches = matches.with_columns(_country=pl.col('league').replace_strict(countries, default=pl.col('league'), return_dtype=pl.String))
     parts = matches.partition_by('_country', maintain_order=True) or [matches]
     features = pl.concat([build_features(part.drop('_country'), as_of) for part in parts])
-    states = pl.concat([team_states(part, as_of).with_columns(team_key(pl.lit(part['_country'].first(), pl.String), pl.col('team'))) for part in parts])
+    states = pl.concat([team_states(part, as_of).with_columns(
+        team_key(pl.lit(part['_country'].first(), pl.String), pl.col('team'))) for part in parts])
     return features.sort('kickoff', 'match_id'), states.select(*STATE_KEYS, *STATE).sort('known_at', 'team_key')

@@ -1,9 +1,13 @@
 "What several test files need: a folder to write to, a database in it, and the real data where they are at hand."
 import os
 import shutil
+import socket
+import subprocess
 import tempfile
+import time
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -52,8 +56,50 @@ def postgresql(postgresql_server: str) -> Iterator[Engine]:
     engine = open_database(make_url(postgresql_server).set(database=name).render_as_string(hide_password=False))
     yield engine
     engine.dispose()
-    with server.connect() as connection: connection.exec_driver_sql(f'DROP DATABASE {name}')
+    with server.connect() as connection: connection.exec_driver_sql(f'DROP DATABASE {name} WITH (FORCE)')
     server.dispose()
+
+
+def free_port() -> int:
+    "A port of this machine that nothing listens to."
+    with socket.create_server(('127.0.0.1', 0)) as listening: return listening.getsockname()[1]
+
+
+@contextmanager
+def run_redis(port: int) -> Iterator[str]:
+    "A Redis server that keeps nothing; its URL."
+    from redis import Redis
+    from redis.exceptions import ConnectionError as ConnectionFailed
+    server = subprocess.Popen(['redis-server', '--port', str(port), '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no'],
+                              stdout=subprocess.DEVNULL, cwd=tempfile.gettempdir())
+    try:
+        with Redis(port=port) as client:
+            deadline = time.monotonic() + 30
+            while True:
+                try:
+                    client.ping()
+                    break
+                except ConnectionFailed as error:
+                    if server.poll() is not None or time.monotonic() > deadline: raise RuntimeError('redis-server does not answer') from error
+                    time.sleep(0.05)
+        yield f'redis://127.0.0.1:{port}/0'
+    finally:
+        server.terminate()
+        server.wait()
+
+
+@pytest.fixture(scope='session')
+def redis_server() -> Iterator[str]:
+    "URL of a Redis server."
+    with run_redis(free_port()) as url: yield url
+
+
+@pytest.fixture
+def redis(redis_server: str) -> str:
+    "URL of an empty Redis server."
+    from redis import Redis
+    with Redis.from_url(redis_server) as client: client.flushall()
+    return redis_server
 
 
 @pytest.fixture(scope='session')
