@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['router', 'explain', 'prediction', 'predictions', 'batch', 'pairing']
 
-# %% ../nbs/64_forecast_routes.ipynb #aae52e3d
+# %% ../nbs/64_forecast_routes.ipynb #c7ca14f0
 import asyncio
 from datetime import date
 from typing import Annotated
@@ -20,7 +20,7 @@ from .publisher import Answers, encode
 from .records import NotThere, check_league, find_match
 from .teams import UnknownName, find_team
 
-# %% ../nbs/64_forecast_routes.ipynb #80d73ae2
+# %% ../nbs/64_forecast_routes.ipynb #095e59fb
 def explain(
     answers: Answers, # What is published
     match_id: str, # A match for which no forecast can be made
@@ -29,7 +29,8 @@ def explain(
     try: match = find_match(answers.engine, answers.clock(), match_id)
     except NotThere as error: return Problem(404, 'No such match', str(error))
     if match['status'] in ('finished', 'awarded', 'abandoned', 'cancelled') or match['kickoff'] <= answers.clock():
-        return Problem(409, 'Match is not to come', f"{match['home_team']} - {match['away_team']} kicked off at {match['kickoff']:%Y-%m-%d %H:%M} UTC "
+        when = f"{match['kickoff']:%Y-%m-%d %H:%M} UTC"
+        return Problem(409, 'Match is not to come', f"{match['home_team']} - {match['away_team']} kicked off at {when} "
                        f"and is {match['status'].replace('_', ' ')}; its forecasts are under /api/v1/matches/{match_id}")
     outlook = answers.ready()
     if match['league'] not in outlook.published:

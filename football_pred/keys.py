@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['KeyProblem', 'digest_of', 'create_key', 'revoke_key', 'list_keys', 'valid_keys']
 
-# %% ../nbs/54_keys.ipynb #00d5bfa9
+# %% ../nbs/54_keys.ipynb #f8cd8e32
 import hashlib
 import secrets
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ from .schema import SCOPES, api_keys
 from .store import read_frame, writing
 from .text import nearest
 
-# %% ../nbs/54_keys.ipynb #a72f8ad8
+# %% ../nbs/54_keys.ipynb #28a33cb4
 class KeyProblem(ValueError):
     "A key that cannot be made or is not there."
 

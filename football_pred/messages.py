@@ -6,7 +6,7 @@
 __all__ = ['ID', 'CODE', 'MatchId', 'League', 'Probabilities', 'Rates', 'Prediction', 'ProblemDetails', 'Pairing', 'Batch',
            'Promotion', 'Rollback', 'problems', 'as_json']
 
-# %% ../nbs/63_messages.ipynb #dedd4a09
+# %% ../nbs/63_messages.ipynb #24f940cd
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from .publisher import encode
 
-# %% ../nbs/63_messages.ipynb #fd6f88ca
+# %% ../nbs/63_messages.ipynb #e0b82bf9
 ID, CODE = r'^[A-Za-z0-9][A-Za-z0-9_-]{1,119}$', r'^[A-Za-z0-9_-]{1,20}$'
 MatchId = Annotated[str, Path(pattern=ID, description='Identity of a match', examples=['E0-2526-arsenal-everton'])]
 League = Annotated[str, Path(pattern=CODE, description='League code', examples=['E0'])]
@@ -103,7 +103,8 @@ def problems(
 ) -> dict[int | str, dict[str, Any]]: # As FastAPI takes `responses`
     "Documentation of the problems of a route."
     why = {401: 'No key, or one that opens nothing', 403: 'The key may not do this', 404: 'Not there; the nearest that exist are named',
-           409: 'Over, or under way', 413: 'Body too large', 422: 'Not what the documentation asks for', 429: 'Too many requests', 503: 'Not ready, or a part is away'}
+           409: 'Over, or under way', 413: 'Body too large', 422: 'Not what the documentation asks for', 429: 'Too many requests',
+           503: 'Not ready, or a part is away'}
     form = {'application/problem+json': {'schema': ProblemDetails.model_json_schema()}}
     return {code: {'description': why[code], 'content': form} for code in (401, 429, 422, *codes)}
 
