@@ -8,6 +8,7 @@ __all__ = ['Settings', 'secret_values', 'mask', 'environment']
 # %% ../nbs/00_settings.ipynb #db310ddc
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from platformdirs import user_data_path
@@ -31,6 +32,7 @@ class Settings(BaseSettings):
     project: Path = Field(default_factory=_checkout, description='Checkout that holds nbs/jobs and params')
     database_url: SecretStr | None = Field(default=None, description='SQLAlchemy URL; SQLite under `home` when unset')
     snapshots_url: str = Field(default='', description='Where payloads are kept, such as s3://bucket/snapshots; empty: a folder in `home`')
+    mlflow_url: SecretStr | None = Field(default=None, description='MLflow server, such as http://mlflow:5000; a SQLite file in `home` when unset')
     job_timeout: float = Field(default=3600, gt=0, description='Seconds after which a whole run is stopped')
     job_retries: int = Field(default=2, ge=0, description='Times a run is tried again after an error worth retrying')
     heartbeat_seconds: float = Field(default=2, gt=0, description='Seconds between the signs of life of a run')
@@ -64,6 +66,12 @@ class Settings(BaseSettings):
 
     @property
     def models(self) -> Path: return self.home/'models'
+
+    @property
+    def registry(self) -> dict[str, Any]:
+        "Where the models of the leagues are, as `registry.Registry` takes it."
+        if self.mlflow_url: return {'uri': self.mlflow_url.get_secret_value(), 'artifacts': '', 'copies': self.models}
+        return {'uri': f"sqlite:///{self.home/'mlflow.db'}", 'artifacts': str(self.home/'mlflow-artifacts'), 'copies': self.models}
 
     @property
     def reports(self) -> Path: return self.home/'reports'
