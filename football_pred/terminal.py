@@ -64,7 +64,7 @@ def _verdict(engine: Any, registry: Any, league: str, version: str | None) -> tu
     return challenger, compare(champion, challenger.model, read_history(engine, moment, [league]), league, moment)
 
 
-@cli.group(invoke_without_command=True)
+@click.group(invoke_without_command=True)
 @click.pass_context
 def models(context: click.Context) -> None:
     "List the models of every league; compare, promote, roll back."
