@@ -13,6 +13,10 @@ from typing import Any
 
 import click
 
+from .terminal import console as _console
+from .terminal import models
+from .terminal import open_home as _open
+
 # %% ../nbs/79_cli.ipynb #b1392cba
 @click.group(context_settings={'help_option_names': ['-h', '--help'], 'max_content_width': 110})
 @click.version_option(package_name='football_pred')
@@ -23,19 +27,6 @@ def cli() -> None:
     """
 
 
-def _open() -> tuple[Any, Any]:
-    "Settings and database."
-    from football_pred.settings import Settings
-    from football_pred.store import open_database
-    settings = Settings()
-    return settings, open_database(settings.database)
-
-
-def _console() -> Any:
-    from rich.console import Console
-    return Console(width=None if sys.stdout.isatty() else 140, highlight=False)
-
-
 def _ago(moment: Any) -> str:
     "How long ago, as people say it."
     from datetime import UTC, datetime
@@ -43,6 +34,9 @@ def _ago(moment: Any) -> str:
     for unit, size in (('d', 86400), ('h', 3600), ('min', 60)):
         if seconds >= size: return f'{seconds/size:.0f} {unit} ago'
     return f'{seconds:.0f} s ago'
+
+
+cli.add_command(models)
 
 # %% ../nbs/79_cli.ipynb #2f3a5242
 MARKS = {'succeeded': '[green]✓[/]', 'up to date': '[green]=[/]', 'skipped': '[yellow]-[/]', 'running': '[blue]…[/]'}  # anything else is ✗
@@ -113,7 +107,7 @@ def status() -> None:
     from rich.table import Table
 
     from football_pred.jobs import job_names
-    from football_pred.registry import champion
+    from football_pred.registry import Registry
     from football_pred.runs import recent_runs
     from football_pred.store import count_rows
     settings, engine = _open()
@@ -127,8 +121,11 @@ def status() -> None:
                             _ago(latest['heartbeat_at']), (latest['error'] or '')[:80])
     console.print(table)
     console.print('\nrows: ' + ', '.join(f'{name} {rows:,}' for name, rows in count_rows(engine).items()))
-    leagues = sorted(path.stem.removeprefix('champion-') for path in settings.models.glob('champion-*.json'))
-    for league in leagues: console.print(f"champion of {league}: {' '.join(champion(settings.models, league))}")
+    registry = Registry(**settings.registry)
+    for league, first in registry.copies.pointers('champion').items():
+        second = registry.copies.pointer(league, 'challenger')
+        told = f", challenger {second['name']} {second['version']}" if second else ''
+        console.print(f"champion of {league}: {first['name']} {first['version']}{told}", soft_wrap=True)
     console.print(f'home: {settings.home}', soft_wrap=True)
 
 
@@ -162,23 +159,23 @@ def predict(home: str, away: str, league: str, as_json: bool) -> None:
     import polars as pl
 
     from football_pred.predict import forecast
-    from football_pred.registry import champion, load_model
+    from football_pred.registry import Registry
     from football_pred.teams import find_team
     settings, engine = _open()
     home, away = find_team(engine, home, league), find_team(engine, away, league)
     if home == away: raise click.UsageError(f'{home} cannot play itself; name two teams')
-    name, version = champion(settings.models, league)
-    model, trained_on = load_model(settings.models, name, version)
-    row = forecast(model, pl.DataFrame({'home_team': [home], 'away_team': [away], 'league': [league], 'neutral': [False]})).to_dicts()[0]
+    chosen = Registry(**settings.registry).champion(league)
+    row = forecast(chosen.model, pl.DataFrame({'home_team': [home], 'away_team': [away], 'league': [league], 'neutral': [False]})).to_dicts()[0]
     answer = {'league': league, 'home_team': home, 'away_team': away, 'predicted_result': row['predicted_result'], 'confidence': row['confidence'],
               'probabilities': {'home_win': row['p_home'], 'draw': row['p_draw'], 'away_win': row['p_away']},
-              'rates': {'home': row['home_rate'], 'away': row['away_rate']}, 'model': name, 'version': version, 'as_of': trained_on['as_of']}
+              'rates': {'home': row['home_rate'], 'away': row['away_rate']}, 'model': chosen.name, 'version': chosen.version,
+              'as_of': chosen.trained_on['as_of'], 'source': chosen.source}
     if as_json: return click.echo(json.dumps(answer))
     click.echo(f'{home} - {away} ({league})')
     for label, key in ((home, 'p_home'), ('draw', 'p_draw'), (away, 'p_away')):
         click.echo(f"  {label:<20} {row[key]:6.1%}  {'█'*round(40*row[key])}")
     if row['home_rate'] is not None: click.echo(f"  expected goals       {row['home_rate']:.2f} - {row['away_rate']:.2f}")
-    click.echo(f"  model {name} {version}, from results known at {trained_on['as_of']}")
+    click.echo(f"  model {chosen.name} {chosen.version}, from results known at {chosen.trained_on['as_of']}")
 
 # %% ../nbs/79_cli.ipynb #ba61ba26
 @cli.command()

@@ -6,7 +6,7 @@
 __all__ = ['DAYS', 'TOLERANCE', 'LEAST', 'trial_forecasts', 'monthly_scores', 'Verdict', 'incomplete', 'pairings_of', 'judge',
            'compare']
 
-# %% ../nbs/52_gate.ipynb #c58ead43
+# %% ../nbs/52_gate.ipynb #7d041569
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -23,7 +23,7 @@ from .models import recipe
 from .outcome import BaseRate
 from .scoring import bootstrap_by_week, calibration_error, score_forecasts, score_table
 
-# %% ../nbs/52_gate.ipynb #e21476f6
+# %% ../nbs/52_gate.ipynb #d042fe9e
 DAYS = 365  # of the trial
 
 
@@ -55,7 +55,7 @@ def monthly_scores(
     table = score_table(forecasts.with_columns(month=pl.col('kickoff').dt.truncate('1mo')), by='month').sort('month')
     return table.select(pl.col('matches').cast(pl.Float64), 'rps', 'log_loss').to_dicts()
 
-# %% ../nbs/52_gate.ipynb #dd26fcc4
+# %% ../nbs/52_gate.ipynb #ecbf5dcc
 TOLERANCE, LEAST = 0.001, 60  # RPS that a challenger may be worse by; matches of a trial
 
 
@@ -94,7 +94,7 @@ def pairings_of(
     return pl.DataFrame(list(permutations(teams, 2)), schema=['home_team', 'away_team'], orient='row').with_columns(
         league=pl.lit(league), season=pl.lit(season), neutral=pl.lit(False))
 
-# %% ../nbs/52_gate.ipynb #08d5bdbf
+# %% ../nbs/52_gate.ipynb #fc76e965
 def _paired(champion: pl.DataFrame, challenger: pl.DataFrame) -> tuple[int, float, tuple[float, float] | None]:
     "Matches that both forecast, mean difference of the RPS, and its interval."
     other = score_forecasts(champion).select('match_id', other='rps')
@@ -133,7 +133,7 @@ def judge(
     compared = {} if champion is None or not count else {'rps_difference': mean} | ({'rps_low': low, 'rps_high': high} if interval else {})
     return Verdict(not reasons, figures, reasons, {name: value for name, value in (metrics | compared).items() if np.isfinite(value)})
 
-# %% ../nbs/52_gate.ipynb #6fcc2df2
+# %% ../nbs/52_gate.ipynb #67e03e2d
 def compare(
     champion: Any | None, # Estimator of the champion, fitted or not; None: there is none yet, and the base rate stands in
     challenger: Any, # Estimator of the challenger, fitted
