@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['FeatureReader', 'Remembered', 'create_app']
 
-# %% ../nbs/68_app.ipynb #fd0c1757
+# %% ../nbs/68_app.ipynb #5bfc8914
 import asyncio
 import logging
 import threading
@@ -32,7 +32,7 @@ from .settings import Settings
 from .store import open_database
 from .telemetry import Telemetry
 
-# %% ../nbs/68_app.ipynb #ac338e89
+# %% ../nbs/68_app.ipynb #53b92d5b
 class FeatureReader:
     "Features of coming matches."
     def __init__(self,
@@ -75,7 +75,7 @@ class FeatureReader:
         with self.telemetry.features.labels('table').time(): found = self.table().filter(pl.col('match_id') == match_id)
         return (found.select(FEATURE_NAMES).row(0, named=True) if found.height else None), 'table'
 
-# %% ../nbs/68_app.ipynb #4479666f
+# %% ../nbs/68_app.ipynb #ac644176
 class Remembered:
     "Results that hold until an event happens."
     def __init__(self, mark: Callable[[], object]): self._mark, self._kept, self._lock = mark, dict[tuple, Any](), threading.Lock()
@@ -90,7 +90,7 @@ class Remembered:
                 self._kept = {other: kept for other, kept in self._kept.items() if other[1] == mark} | {key: result}
             return self._kept[key]
 
-# %% ../nbs/68_app.ipynb #62089848
+# %% ../nbs/68_app.ipynb #a43f4ea6
 def _health(app: FastAPI) -> dict[str, dict[str, Any]]:
     "Every part: whether it answers, and if not, why."
     answers: Answers = app.state.answers

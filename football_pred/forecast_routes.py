@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['router', 'explain', 'prediction', 'predictions', 'batch', 'pairing']
 
-# %% ../nbs/64_forecast_routes.ipynb #c7ca14f0
+# %% ../nbs/64_forecast_routes.ipynb #532c23a2
 import asyncio
 from datetime import date
 from typing import Annotated
@@ -20,7 +20,7 @@ from .publisher import Answers, encode
 from .records import NotThere, check_league, find_match
 from .teams import UnknownName, find_team
 
-# %% ../nbs/64_forecast_routes.ipynb #095e59fb
+# %% ../nbs/64_forecast_routes.ipynb #b4b24370
 def explain(
     answers: Answers, # What is published
     match_id: str, # A match for which no forecast can be made

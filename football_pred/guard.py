@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['OPEN', 'Problem', 'problem_type', 'problem_response', 'Guard']
 
-# %% ../nbs/61_guard.ipynb #c95f2e9b
+# %% ../nbs/61_guard.ipynb #fa41c848
 import asyncio
 import hmac
 import json
@@ -25,7 +25,7 @@ from starlette.responses import Response
 from .keys import digest_of
 from .telemetry import Telemetry
 
-# %% ../nbs/61_guard.ipynb #a3e1b4c8
+# %% ../nbs/61_guard.ipynb #104f22fb
 class Problem(HTTPException):
     "Something that a caller is told."
     def __init__(self,
@@ -56,7 +56,7 @@ def problem_response(
                'instance': instance, 'request_id': request_id} | problem.more
     return Response(json.dumps(content, default=str), problem.status_code, dict(problem.headers or {}), 'application/problem+json')
 
-# %% ../nbs/61_guard.ipynb #aed6530b
+# %% ../nbs/61_guard.ipynb #9bb69a0d
 _ID = re.compile(rb'[A-Za-z0-9._-]{8,64}')
 OPEN = ('/health', '/metrics', '/openapi.json', '/docs')  # paths that want no key and are not counted against a limit
 

@@ -6,7 +6,7 @@
 __all__ = ['UNKNOWN', 'Outlook', 'learned_until', 'last_event', 'read_outlook', 'tell', 'forecast_matches', 'forecast_pairings',
            'store_forecasts']
 
-# %% ../nbs/56_outlook.ipynb #adbf4168
+# %% ../nbs/56_outlook.ipynb #2c2ec149
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -23,7 +23,7 @@ from .schema import events, matches
 from .store import mask_unknown, read_frame
 from .text import read_moment
 
-# %% ../nbs/56_outlook.ipynb #e4a03a17
+# %% ../nbs/56_outlook.ipynb #9531befb
 @dataclass(frozen=True)
 class Outlook:
     "What forecasts rest on."
@@ -72,7 +72,7 @@ def read_outlook(
     fixtures = with_prices(engine, coming, moment).with_columns(_as_of(published)).filter(pl.col('as_of') <= moment)
     return Outlook(moment, mark, fixtures, {match_id: row for row, match_id in enumerate(fixtures['match_id'])}, published)
 
-# %% ../nbs/56_outlook.ipynb #f0985726
+# %% ../nbs/56_outlook.ipynb #1b8a0fdb
 def tell(
     row: Mapping[str, Any], # From `predict.forecast`, with `as_of`
     by: Published, # The model
@@ -113,7 +113,7 @@ def forecast_pairings(
         for row in forecast(by.model, part.with_columns(as_of=pl.lit(known))).to_dicts(): answers[row['row']] = tell(row, by, None, known)
     return answers
 
-# %% ../nbs/56_outlook.ipynb #396719ff
+# %% ../nbs/56_outlook.ipynb #1e5a3fd0
 UNKNOWN = 'unknown' # Fingerprint of features that nobody has computed
 
 

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['log', 'encode', 'load_published', 'Publisher', 'Asked', 'Answers']
 
-# %% ../nbs/62_publisher.ipynb #cd5e12a1
+# %% ../nbs/62_publisher.ipynb #5ee5f191
 import asyncio
 import json
 import logging
@@ -26,7 +26,7 @@ from .outlook import Outlook, forecast_matches, last_event, read_outlook, store_
 from .registry import Published, Registry
 from .telemetry import Telemetry
 
-# %% ../nbs/62_publisher.ipynb #f55ff157
+# %% ../nbs/62_publisher.ipynb #f9e18dd1
 log = logging.getLogger('football_pred.publisher')
 
 
@@ -130,7 +130,7 @@ class Publisher:
             raise Problem(503, 'Not ready', f'No forecast can be given yet: {reason}', {'Retry-After': '5'})
         return self.outlook
 
-# %% ../nbs/62_publisher.ipynb #64a4b089
+# %% ../nbs/62_publisher.ipynb #5903348c
 class Asked(NamedTuple):
     "What is needed to answer for one match of an outlook."
     key: str # Of the answer in the cache

@@ -8,6 +8,7 @@ __all__ = ['Settings', 'secret_values', 'mask', 'environment']
 # %% ../nbs/00_settings.ipynb #db310ddc
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from platformdirs import user_data_path
@@ -34,6 +35,7 @@ class Settings(BaseSettings):
     features_offline_url: SecretStr | None = Field(default=None, description='SQLAlchemy URL of PostgreSQL for features; files in `home` when unset')
     features_online_url: SecretStr | None = Field(default=None, description='URL of Redis for features to serve; SQLite in `home` when unset')
     features_registry_url: SecretStr | None = Field(default=None, description='URL of the list of features; `features_offline_url` when unset')
+    mlflow_url: SecretStr | None = Field(default=None, description='MLflow server, such as http://mlflow:5000; a SQLite file in `home` when unset')
     job_timeout: float = Field(default=3600, gt=0, description='Seconds after which a whole run is stopped')
     job_retries: int = Field(default=2, ge=0, description='Times a run is tried again after an error worth retrying')
     heartbeat_seconds: float = Field(default=2, gt=0, description='Seconds between the signs of life of a run')
@@ -83,6 +85,12 @@ class Settings(BaseSettings):
 
     @property
     def models(self) -> Path: return self.home/'models'
+
+    @property
+    def registry(self) -> dict[str, Any]:
+        "Where the models of the leagues are, as `registry.Registry` takes it."
+        if self.mlflow_url: return {'uri': self.mlflow_url.get_secret_value(), 'artifacts': '', 'copies': self.models}
+        return {'uri': f"sqlite:///{self.home/'mlflow.db'}", 'artifacts': str(self.home/'mlflow-artifacts'), 'copies': self.models}
 
     @property
     def reports(self) -> Path: return self.home/'reports'
