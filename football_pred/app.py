@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['FeatureReader', 'Remembered', 'create_app']
 
-# %% ../nbs/68_app.ipynb #5bfc8914
+# %% ../nbs/68_app.ipynb #fecf642e
 import asyncio
 import logging
 import threading
@@ -32,7 +32,7 @@ from .settings import Settings
 from .store import open_database
 from .telemetry import Telemetry
 
-# %% ../nbs/68_app.ipynb #53b92d5b
+# %% ../nbs/68_app.ipynb #f45af9a6
 class FeatureReader:
     "Features of coming matches."
     def __init__(self,
@@ -73,9 +73,10 @@ class FeatureReader:
                     return found.select(FEATURE_NAMES).row(0, named=True), 'online'
                 except FeatureStoreError as error: self.problem = str(error)
         with self.telemetry.features.labels('table').time(): found = self.table().filter(pl.col('match_id') == match_id)
-        return (found.select(FEATURE_NAMES).row(0, named=True) if found.height else None), 'table'
+        row = found.row(0, named=True) if found.height else {}
+        return ({name: row.get(name) for name in FEATURE_NAMES} if row else None), 'table'
 
-# %% ../nbs/68_app.ipynb #ac644176
+# %% ../nbs/68_app.ipynb #5708fdda
 class Remembered:
     "Results that hold until an event happens."
     def __init__(self, mark: Callable[[], object]): self._mark, self._kept, self._lock = mark, dict[tuple, Any](), threading.Lock()
@@ -90,7 +91,7 @@ class Remembered:
                 self._kept = {other: kept for other, kept in self._kept.items() if other[1] == mark} | {key: result}
             return self._kept[key]
 
-# %% ../nbs/68_app.ipynb #a43f4ea6
+# %% ../nbs/68_app.ipynb #fab9688a
 def _health(app: FastAPI) -> dict[str, dict[str, Any]]:
     "Every part: whether it answers, and if not, why."
     answers: Answers = app.state.answers
@@ -154,7 +155,6 @@ def _add_problems(app: FastAPI) -> None:
 
     @app.exception_handler(Exception)
     async def broken(request: Request, error: Exception) -> Response:
-        app.state.log.error('a defect', exc_info=error, extra=about(request))
         return send(request, Problem(500, 'A defect of ours', 'The request could not be answered; its id leads to the reason in our log'))
 
 
@@ -188,4 +188,5 @@ def create_app(
     for routes in (forecast_routes, record_routes): app.include_router(routes.router)
     settings.reports.mkdir(parents=True, exist_ok=True)
     app.mount('/reports', StaticFiles(directory=settings.reports, html=True))
-    return Guard(app, telemetry, lambda: answers.keys, settings.keys_wanted, settings.rate_limit, settings.request_bytes, settings.request_seconds)
+    return Guard(app, telemetry, lambda: answers.keys, settings.keys_wanted, settings.rate_limit, settings.request_bytes, settings.request_seconds,
+                 answers.quick)

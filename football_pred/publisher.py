@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['log', 'encode', 'load_published', 'Publisher', 'Asked', 'Answers']
 
-# %% ../nbs/62_publisher.ipynb #5ee5f191
+# %% ../nbs/62_publisher.ipynb #9df69f49
 import asyncio
 import json
 import logging
@@ -26,7 +26,7 @@ from .outlook import Outlook, forecast_matches, last_event, read_outlook, store_
 from .registry import Published, Registry
 from .telemetry import Telemetry
 
-# %% ../nbs/62_publisher.ipynb #f9e18dd1
+# %% ../nbs/62_publisher.ipynb #12e7682a
 log = logging.getLogger('football_pred.publisher')
 
 
@@ -72,6 +72,7 @@ class Publisher:
         self._waiting: dict[str, list[asyncio.Future[bytes]]] = {}
         self._turn: asyncio.Task[None] | None = None
         self._read_at = 0.0
+        self._loaded: set[tuple[str, ...]] = set()
 
     def _look(self, forced: bool) -> None:
         "In a thread: read keys and, when something has changed, everything else."
@@ -93,8 +94,10 @@ class Publisher:
         self.telemetry.up.labels('database').set(1)
         self.telemetry.up.labels('models').set(int(bool(published) and not wrong))
         self.telemetry.outlook.set(self.now().timestamp())
-        self.telemetry.loaded.clear()
-        for league, one in published.items(): self.telemetry.loaded.labels(league, one.name, one.version, one.source).set(1)
+        loaded = {(league, one.name, one.version, one.source) for league, one in published.items()}
+        for gone in self._loaded - loaded: self.telemetry.loaded.remove(*gone)
+        for labels in loaded: self.telemetry.loaded.labels(*labels).set(1)
+        self._loaded = loaded
 
     def _confirm(self) -> bool:
         "In a thread: ask the registry who is champion; whether that is somebody else than is published."
@@ -130,7 +133,7 @@ class Publisher:
             raise Problem(503, 'Not ready', f'No forecast can be given yet: {reason}', {'Retry-After': '5'})
         return self.outlook
 
-# %% ../nbs/62_publisher.ipynb #5903348c
+# %% ../nbs/62_publisher.ipynb #3717f155
 class Asked(NamedTuple):
     "What is needed to answer for one match of an outlook."
     key: str # Of the answer in the cache
@@ -173,6 +176,15 @@ class Answers(Publisher):
         asked.served.inc()
         asked.stored.inc()
         return content, cached
+
+    async def quick(self,
+        match_id: str, # A match, perhaps
+        fresh: bool, # Whether the cache is left aside
+    ) -> tuple[bytes, bool] | None: # As `answer`; None when there is none, for whatever reason
+        "The forecast of a match, or nothing."
+        if self.outlook is None or match_id not in self.outlook.rows: return None
+        try: return await self.answer(match_id, fresh)
+        except KeyError: return None
 
     async def _wait_for(self, match_id: str) -> bytes:
         future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()

@@ -6,7 +6,7 @@
 __all__ = ['router', 'Admin', 'leagues', 'matches', 'match', 'markets', 'price_match', 'table', 'team', 'record', 'runs',
            'models', 'promote', 'rollback']
 
-# %% ../nbs/65_record_routes.ipynb #729415fd
+# %% ../nbs/65_record_routes.ipynb #e475441a
 import asyncio
 from collections.abc import Callable
 from datetime import date
@@ -27,7 +27,7 @@ from .records import table_and_finish as table_with_finish
 from .registry import Published
 from .runs import recent_runs, run_seconds
 
-# %% ../nbs/65_record_routes.ipynb #67f3c0a6
+# %% ../nbs/65_record_routes.ipynb #47a6acc5
 def _answers(request: Request) -> Answers: return request.app.state.answers
 
 
@@ -93,7 +93,7 @@ def price_match(
     return {'match_id': row['match_id'][0], 'home_team': row['home_team'][0], 'away_team': row['away_team'][0], 'kickoff': row['kickoff'][0],
             'model': by.name, 'version': by.version, 'as_of': row['as_of'][0], 'grid': grid[0, :7, :7].tolist(),
             'markets': table.with_columns(price=pl.when(finite).then('price')).to_dicts(),
-            'scores': correct_score_table(grid).drop('fixture').to_dicts()}
+            'scores': correct_score_table(grid[0]).to_dicts()}
 
 
 @router.get('/leagues/{league}/table', tags=['matches'], responses=problems(404, 503))
@@ -128,7 +128,7 @@ def runs(request: Request, job: Annotated[str | None, Query(pattern=r'^[a-z_]{1,
         return {name: run[name] for name in kept} | {'seconds': run_seconds(run), 'report': report}
     return as_json([told(run) for run in recent_runs(_answers(request).engine, limit, job)])
 
-# %% ../nbs/65_record_routes.ipynb #9150a7ca
+# %% ../nbs/65_record_routes.ipynb #bcb9d14a
 def _admin(request: Request) -> str:
     "Name of the caller, who must be an admin."
     state = request.scope['state']
