@@ -63,8 +63,9 @@ def latest_known(
     by: Sequence[str], # What a question and its fact have in common, such as the team
 ) -> pl.DataFrame: # The questions in their order, with the other columns of `facts`; null where nothing was known
     "For each question the latest fact that was known when it was asked."
+    facts = facts.sort('known_at', maintain_order=True)  # of rows at the same moment the search finds the last
     found = questions.with_row_index('_row').sort('asked_at').join_asof(
-        facts.sort('known_at', maintain_order=True), left_on='asked_at', right_on='known_at', by=list(by), strategy='backward', coalesce=False, check_sortedness=False)
+        facts, left_on='asked_at', right_on='known_at', by=list(by), strategy='backward', coalesce=False, check_sortedness=False)
     return found.sort('_row').drop('_row', 'known_at')
 
 # %% ../nbs/20_ratings.ipynb #ce312612
