@@ -63,7 +63,7 @@ def latest_known(
     by: Sequence[str], # What a question and its fact have in common, such as the team
 ) -> pl.DataFrame: # The questions in their order, with the other columns of `facts`; null where nothing was known
     "For each question the latest fact that was known when it was asked."
-    facts = facts.sort('known_at', maintain_order=True).unique([*by, 'known_at'], keep='last', maintain_order=True)
+    facts = facts.sort('known_at', maintain_order=True)  # of rows at the same moment the search finds the last
     found = questions.with_row_index('_row').sort('asked_at').join_asof(
         facts, left_on='asked_at', right_on='known_at', by=list(by), strategy='backward', coalesce=False, check_sortedness=False)
     return found.sort('_row').drop('_row', 'known_at')
@@ -115,9 +115,10 @@ def _elo_pass(
     rating: list[float], # Rating of each team before the first result; changed in place
     scale: float, # As in `Elo`
     carry: float, # As in `Elo`
-) -> list[tuple[float, float]]: # Rating of the home team and of the away team after each result
+) -> list[float]: # Rating of the home team and of the away team after each result, one after the other
     "Learn the results one by one."
-    after, season, start = [], ['']*len(rating), list(rating)
+    after: list[float] = []
+    season, start = ['']*len(rating), list(rating)
     for h, a, stake, share, edge, now in zip(home, away, stakes, shares, edges, seasons, strict=True):
         if carry != 1:
             for team in (h, a):
@@ -126,7 +127,7 @@ def _elo_pass(
         move = stake*(share - 1/(1 + 10**((rating[a] - rating[h] - edge)/scale)))
         rating[h] += move
         rating[a] -= move
-        after.append((rating[h], rating[a]))
+        after += (rating[h], rating[a])
     return after
 
 # %% ../nbs/20_ratings.ipynb #4a14af36
@@ -176,9 +177,10 @@ def _pi_pass(
     neutral: list[bool], # Whether the ground was neutral
     n_teams: int, # Number of teams
     system: 'PiRatings', # Whose constants count
-) -> list[tuple[float, float, float, float]]: # After each result: rating at home and away of the home team, then of the away team
+) -> list[float]: # After each result: rating at home and away of the home team, then of the away team; one after the other
     "Learn the results one by one."
-    after, at_home, abroad = [], [0.0]*n_teams, [0.0]*n_teams
+    after: list[float] = []
+    at_home, abroad = [0.0]*n_teams, [0.0]*n_teams
     slope, step, share = log(10)/system.c, system.rate_of_learning*system.c, system.rate_of_transfer
     for h, a, difference, even in zip(home, away, differences, neutral, strict=True):
         one, two = ((at_home[h] + abroad[h])/2, (at_home[a] + abroad[a])/2) if even else (at_home[h], abroad[a])
@@ -189,7 +191,7 @@ def _pi_pass(
         abroad[h] += there
         abroad[a] -= here
         at_home[a] -= there
-        after.append((at_home[h], abroad[h], at_home[a], abroad[a]))
+        after += (at_home[h], abroad[h], at_home[a], abroad[a])
     return after
 
 # %% ../nbs/20_ratings.ipynb #bd0fcf8b

@@ -182,9 +182,20 @@ def simulate_season(
 # First and last place of what teams play for; counted from the bottom where negative
 DEFAULT_ZONES = {'title': (1, 1), 'top_four': (1, 4), 'relegation': (-3, -1)}
 _WITH_PLAY_OFF = {'title': (1, 1), 'top_four': (1, 4), 'relegation_play_off': (-3, -3), 'relegation': (-2, -1)}
+
+
+def _zones(up: int, play_off: int, down: int, down_play_off: int = 0) -> dict[str, tuple[int, int]]:
+    "Zones of a league below the first: so many go up, up to which place they play off, so many go down, so many above them play off."
+    zones = {'title': (1, 1), 'promotion': (1, up), 'promotion_play_off': (up + 1, play_off)}
+    if down_play_off: zones['relegation_play_off'] = (-down - down_play_off, -down - 1)
+    return zones | {'relegation': (-down, -1)}
+
+
 ZONES: dict[str, dict[str, tuple[int, int]]] = {
     'D1': _WITH_PLAY_OFF, 'F1': _WITH_PLAY_OFF,
-    'E1': {'title': (1, 1), 'promotion': (1, 2), 'promotion_play_off': (3, 6), 'relegation': (-3, -1)}}
+    'E1': _zones(2, 8, 3), 'E2': _zones(2, 6, 4), 'E3': _zones(3, 7, 2), 'SP2': _zones(2, 6, 4),
+    'I2': _zones(2, 8, 3, 2), 'D2': _zones(2, 3, 2, 1), 'F2': _zones(2, 5, 2, 1)}
+
 
 def finish_table(
     season: SimulatedSeason, # From `simulate_season`

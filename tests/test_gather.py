@@ -227,6 +227,32 @@ def test_a_payload_that_changed_on_disk_is_refused_and_nothing_is_written(engine
     assert tables(engine) == before
 
 
+def test_replay_compares_in_parts_and_finds_every_difference(engine, home, gather, monkeypatch):
+    "One row changed, one missing and one too many, in a part each; nothing is left of the second database."
+    monkeypatch.setattr('football_pred.compare._AT_ONCE', 7)
+    source = Pages(_2526=page(*season_of(TWENTY), row(home_goals='x')))
+    gather(source)
+    source.pages['_2526'] = page(*season_of(TWENTY), row(home_goals='y'))
+    gather(source)
+    def replay(**options): return {row[0]: row[2:] for row in rebuild(engine, home/'snapshots', {source.name: source}, **options)[1].rows()}
+    before = tables(engine)
+    assert set(replay(apply=False).values()) == {(0, 0, 0)}
+    with writing(engine) as connection:
+        known = sorted(read_frame(connection, select(schema.matches.c.match_id))['match_id'])
+        connection.exec_driver_sql(f"UPDATE matches SET home_goals = home_goals + 1 WHERE match_id = '{known[200]}'")
+        connection.exec_driver_sql(f"DELETE FROM matches WHERE match_id IN ('{known[0]}', '{known[-1]}')")
+        extra = read_frame(connection, select(schema.matches).where(schema.matches.c.match_id == known[100]))
+        upsert(connection, schema.matches, extra.with_columns(match_id=pl.lit('zzz')))
+        connection.exec_driver_sql("UPDATE rejects SET reason = 'another'")
+    touched = tables(engine)
+    found = {name: counts for name, counts in replay(apply=False).items() if any(counts)}
+    assert found == {'matches': (2, 1, 1), 'rejects': (2, 0, 2)}
+    assert tables(engine) == touched
+    replay()
+    assert tables(engine) == before
+    assert [path.name for path in home.iterdir() if path.name.startswith('replay-')] == []
+
+
 def test_a_payload_that_changed_on_disk_is_restored_by_collecting_it_again(engine, home, gather, fetch, tidy):
     source = Pages(_2526=page(row()))
     fetch(source)

@@ -8,8 +8,9 @@ from sqlalchemy.exc import DBAPIError
 from upath import UPath
 
 from football_pred import schema
-from football_pred.assemble import REBUILT, all_rows, clean, rebuild
+from football_pred.assemble import REBUILT, clean, rebuild
 from football_pred.collect import SOURCES, collect, find_source
+from football_pred.compare import all_rows
 from football_pred.ledger import append_forecasts, settle, verify_ledger
 from football_pred.odds import overrounds, read_prices, with_prices
 from football_pred.open_files import Bundled

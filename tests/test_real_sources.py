@@ -11,8 +11,9 @@ import pytest
 from sqlalchemy import select
 
 from football_pred import schema
-from football_pred.assemble import REBUILT, all_rows, clean, rebuild
+from football_pred.assemble import REBUILT, clean, rebuild
 from football_pred.collect import SOURCES, collect, find_source
+from football_pred.compare import all_rows
 from football_pred.open_files import TwoTiers
 from football_pred.store import count_rows, open_database, read_frame, writing
 from football_pred.transport import Limits

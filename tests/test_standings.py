@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 
 from football_pred.open_files import Bundled
 from football_pred.sample import sample_matches, sample_strengths
-from football_pred.standings import DEFAULT_RULES, TIE_BREAKS, Games, league_table, rank, remaining_fixtures, tally_of
+from football_pred.standings import DEFAULT_RULES, EARLIER, TIE_BREAKS, Games, league_table, rank, remaining_fixtures, rules_of, tally_of
 
-# Final tables of the Premier League: written down from `league_table` and then compared by eye, so they guard against change
+# Final tables of the Premier League. Places and points compared with published ones: 2014/15 to 2023/24 with the standings kept in the public
+# repository shreyansh7411/footinfo (backend/data/prem/standings), 2024/25 with Sports Illustrated, 'Final Standings: Placings, Points'
 FINAL = {
     '1415': "Chelsea 87; Man City 79; Arsenal 75; Man United 70; Tottenham 64; Liverpool 62; Southampton 60; Swansea 56; Stoke 54; "
             "Crystal Palace 48; Everton 47; West Ham 47; West Brom 44; Leicester 41; Newcastle 39; Sunderland 38; Aston Villa 38; "
@@ -88,6 +89,29 @@ def test_real_tables_decided_between_teams(shared_data, league, season, top):
     assert order(matches, 'no such league')[:len(top)] != top
 
 
+def test_french_rules_of_a_season(shared_data):
+    "Metz and Lorient were level on points, goal difference and both matches against each other; Lorient went down, having scored more in all."
+    matches = pl.read_parquet(shared_data/'two_tiers_1993_2025.parquet').filter(league='F1', season='2023/24')
+    matches = matches.rename({'home': 'home_team', 'away': 'away_team', 'fthg': 'home_goals', 'ftag': 'away_goals'}).select('league', *NAMES)
+    assert order(matches.with_columns(season=pl.lit('2324')))[15:17] == ['Metz', 'Lorient']
+    assert order(matches.with_columns(season=pl.lit('2526')))[15:17] == ['Lorient', 'Metz']
+
+
+@pytest.mark.parametrize(('season', 'earlier'), [('9394', True), ('9900', True), ('0001', True), ('2425', True), ('2526', False), ('2627', False)])
+def test_rules_change_with_the_season(season, earlier):
+    frame = LEVEL.with_columns(season=pl.lit(season), league=pl.lit('F2'))
+    assert rules_of(None, frame) == ('F2', EARLIER['F2'][1] if earlier else TIE_BREAKS['F2'])
+    assert rules_of('E0', frame) == ('E0', TIE_BREAKS['E0'])
+
+
+def test_most_wins_away():
+    "France: level on points, goal difference, matches against each other, goals and wins."
+    even = played(('a', 'b', 0, 0), ('b', 'a', 0, 0), ('a', 'c', 1, 0), ('c', 'a', 1, 0), ('b', 'c', 0, 1), ('c', 'b', 0, 1))
+    a, b = (league_table(even).row(by_predicate=pl.col('team') == team, named=True) for team in 'ab')
+    assert {name: a[name] for name in a if name not in ('team', 'position')} == {name: b[name] for name in b if name not in ('team', 'position')}
+    assert order(even, 'F1').index('b') < order(even, 'F1').index('a')
+
+
 # By hand: a and b finish level on points
 
 LEVEL = played(('a', 'b', 1, 0), ('b', 'a', 1, 0), ('a', 'c', 3, 0), ('c', 'a', 0, 0), ('b', 'c', 5, 0), ('c', 'b', 1, 1))
@@ -150,12 +174,13 @@ def slow_order(matches, rules):
     "Ranked with loops over groups of level teams; the order of names where no rule decides."
     rows = matches.rows()
     def sums(teams, rows):
-        total = {team: dict.fromkeys(('points', 'goal_difference', 'goals', 'goals_for', 'away_goals', 'won'), 0) for team in teams}
+        total = {team: dict.fromkeys(('points', 'goal_difference', 'goals', 'goals_for', 'away_goals', 'won', 'away_won'), 0) for team in teams}
         for home, away, x, y in rows:
             for team, scored, conceded, is_away in ((home, x, y, 0), (away, y, x, 1)):
                 one = total[team]
                 one['points'] += 3*(scored > conceded) + (scored == conceded)
                 one['won'] += scored > conceded
+                one['away_won'] += is_away*(scored > conceded)
                 one['goal_difference'] += scored - conceded
                 one['goals'] += scored
                 one['goals_for'] += scored
@@ -196,7 +221,7 @@ def test_many_tables_are_single_tables(seed):
     home, away = np.array(list(permutations(range(5), 2))).T
     games = Games(home, away, *rng.integers(0, 3, (2, 30, 20)))
     lots = np.argsort(rng.random((30, 5)), axis=1)
-    for rules in (TIE_BREAKS['SP1'], TIE_BREAKS['F1']):
+    for rules in (TIE_BREAKS['SP1'], TIE_BREAKS['F1'], EARLIER['F1'][1]):
         places = rank(tally_of(games, 5), [games], rules, lots)
         assert (np.sort(places, axis=1) == np.arange(5)).all()
         for i in range(30):
