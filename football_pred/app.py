@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['FeatureReader', 'Remembered', 'create_app']
 
-# %% ../nbs/68_app.ipynb #fecf642e
+# %% ../nbs/68_app.ipynb #9ca1655e
 import asyncio
 import logging
 import threading
@@ -32,7 +32,7 @@ from .settings import Settings
 from .store import open_database
 from .telemetry import Telemetry
 
-# %% ../nbs/68_app.ipynb #f45af9a6
+# %% ../nbs/68_app.ipynb #c02cf365
 class FeatureReader:
     "Features of coming matches."
     def __init__(self,
@@ -76,7 +76,7 @@ class FeatureReader:
         row = found.row(0, named=True) if found.height else {}
         return ({name: row.get(name) for name in FEATURE_NAMES} if row else None), 'table'
 
-# %% ../nbs/68_app.ipynb #5708fdda
+# %% ../nbs/68_app.ipynb #6dd1c470
 class Remembered:
     "Results that hold until an event happens."
     def __init__(self, mark: Callable[[], object]): self._mark, self._kept, self._lock = mark, dict[tuple, Any](), threading.Lock()
@@ -91,7 +91,7 @@ class Remembered:
                 self._kept = {other: kept for other, kept in self._kept.items() if other[1] == mark} | {key: result}
             return self._kept[key]
 
-# %% ../nbs/68_app.ipynb #fab9688a
+# %% ../nbs/68_app.ipynb #886ae592
 def _health(app: FastAPI) -> dict[str, dict[str, Any]]:
     "Every part: whether it answers, and if not, why."
     answers: Answers = app.state.answers

@@ -5,13 +5,13 @@
 # %% auto #0
 __all__ = ['Cache', 'LocalCache', 'RedisCache', 'open_cache']
 
-# %% ../nbs/55_cache.ipynb #b583a596
+# %% ../nbs/55_cache.ipynb #b01ee1f0
 import time
 from typing import Protocol
 
 from cachetools import TTLCache
 
-# %% ../nbs/55_cache.ipynb #e1bf2e12
+# %% ../nbs/55_cache.ipynb #194d29ca
 class Cache(Protocol):
     "Where answers are kept for a while."
     name: str # 'local' or 'redis'
@@ -42,7 +42,7 @@ class LocalCache:
 
     async def put(self, key: str, value: bytes) -> None: self._kept[key] = value
 
-# %% ../nbs/55_cache.ipynb #445be894
+# %% ../nbs/55_cache.ipynb #2a985d03
 class RedisCache:
     "A cache in a Redis server."
     name = 'redis'

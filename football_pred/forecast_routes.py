@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['router', 'explain', 'prediction', 'predictions', 'batch', 'pairing']
 
-# %% ../nbs/64_forecast_routes.ipynb #7e960f74
+# %% ../nbs/64_forecast_routes.ipynb #7d424016
 import asyncio
 from datetime import date
 from typing import Annotated
@@ -20,7 +20,7 @@ from .publisher import Answers, encode
 from .records import NotThere, check_league, find_match
 from .teams import UnknownName, find_team
 
-# %% ../nbs/64_forecast_routes.ipynb #70778854
+# %% ../nbs/64_forecast_routes.ipynb #66437046
 def explain(
     answers: Answers, # What is published
     match_id: str, # A match for which no forecast can be made

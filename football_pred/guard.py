@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['QUICK', 'QUICK_ROUTE', 'Quick', 'OPEN', 'Problem', 'problem_type', 'problem_response', 'Guard']
 
-# %% ../nbs/61_guard.ipynb #46aaa1b9
+# %% ../nbs/61_guard.ipynb #47185c2c
 import asyncio
 import hmac
 import json
@@ -25,7 +25,7 @@ from starlette.responses import Response
 from .keys import digest_of
 from .telemetry import Telemetry
 
-# %% ../nbs/61_guard.ipynb #86b77ba2
+# %% ../nbs/61_guard.ipynb #a95e22db
 class Problem(HTTPException):
     "Something that a caller is told."
     def __init__(self,
@@ -56,7 +56,7 @@ def problem_response(
                'instance': instance, 'request_id': request_id} | problem.more
     return Response(json.dumps(content, default=str), problem.status_code, dict(problem.headers or {}), 'application/problem+json')
 
-# %% ../nbs/61_guard.ipynb #8d662f51
+# %% ../nbs/61_guard.ipynb #aa28a649
 _ID = re.compile(rb'[A-Za-z0-9._-]{8,64}')
 QUICK, QUICK_ROUTE = '/api/v1/predictions/', '/api/v1/predictions/{match_id}'
 Quick = Callable[[str, bool], Awaitable[tuple[bytes, bool] | None]]  # bytes and whether they were in the cache; None: ask the route

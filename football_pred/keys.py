@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['KeyProblem', 'digest_of', 'create_key', 'revoke_key', 'list_keys', 'valid_keys']
 
-# %% ../nbs/54_keys.ipynb #80a0a11d
+# %% ../nbs/54_keys.ipynb #3da39e30
 import hashlib
 import secrets
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ from .schema import SCOPES, api_keys
 from .store import read_frame, writing
 from .text import nearest
 
-# %% ../nbs/54_keys.ipynb #e78334f2
+# %% ../nbs/54_keys.ipynb #3511ebc8
 class KeyProblem(ValueError):
     "A key that cannot be made or is not there."
 

@@ -6,7 +6,7 @@
 __all__ = ['ID', 'CODE', 'MatchId', 'League', 'Probabilities', 'Rates', 'Prediction', 'ProblemDetails', 'Pairing', 'Batch',
            'Promotion', 'Rollback', 'problems', 'as_json']
 
-# %% ../nbs/63_messages.ipynb #5c1f7f1f
+# %% ../nbs/63_messages.ipynb #fc538e80
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from .publisher import encode
 
-# %% ../nbs/63_messages.ipynb #5c3dd2db
+# %% ../nbs/63_messages.ipynb #82817c63
 ID, CODE = r'^[A-Za-z0-9][A-Za-z0-9_-]{1,119}$', r'^[A-Za-z0-9_-]{1,20}$'
 MatchId = Annotated[str, Path(pattern=ID, description='Identity of a match', examples=['E0-2526-arsenal-everton'])]
 League = Annotated[str, Path(pattern=CODE, description='League code', examples=['E0'])]

@@ -6,7 +6,7 @@
 __all__ = ['UNKNOWN', 'Outlook', 'learned_until', 'last_event', 'read_outlook', 'tell', 'forecast_matches', 'forecast_pairings',
            'store_forecasts']
 
-# %% ../nbs/56_outlook.ipynb #bc7e11d8
+# %% ../nbs/56_outlook.ipynb #b38eaa84
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -23,7 +23,7 @@ from .schema import events, matches
 from .store import mask_unknown, read_frame
 from .text import read_moment
 
-# %% ../nbs/56_outlook.ipynb #74c22fb8
+# %% ../nbs/56_outlook.ipynb #bffff28e
 @dataclass(frozen=True)
 class Outlook:
     "What forecasts rest on."
@@ -72,7 +72,7 @@ def read_outlook(
     fixtures = with_prices(engine, coming, moment).with_columns(_as_of(published)).filter(pl.col('as_of') <= moment)
     return Outlook(moment, mark, fixtures, {match_id: row for row, match_id in enumerate(fixtures['match_id'])}, published)
 
-# %% ../nbs/56_outlook.ipynb #ffe18190
+# %% ../nbs/56_outlook.ipynb #80f827b6
 def tell(
     row: Mapping[str, Any], # From `predict.forecast`, with `as_of`
     by: Published, # The model
@@ -113,7 +113,7 @@ def forecast_pairings(
         for row in forecast(by.model, part.with_columns(as_of=pl.lit(known))).to_dicts(): answers[row['row']] = tell(row, by, None, known)
     return answers
 
-# %% ../nbs/56_outlook.ipynb #26eb3115
+# %% ../nbs/56_outlook.ipynb #a38c943d
 UNKNOWN = 'unknown' # Fingerprint of features that nobody has computed
 
 

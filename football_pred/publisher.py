@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['log', 'encode', 'load_published', 'Publisher', 'Asked', 'Answers']
 
-# %% ../nbs/62_publisher.ipynb #9df69f49
+# %% ../nbs/62_publisher.ipynb #54b18e44
 import asyncio
 import json
 import logging
@@ -26,7 +26,7 @@ from .outlook import Outlook, forecast_matches, last_event, read_outlook, store_
 from .registry import Published, Registry
 from .telemetry import Telemetry
 
-# %% ../nbs/62_publisher.ipynb #12e7682a
+# %% ../nbs/62_publisher.ipynb #bc663142
 log = logging.getLogger('football_pred.publisher')
 
 
@@ -72,7 +72,7 @@ class Publisher:
         self._waiting: dict[str, list[asyncio.Future[bytes]]] = {}
         self._turn: asyncio.Task[None] | None = None
         self._read_at = 0.0
-        self._loaded: set[tuple[str, ...]] = set()
+        self._loaded: set[tuple[str, str, str, str]] = set()
 
     def _look(self, forced: bool) -> None:
         "In a thread: read keys and, when something has changed, everything else."
@@ -133,7 +133,7 @@ class Publisher:
             raise Problem(503, 'Not ready', f'No forecast can be given yet: {reason}', {'Retry-After': '5'})
         return self.outlook
 
-# %% ../nbs/62_publisher.ipynb #3717f155
+# %% ../nbs/62_publisher.ipynb #fa68d910
 class Asked(NamedTuple):
     "What is needed to answer for one match of an outlook."
     key: str # Of the answer in the cache

@@ -6,7 +6,7 @@
 __all__ = ['router', 'Admin', 'leagues', 'matches', 'match', 'markets', 'price_match', 'table', 'team', 'record', 'runs',
            'models', 'promote', 'rollback']
 
-# %% ../nbs/65_record_routes.ipynb #e475441a
+# %% ../nbs/65_record_routes.ipynb #0525ec62
 import asyncio
 from collections.abc import Callable
 from datetime import date
@@ -27,7 +27,7 @@ from .records import table_and_finish as table_with_finish
 from .registry import Published
 from .runs import recent_runs, run_seconds
 
-# %% ../nbs/65_record_routes.ipynb #47a6acc5
+# %% ../nbs/65_record_routes.ipynb #5a24bae4
 def _answers(request: Request) -> Answers: return request.app.state.answers
 
 
@@ -128,7 +128,7 @@ def runs(request: Request, job: Annotated[str | None, Query(pattern=r'^[a-z_]{1,
         return {name: run[name] for name in kept} | {'seconds': run_seconds(run), 'report': report}
     return as_json([told(run) for run in recent_runs(_answers(request).engine, limit, job)])
 
-# %% ../nbs/65_record_routes.ipynb #bcb9d14a
+# %% ../nbs/65_record_routes.ipynb #fd3339ad
 def _admin(request: Request) -> str:
     "Name of the caller, who must be an admin."
     state = request.scope['state']

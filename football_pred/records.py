@@ -6,7 +6,7 @@
 __all__ = ['SHOWN', 'NotThere', 'league_names', 'check_league', 'find_matches', 'find_match', 'sealed_forecasts',
            'find_team_page', 'table_and_finish', 'latest_settled', 'scoreboard']
 
-# %% ../nbs/57_records.ipynb #22c5452a
+# %% ../nbs/57_records.ipynb #99cc619c
 from datetime import date, datetime
 from typing import Any
 
@@ -28,7 +28,7 @@ from .standings import league_table, remaining_fixtures
 from .store import mask_unknown, read_frame, read_matches
 from .text import nearest, slug
 
-# %% ../nbs/57_records.ipynb #5524fe21
+# %% ../nbs/57_records.ipynb #be71f851
 class NotThere(LookupError):
     "Something that was asked for and does not exist."
 
@@ -55,7 +55,7 @@ def check_league(
     if league not in names: raise NotThere(f'there is no league {league!r}{nearest(league, list(names))}')
     return names[league]
 
-# %% ../nbs/57_records.ipynb #3ad7ed75
+# %% ../nbs/57_records.ipynb #5adb247d
 SHOWN = ('match_id', 'league', 'season', 'kickoff', 'kickoff_known', 'home_team', 'away_team', 'neutral', 'status', 'home_goals', 'away_goals')
 
 
@@ -111,7 +111,7 @@ def sealed_forecasts(
         told.prediction_id.in_(made['prediction_id'].to_list()), told.settled_as_of <= moment).order_by(told.revision))
     return made.join(scores.unique('prediction_id', keep='last').drop('revision'), on='prediction_id', how='left', maintain_order='left').to_dicts()
 
-# %% ../nbs/57_records.ipynb #fc0f9af9
+# %% ../nbs/57_records.ipynb #5dcdb885
 def find_team_page(
     engine: Engine, # Database with the tables
     moment: datetime, # Of looking, UTC
@@ -134,7 +134,7 @@ def find_team_page(
             'last': seen.filter(over & (pl.col('kickoff') <= moment)).head(10).select(SHOWN).to_dicts(),
             'next': seen.filter(~over & (pl.col('kickoff') > moment)).sort('kickoff').head(10).select(SHOWN).to_dicts()}
 
-# %% ../nbs/57_records.ipynb #d2e0d80b
+# %% ../nbs/57_records.ipynb #be95882d
 def table_and_finish(
     engine: Engine, # Database with the tables
     moment: datetime, # Of looking, UTC
@@ -159,7 +159,7 @@ def table_and_finish(
     except ValueError as error: return answer | {'why': str(error)}
     return answer | {'finish': finish_table(season).to_dicts()}
 
-# %% ../nbs/57_records.ipynb #41953ceb
+# %% ../nbs/57_records.ipynb #b7d58a1f
 def latest_settled(
     engine: Engine, # Database with the tables
     moment: datetime, # Of looking, UTC

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['SECONDS', 'Telemetry', 'JsonLines', 'log_as_json']
 
-# %% ../nbs/60_telemetry.ipynb #79735552
+# %% ../nbs/60_telemetry.ipynb #46475b79
 import json
 import logging
 import sys
@@ -14,7 +14,7 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-# %% ../nbs/60_telemetry.ipynb #2e5afdad
+# %% ../nbs/60_telemetry.ipynb #1b967c7e
 SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 
 
@@ -41,7 +41,7 @@ class Telemetry:
         "Everything that was counted."
         return generate_latest(self.registry)
 
-# %% ../nbs/60_telemetry.ipynb #c824409d
+# %% ../nbs/60_telemetry.ipynb #04e05748
 class JsonLines(logging.Formatter):
     "A log record as one line of JSON."
     def format(self,
