@@ -5,10 +5,13 @@ import subprocess
 import sys
 
 import pytest
+from sqlalchemy import select
 
+from football_pred.schema import audit_log
 from football_pred.settings import Settings
+from football_pred.store import open_database
 
-HEAVY = ('papermill', 'polars', 'pandas', 'sqlalchemy', 'matplotlib', 'sklearn', 'pydantic', 'numpy')
+HEAVY = ('papermill', 'polars', 'pandas', 'sqlalchemy', 'matplotlib', 'sklearn', 'pydantic', 'numpy', 'mlflow')
 
 
 def call(home, *arguments, **env):
@@ -20,7 +23,7 @@ def test_help_imports_nothing_heavy():
     code = f'import sys\nfrom football_pred.cli import cli\ncli(["--help"], standalone_mode=False)\nprint([m for m in {HEAVY} if m in sys.modules])'
     told = subprocess.run([sys.executable, '-c', code], text=True, capture_output=True, check=True).stdout
     assert told.strip().endswith('[]')
-    assert all(name in told for name in ('run', 'status', 'runs', 'predict', 'names', 'ledger'))
+    assert all(name in told for name in ('run', 'status', 'runs', 'predict', 'names', 'ledger', 'models'))
 
 
 @pytest.mark.parametrize(('arguments', 'message'), [
@@ -53,7 +56,7 @@ def test_wrong_project_is_named(tmp_path):
 
 
 def test_empty_home_is_no_error(tmp_path):
-    told_of = {('status',): 'never', ('runs',): 'no run yet', ('names',): 'every name is known', ('ledger', 'verify'): '0 forecasts'}
+    told_of = {('status',): 'never', ('runs',): 'no run yet', ('names',): 'every name is known', ('ledger', 'verify'): '0 forecasts', ('models',): 'no model yet'}
     for arguments, told in told_of.items():
         result = call(tmp_path/'home', *arguments)
         assert (result.returncode, told in result.stdout) == (0, True), result.stderr
@@ -90,14 +93,45 @@ def test_a_club_without_a_match_gets_a_forecast(trained):
     assert 0.3 < json.loads(result.stdout)['probabilities']['home_win'] < 0.6
 
 
-def test_a_changed_model_file_is_refused(trained):
+def test_a_changed_model_file_is_refused_and_brought_back(trained):
     models = Settings(home=trained).models
-    path = next(path for path in models.rglob('*.json') if 'champion' not in path.name)
-    kept = path.read_text()
-    path.write_text(kept.replace('"level":', '"level" :', 1) if '"level":' in kept else kept + ' ')
+    path = models/'versions'/f"{json.loads((models/'champion-E0.json').read_text())['version']}.json"
+    path.write_text(path.read_text() + ' ')
     result = call(trained, 'predict', 'Arsenal', 'Everton', '--league', 'E0')
-    path.write_text(kept)
     assert (result.returncode, 'was changed after it was kept' in result.stderr) == (2, True)
+    assert call(trained, 'models').returncode == 0
+    assert call(trained, 'predict', 'Arsenal', 'Everton', '--league', 'E0').returncode == 0
+
+
+def test_a_model_is_compared_promoted_refused_and_rolled_back(trained):
+    passed = call(trained, 'models', 'compare', 'E0')
+    assert (passed.returncode, 'E0-goals-only' in passed.stdout, 'passes' in passed.stdout) == (0, True, True), passed.stdout + passed.stderr
+    absurd = call(trained, 'run', 'train', '-p', 'model', 'DixonColes', '-p', 'arguments', '{ridge: 100000}', '-p', 'challenger', '')
+    assert absurd.returncode == 0, absurd.stdout
+    assert 'candidates refused 1' in ' '.join(absurd.stdout.split())
+    status = call(trained, 'status').stdout
+    assert 'champion of E0: E0-dixon-coles ' in status
+    assert 'challenger E0-dixon-coles-' in status
+    refused = call(trained, 'models', 'promote', 'E0')
+    assert (refused.returncode, 'RPS less that of the champion' in refused.stdout, 'refused by the gate' in refused.stdout) == (1, True, True)
+    assert 'say why' in call(trained, 'models', 'promote', 'E0', '--force').stderr
+    forced = call(trained, 'models', 'promote', 'E0', '--force', '--reason', 'a trial')
+    assert (forced.returncode, 'champion of E0: E0-dixon-coles-' in forced.stdout) == (0, True), forced.stdout + forced.stderr
+    listed = call(trained, 'models').stdout
+    assert all(name in listed for name in ('E0-dixon-coles', 'E0-goals-only', 'champion'))
+    back = call(trained, 'models', 'rollback', 'E0', '--reason', 'it was a trial')
+    assert (back.returncode, back.stdout.startswith('champion of E0: E0-dixon-coles ')) == (0, True), back.stdout + back.stderr
+    with open_database(Settings(home=trained).database).connect() as connection:
+        told = [(row.actor == 'job train', row.action, row.detail['reason']) for row in connection.execute(select(audit_log))]
+    assert [row[:2] for row in told] == [(True, 'promote'), (False, 'promote'), (False, 'rollback')]
+    assert told[1][2].startswith('a trial (refused by the gate: RPS less that of the champion')
+
+
+@pytest.mark.parametrize(('arguments', 'message'), [
+    (('compare', 'E9'), 'did you mean E0?'), (('promote', 'E0', '99'), "no version '99'"), (('rollback', 'E9', '--reason', 'x'), 'did you mean E0?')])
+def test_a_wrong_league_or_version_is_named(trained, arguments, message):
+    result = call(trained, 'models', *arguments)
+    assert (result.returncode, message in result.stderr) == (2, True), result.stderr
 
 
 def test_hindsight_is_refused(trained):

@@ -13,6 +13,7 @@ from sqlalchemy import select
 
 from football_pred import schema
 from football_pred.ledger import settled_forecasts, verify_ledger
+from football_pred.registry import Registry
 from football_pred.runs import find_process, recent_runs
 from football_pred.settings import Settings
 from football_pred.store import count_rows, open_database, read_frame
@@ -23,7 +24,8 @@ SEASONS = ['2324', '2425', '2526']
 SMALL = {'collect': {'seasons': SEASONS}, 'clean': {'seasons': SEASONS}, 'backtest': {'seasons': ['2526'], 'models': {
     'base rate': {'class': 'BaseRate'}, 'Dixon-Coles': {'class': 'DixonColes'}}}}  # Params of a quicker day
 HISTORY = ('job_runs',)  # What tells of attempts, and so differs when there were more of them
-ATTEMPT = ('run_id', 'created_at', 'previous_seal', 'seal', 'fetched_at', 'log_id', 'start_time', 'end_time', 'changed_at')
+ATTEMPT = ('run_id', 'created_at', 'previous_seal', 'seal', 'fetched_at', 'log_id', 'start_time', 'end_time', 'changed_at',
+           'at')
 
 
 @pytest.fixture(scope='module')
@@ -80,12 +82,25 @@ def test_every_forecast_is_sealed_before_kickoff_and_scored(undisturbed):
     assert verified.problems == []
 
 
+def test_the_champion_passed_the_gate(undisturbed):
+    settings = Settings(home=undisturbed)
+    registry = Registry(**settings.registry)
+    assert registry.refresh() == []
+    assert registry.versions('E0').select('name', 'aliases').rows() == [('E0-goals-only', ['challenger']), ('E0-dixon-coles', ['champion'])]
+    run = registry.client.get_run(registry._find('E0', '1').run_id).data
+    assert (settings.reports/run.tags['report']).exists()
+    assert run.metrics['rps_high'] < 0  # better than the base rate
+    [told] = read_frame(database(undisturbed), select(schema.audit_log))['detail'].to_list()
+    assert (told['actor'], told['reason']) == ('job train', 'passed against base rate, as of 2026-04-01 00:00 UTC')
+
+
 def test_all_matches_after_as_of_are_forecast(undisturbed):
     engine = database(undisturbed)
     table = schema.matches
     coming = read_frame(engine, select(table.c.match_id).where(table.c.kickoff > datetime(2026, 4, 1, tzinfo=UTC)))
-    made = read_frame(engine, select(schema.predictions.c.match_id))
-    assert sorted(coming['match_id']) == sorted(made['match_id'])
+    made = read_frame(engine, select(schema.predictions.c.model, schema.predictions.c.match_id))
+    assert sorted(made['model'].unique()) == ['E0-dixon-coles', 'E0-goals-only']  # champion and challenger
+    for (model,), part in made.group_by('model'): assert sorted(coming['match_id']) == sorted(part['match_id']), model
 
 
 def test_reports_are_there(undisturbed):
