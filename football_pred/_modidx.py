@@ -235,6 +235,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '/', 'git_u
                                                                                            'football_pred/feature_store.py'),
                                              'football_pred.feature_store.open_store': ( 'feature_store.html#open_store',
                                                                                          'football_pred/feature_store.py'),
+                                             'football_pred.feature_store.parity': ( 'feature_store.html#parity',
+                                                                                     'football_pred/feature_store.py'),
                                              'football_pred.feature_store.push': ( 'feature_store.html#push',
                                                                                    'football_pred/feature_store.py')},
             'football_pred.features': { 'football_pred.features.Feature': ('features.html#feature', 'football_pred/features.py'),
