@@ -26,6 +26,7 @@ from . import __version__, forecast_routes, record_routes
 from .cache import open_cache
 from .features import FEATURE_NAMES, features_fingerprint
 from .guard import Guard, Problem, problem_response
+from .offline_features import FeatureStoreError, Places, read_offline
 from .publisher import Answers, encode
 from .registry import Registry
 from .settings import Settings
@@ -36,43 +37,36 @@ from .telemetry import Telemetry
 class FeatureReader:
     "Features of coming matches."
     def __init__(self,
-        settings: Settings, # Where they are
+        places: Places, # Where they are
         telemetry: Telemetry, # Where time is counted
     ):
-        self.path, self.telemetry, self.settings = settings.features/'matches.parquet', telemetry, settings
+        self.places, self.telemetry, self.problem = places, telemetry, 'not loaded yet'
         self._store: Any = None
-        self.problem = 'not loaded yet'
-        self._table: tuple[float, pl.DataFrame] | None = None
+        self._table = pl.DataFrame(schema={'match_id': pl.String})
 
     def warm(self) -> None:
         "Import Feast and open the store."
-        from football_pred.feature_store import Places, open_store
-        try: self._store, self.problem = open_store(Places(self.settings.features, *self.settings.feature_urls)), ''
-        except Exception as error: self.problem = f'{type(error).__name__}: {error}'  # told by /health and by every answer's features_source
-
-    def table(self) -> pl.DataFrame: # Features of the last run, empty before the first
-        "The features that the job wrote."
-        if not self.path.exists(): return pl.DataFrame(schema={'match_id': pl.String})
-        written = self.path.stat().st_mtime
-        if self._table is None or self._table[0] != written: self._table = written, pl.read_parquet(self.path)
-        return self._table[1]
+        from football_pred.feature_store import open_store
+        try: self._store, self.problem = open_store(self.places), ''
+        except FeatureStoreError as error: self.problem = str(error)
 
     def fingerprints(self, match_ids: Sequence[str]) -> dict[str, str]:
-        "Of the features of each match that has some."
-        known = self.table().filter(pl.col('match_id').is_in(list(match_ids)))
-        return {row['match_id'][0]: features_fingerprint(row) for row in known.partition_by('match_id')} if known.height else {}
+        "Of the features of each match that has some, as the job wrote them last; they are also what is read while the store is away."
+        try: self._table = read_offline(self.places, 'matches').filter(pl.col('match_id').is_in(list(match_ids)))
+        except FeatureStoreError as error: self.problem = str(error)
+        return {row['match_id'][0]: features_fingerprint(row) for row in self._table.partition_by('match_id')} if self._table.height else {}
 
     def read(self, match_id: str) -> tuple[dict[str, Any] | None, str]:
-        "Features of a match, and where they come from."
+        "Features of a match (None when there are none), and where they come from."
         if self._store is not None:
-            from football_pred.feature_store import FeatureStoreError, online
+            from football_pred.feature_store import online
             with self.telemetry.features.labels('online').time():
                 try:
                     found = online(self._store, [match_id])
                     self.problem = ''
                     return found.select(FEATURE_NAMES).row(0, named=True), 'online'
                 except FeatureStoreError as error: self.problem = str(error)
-        with self.telemetry.features.labels('table').time(): found = self.table().filter(pl.col('match_id') == match_id)
+        with self.telemetry.features.labels('table').time(): found = self._table.filter(pl.col('match_id') == match_id)
         row = found.row(0, named=True) if found.height else {}
         return ({name: row.get(name) for name in FEATURE_NAMES} if row else None), 'table'
 
@@ -165,7 +159,7 @@ def create_app(
 ) -> Any: # ASGI application
     "Make the server."
     engine, telemetry = open_database(settings.database), Telemetry()
-    reader = FeatureReader(settings, telemetry)
+    reader = FeatureReader(Places(settings.features, *settings.feature_urls), telemetry)
     registry, cache = Registry(**settings.registry, engine=engine, clock=now), open_cache(settings.cache, settings.cache_seconds)
     answers = Answers(engine, registry, cache, telemetry, clock or now, now, settings.anchors, reader.fingerprints)
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import click
 
+from .serving import keys, serve
 from .terminal import console as _console
 from .terminal import models
 from .terminal import open_home as _open
@@ -36,7 +37,7 @@ def _ago(moment: Any) -> str:
     return f'{seconds:.0f} s ago'
 
 
-cli.add_command(models)
+for command in (models, serve, keys): cli.add_command(command)
 
 # %% ../nbs/79_cli.ipynb #2f3a5242
 MARKS = {'succeeded': '[green]✓[/]', 'up to date': '[green]=[/]', 'skipped': '[yellow]-[/]', 'running': '[blue]…[/]'}  # anything else is ✗
@@ -267,12 +268,13 @@ def _told(error: BaseException) -> tuple[str, int] | None:
     from sqlalchemy.exc import OperationalError
 
     from football_pred.jobs import JobError
+    from football_pred.keys import KeyProblem
     from football_pred.models import ModelError
     from football_pred.runner import Terminated
     from football_pred.runs import AlreadyRunning
     from football_pred.sources import SourceError
     from football_pred.teams import UnknownName
-    if isinstance(error, (JobError, ModelError, SourceError, UnknownName)): return str(error), 2
+    if isinstance(error, (JobError, KeyProblem, ModelError, SourceError, UnknownName)): return str(error), 2
     if isinstance(error, ValidationError):
         wrong = [f"FOOTBALL_{'_'.join(map(str, one['loc'])).upper()}: {one['msg']}, got {one['input']!r}" for one in error.errors()]
         return '; '.join(wrong), 2

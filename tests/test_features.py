@@ -23,6 +23,7 @@ from football_pred.features import (
 from football_pred.ratings import Elo, PiRatings, as_utc, feature_time, known_results, latest_known
 from football_pred.sample import sample_matches, sample_strengths
 from football_pred.store import mask_unknown
+from tests.made import with_numbers
 
 AFTER_ALL = datetime(2030, 1, 1, tzinfo=UTC)
 # A Sunday, a Saturday between two kick-offs and their results, and midnight itself.
@@ -31,13 +32,14 @@ RATINGS = {'elo': Elo(), 'elo with carry': Elo(carry=0.8), 'pi': PiRatings()}
 
 
 def awkward_league() -> pl.DataFrame:
-    "Two seasons of eight teams with everything that real fixtures have: late results, two matches a day, neutral grounds, unknown times."
+    "Two seasons of eight teams with everything that real fixtures have: late results, two matches a day, neutral grounds, unknown times, gaps."
     matches = sample_matches(sample_strengths(8, 2, seed=3), n_seasons=2, promoted=1, n_teams=8, seed=3).with_row_index('i')
     day = pl.col('kickoff').dt.truncate('1d')
     matches = matches.with_columns(
         # Some matches are played a week later, on the day on which both teams play again; of some only the date is known.
         kickoff=pl.when(pl.col('i') % 11 == 5).then(pl.col('kickoff') + timedelta(days=7)).when(pl.col('i') % 7 == 3).then(day)
         .otherwise('kickoff'), kickoff_known=pl.col('i') % 7 != 3, neutral=pl.col('i') % 9 == 4)
+    matches = with_numbers(matches)
     # Some results become known days later, two of them after the next match of the team.
     late = pl.when(pl.col('i') % 13 == 6).then(timedelta(days=9)).when(pl.col('i') % 5 == 2).then(timedelta(hours=30)).otherwise(
         timedelta(hours=2))
@@ -60,11 +62,15 @@ def features_(matches: pl.DataFrame) -> pl.DataFrame: return build_features(matc
 # ---- the leak kit
 
 def scramble(matches: pl.DataFrame, cutoff: datetime) -> pl.DataFrame:
-    "Other goals in every result known after the cutoff."
+    "Other goals, shots and corners in every result known after the cutoff, and other prices where they became known after it."
     rng = np.random.default_rng(1)
-    later = pl.col('result_known_at') > cutoff
-    added = {name: pl.Series(rng.integers(1, 7, matches.height)) for name in ('home_goals', 'away_goals')}
-    return matches.with_columns(pl.when(later).then(pl.col(name) + more).otherwise(name).alias(name) for name, more in added.items())
+    later, priced = pl.col('result_known_at') > cutoff, pl.col('opening_known_at') > cutoff
+    added = {f'{side}_{name}': pl.Series(rng.integers(1, 7, matches.height))
+             for name in ('goals', 'shots_on_target', 'corners') for side in ('home', 'away')}
+    factors = {f'opening_{outcome}': pl.Series(rng.uniform(1.1, 2, matches.height)) for outcome in ('home', 'draw', 'away')}
+    return matches.with_columns(
+        *[pl.when(later).then(pl.col(name) + more).otherwise(name).alias(name) for name, more in added.items()],
+        *[pl.when(priced).then(pl.col(name)*factor).otherwise(name).alias(name) for name, factor in factors.items()])
 
 
 def truncate(matches: pl.DataFrame, cutoff: datetime) -> pl.DataFrame:
@@ -98,7 +104,7 @@ def test_no_feature_looks_ahead(feature: Feature, moved, matches):
     assert {case for case, names in moved.items() if feature.name in names} == set()
 
 
-@pytest.mark.parametrize('feature', FEATURES, ids=lambda feature: feature.name)
+@pytest.mark.parametrize('feature', [feature for feature in FEATURES if feature.view != 'odds'], ids=lambda feature: feature.name)
 def test_every_feature_learns_from_results(feature: Feature, matches, features):
     "The kit would pass a constant; so each feature must also react to what it may know."
     cutoff = CUTOFFS[0]
@@ -106,6 +112,35 @@ def test_every_feature_learns_from_results(feature: Feature, matches, features):
     changed = build_features(matches.filter(kept), AFTER_ALL)
     both = features.join(changed, on='match_id').filter(pl.col('feature_time') > cutoff)
     assert both.filter(pl.col(feature.name).ne_missing(pl.col(f'{feature.name}_right'))).height
+
+
+def test_a_price_counts_from_the_moment_it_is_known(matches):
+    asked = matches.filter(pl.col('opening_home').is_not_null()).sort('kickoff', 'match_id')
+    for late, known in ((timedelta(0), True), (timedelta(microseconds=1), False)):
+        found = build_features(asked.with_columns(opening_known_at=feature_time() + late), AFTER_ALL)
+        assert found.select(pl.sum_horizontal('market_home', 'market_draw', 'market_away', ignore_nulls=False)).to_series().to_list() == (
+            pytest.approx([1]*asked.height) if known else [None]*asked.height)
+    prices = build_features(asked.with_columns(opening_known_at=feature_time(), opening_home=2.0, opening_draw=4.0, opening_away=4.0), AFTER_ALL)
+    assert prices.select('market_home', 'market_draw', 'market_away').unique().rows() == [(0.5, 0.25, 0.25)]
+    wrong = build_features(asked.with_columns(opening_known_at=feature_time(), opening_home=1.0), AFTER_ALL)
+    assert wrong['market_draw'].null_count() == asked.height
+
+
+def test_frames_without_statistics_and_prices_are_described_by_results(matches, features):
+    bare = build_features(matches.drop(pl.selectors.contains('opening', 'closing', 'shots', 'corners')), AFTER_ALL)
+    for feature in FEATURES:
+        if feature.view in ('shots', 'odds'): assert bare[feature.name].null_count() == bare.height
+        else: assert bare[feature.name].equals(features[feature.name])
+
+
+def test_a_number_that_is_missing_is_missing_in_its_window(matches):
+    one = matches.sort('result_known_at', 'kickoff', 'match_id').filter(status='finished')['match_id'][60]
+    gap = matches.with_columns(home_corners=pl.when(pl.col('match_id') != one).then(pl.col('home_corners').fill_null(4)),
+                               away_corners=pl.col('away_corners').fill_null(4))
+    before, after = (build_features(frame, AFTER_ALL) for frame in (gap.with_columns(pl.col('home_corners').fill_null(4)), gap))
+    lost = {name: after[name].null_count() - before[name].null_count() for name in FEATURE_NAMES}
+    corners = {f'{side}_corners_{way}_5' for side in ('home', 'away') for way in ('for', 'against')}
+    assert {name for name, count in lost.items() if count} == corners
 
 
 @pytest.mark.parametrize('system', RATINGS.values(), ids=RATINGS)
@@ -207,7 +242,11 @@ def slow_side(match: dict, side: str, known: list[dict], asked_at: datetime) -> 
         weights = [0.5**(i/10) for i in range(len(values))][::-1]
         return sum(w*v for w, v in zip(weights, values, strict=True))/sum(weights) if len(values) >= 5 else None
     pi, elo = slow_pi(known).get(team), slow_elo(known).get(team)
-    return {'elo': elo, 'pi': None if pi is None else sum(pi)/2 if match['neutral'] else pi[side == 'away'],
+    def counted(name: str, ours: bool):
+        values = [m[f"{s if ours else 'away' if s == 'home' else 'home'}_{name}"] for m, s in own][-5:]
+        return None if len(values) < 5 or None in values else sum(values)/5
+    shots = {f'{name}_{way}_5': counted(name, way == 'for') for name in ('shots_on_target', 'corners') for way in ('for', 'against')}
+    return shots | {'elo': elo, 'pi': None if pi is None else sum(pi)/2 if match['neutral'] else pi[side == 'away'],
             'points_5': last(won, 5), 'points_10': last(won, 10), 'goals_for_5': last(scored, 5), 'goals_against_5': last(conceded, 5),
             'goals_for_faded': faded(scored), 'goals_against_faded': faded(conceded), 'venue_points_5': last(there, 5),
             'rest_days': min(14, (match['date'] - max(m['date'] for m, _ in own)).days) if own else None,
@@ -230,6 +269,9 @@ def slow_features(matches: pl.DataFrame, as_of: datetime) -> list[dict]:
         met = [(m['home_goals'] - m['away_goals'])*(1 if m['home_team'] == match['home_team'] else -1)
                for m in known if {m['home_team'], m['away_team']} == pair][-5:]
         row['head_to_head_5'] = sum(met)/len(met) if met else None
+        there = match['opening_known_at'] is not None and match['opening_known_at'] <= asked_at
+        shares = {outcome: 1/match[f'opening_{outcome}'] if there else None for outcome in ('home', 'draw', 'away')}
+        row |= {f'market_{outcome}': share/sum(shares.values()) if there else None for outcome, share in shares.items()}
         found.append(row)
     return found
 
@@ -284,7 +326,8 @@ def test_no_results_at_all(matches):
     assert Elo().rate(nothing)['home_elo'].unique().to_list() == [1500]
     assert PiRatings().rate(nothing)['pi_difference'].unique().to_list() == [0]
     found = build_features(nothing, AFTER_ALL)
-    assert found.select(pl.exclude(*FEATURE_KEYS, 'home_played', 'away_played')).null_count().sum_horizontal().item() == 23*found.height
+    needs_results = pl.exclude(*FEATURE_KEYS, 'home_played', 'away_played', '^market_.*$')
+    assert found.select(needs_results).null_count().sum_horizontal().item() == 31*found.height
     assert build_features(matches.head(0), AFTER_ALL).schema == found.schema
 
 
