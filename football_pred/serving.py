@@ -30,7 +30,7 @@ def _clock(settings: Any, as_of: str | None) -> Any:
 @click.command()
 @click.option('--host', default='127.0.0.1', show_default=True, help='Address to listen on.')
 @click.option('--port', default=8000, show_default=True, type=click.IntRange(0, 65535), help='Port to listen on; 0: any that is free.')
-@click.option('--as-of', metavar='ISO', help='The moment to look from, such as 2026-03-01T00:00Z; by default now, or that of a standing source.')
+@click.option('--as-of', metavar='ISO', help='Look from this moment, such as 2026-03-01T00:00Z; by default now, or where a source stands still.')
 @click.option('--log-level', default='INFO', show_default=True, type=click.Choice(['DEBUG', 'INFO', 'WARNING', 'ERROR']), help='Least important line.')
 def serve(host: str, port: int, as_of: str | None, log_level: str) -> None:
     "Answer over HTTP: the page, the API, health, metrics and reports."
