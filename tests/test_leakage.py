@@ -12,8 +12,8 @@ import yaml
 
 from football_pred.backtest import LeakError, assert_no_leak, known_fixtures, scramble_after, walk_forward
 from football_pred.features import FEATURES, build_features
-from football_pred.ratings import Ratings
 from football_pred.models import CLASSES, new_model
+from football_pred.ratings import Ratings
 from tests.made import two_divisions
 
 ROOT = Path(__file__).parents[1]
