@@ -107,7 +107,7 @@ def test_a_changed_model_file_is_refused_and_brought_back(trained):
 def test_a_model_is_compared_promoted_refused_and_rolled_back(trained):
     passed = call(trained, 'models', 'compare', 'E0', '1')  # the champion's own recipe
     assert (passed.returncode, 'E0-dixon-coles' in passed.stdout, 'passes' in passed.stdout) == (0, True, True), passed.stdout + passed.stderr
-    absurd = call(trained, 'run', 'train', '-p', 'model', 'DixonColes', '-p', 'arguments', '{ridge: 100000}', '-p', 'challenger', '')
+    absurd = call(trained, 'run', 'train', '-p', 'model', 'DixonColes', '-p', 'arguments', '{ridge: 100000}', '-p', 'challenger', "''")
     assert absurd.returncode == 0, absurd.stdout
     assert 'candidates refused 1' in ' '.join(absurd.stdout.split())
     status = call(trained, 'status').stdout
