@@ -91,7 +91,8 @@ class Copied(MlflowSide):
             with tempfile.TemporaryDirectory() as folder:
                 from mlflow.exceptions import MlflowException
                 try: content = Path(self.client.download_artifacts(one.run_id, 'model/artifacts/model.json', folder)).read_bytes()
-                except (MlflowException, OSError) as error: raise RegistryDown(f'artifact of version {one.version} of {one.name} cannot be read: {error}') from error
+                except (MlflowException, OSError) as error:
+                    raise RegistryDown(f'artifact of version {one.version} of {one.name} cannot be read: {error}') from error
             if (digest := version_of(content)) != version:
                 raise ModelError(f'artifact of version {one.version} of {one.name} was changed after it was kept: its digest is {digest}, '
                                  f'not {version}; it is not used')

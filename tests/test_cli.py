@@ -56,7 +56,8 @@ def test_wrong_project_is_named(tmp_path):
 
 
 def test_empty_home_is_no_error(tmp_path):
-    told_of = {('status',): 'never', ('runs',): 'no run yet', ('names',): 'every name is known', ('ledger', 'verify'): '0 forecasts', ('models',): 'no model yet'}
+    told_of = {('status',): 'never', ('runs',): 'no run yet', ('names',): 'every name is known', ('ledger', 'verify'): '0 forecasts',
+               ('models',): 'no model yet'}
     for arguments, told in told_of.items():
         result = call(tmp_path/'home', *arguments)
         assert (result.returncode, told in result.stdout) == (0, True), result.stderr
@@ -104,9 +105,9 @@ def test_a_changed_model_file_is_refused_and_brought_back(trained):
 
 
 def test_a_model_is_compared_promoted_refused_and_rolled_back(trained):
-    passed = call(trained, 'models', 'compare', 'E0')
-    assert (passed.returncode, 'E0-goals-only' in passed.stdout, 'passes' in passed.stdout) == (0, True, True), passed.stdout + passed.stderr
-    absurd = call(trained, 'run', 'train', '-p', 'model', 'DixonColes', '-p', 'arguments', '{ridge: 100000}', '-p', 'challenger', '')
+    passed = call(trained, 'models', 'compare', 'E0', '1')  # the champion's own recipe
+    assert (passed.returncode, 'E0-dixon-coles' in passed.stdout, 'passes' in passed.stdout) == (0, True, True), passed.stdout + passed.stderr
+    absurd = call(trained, 'run', 'train', '-p', 'model', 'DixonColes', '-p', 'arguments', '{ridge: 100000}', '-p', 'challenger', "''")
     assert absurd.returncode == 0, absurd.stdout
     assert 'candidates refused 1' in ' '.join(absurd.stdout.split())
     status = call(trained, 'status').stdout

@@ -34,6 +34,7 @@ def project(tmp_path_factory):
     folder = tmp_path_factory.mktemp('project')
     for name in ('nbs', 'football_pred'): (folder/name).symlink_to(ROOT/name)
     (folder/'params').mkdir()
+    (folder/'params/models').symlink_to(ROOT/'params/models')
     for path in (ROOT/'params').glob('*.yaml'):
         (folder/'params'/path.name).write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | SMALL.get(path.stem, {}), sort_keys=False))
     return folder

@@ -116,7 +116,8 @@ def test_from_training_to_rollback(anywhere, engine):
     base, better, third = VERSIONS.values()
     registry.nominate(league, better)
     registry.promote(league, base, 'ada', 'the first')
-    assert (registry.champion(league).name, registry.champion(league).source, registry.challenger(league).version) == ('SIM-base-rate', 'registry', better)
+    first = registry.champion(league)
+    assert (first.name, first.source, registry.challenger(league).version) == ('SIM-base-rate', 'registry', better)
     for _ in range(2): registry.promote(league, '2', 'job train', 'it is better')
     assert (registry.champion(league).version, registry.challenger(league)) == (better, None)
     registry.promote(league, third, 'job train', 'better still')
@@ -154,7 +155,7 @@ class Pickled(mlflow.pyfunc.PythonModel):
 def test_a_pickled_model_is_refused(tmp_path, place):
     assert Registry(**place).refresh() == []
     mlflow.pyfunc.save_model(str(tmp_path/'pickled'), python_model=Pickled(), pip_requirements=[])
-    with pytest.raises(MlflowException, match='(?i)pickle'): mlflow.pyfunc.load_model(str(tmp_path/'pickled'))
+    with pytest.raises(MlflowException, match=r'(?i)pickle'): mlflow.pyfunc.load_model(str(tmp_path/'pickled'))
 
 
 def test_a_dead_server_degrades_and_comes_back(server, home):
@@ -242,7 +243,8 @@ from pathlib import Path
 from tests.test_registry import *
 registry = Registry({place["uri"]!r}, {place["artifacts"]!r}, Path({str(place["copies"])!r}))
 '''
-    return subprocess.Popen([sys.executable, '-c', start + code], cwd=Path(__file__).parents[1], text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    return subprocess.Popen([sys.executable, '-c', start + code], cwd=Path(__file__).parents[1], text=True, stdout=subprocess.PIPE,
+                            stderr=subprocess.PIPE)
 
 
 def test_the_champion_is_read_without_mlflow(place):
