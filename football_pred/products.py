@@ -16,7 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from .goals import PlainEstimator, decay, outcome_codes, outcome_probabilities, score_grid
 from .second_stage import LEAST, Past, Stage, feature_times, fit_stage, learning_moment, mix_fairly, probabilities_of, usable_prices
-from .team_rates import NEVER, Rated, Strengths, TeamRates, no_rates, walk_rates
+from .team_rates import NEVER, USUAL, Rated, Strengths, TeamRates, no_rates, walk_rates
 from .watched import CLOSING, DAY, OPENING, PRICE_RHO, Asked, as_polars, rates_behind, read_asked, read_ratings, read_results, watch
 
 # %% ../nbs/38_products.ipynb #5fe3dd7d

@@ -238,7 +238,8 @@ class TeamRates:
         self.ridge = np.array([rating.ridge for rating in ratings])[:, None]
         self.tables = Tables(np.zeros((len(ratings), 0, 2, 0, 0)), empty, empty, np.zeros((len(ratings), 0, 2)))
         gap = np.array([rating.tier_gap for rating in ratings])
-        self.strengths = Strengths({}, {}, np.zeros(0, np.int64), [], np.zeros(0), np.zeros(0), empty, empty, empty, empty, np.zeros((len(ratings), 0, 2)), gap)
+        none = np.zeros(0)
+        self.strengths = Strengths({}, {}, np.zeros(0, np.int64), [], none, none, empty, empty, empty, empty, np.zeros((len(ratings), 0, 2)), gap)
 
     def update(self,
         matches: Watched, # New matches of the country, from `watch`
