@@ -14,9 +14,9 @@ import numpy as np
 import polars as pl
 from sklearn.utils.validation import check_is_fitted
 
-from .goals import PlainEstimator, outcome_codes, outcome_probabilities, score_grid
+from .goals import PlainEstimator, decay, outcome_codes, outcome_probabilities, score_grid
 from .second_stage import LEAST, Past, Stage, feature_times, fit_stage, learning_moment, mix_fairly, probabilities_of, usable_prices
-from .team_rates import NEVER, USUAL, Rated, Strengths, TeamRates, walk_rates
+from .team_rates import NEVER, USUAL, Rated, Strengths, TeamRates, no_rates, walk_rates
 from .watched import CLOSING, DAY, OPENING, PRICE_RHO, Asked, as_polars, rates_behind, read_asked, read_ratings, read_results, watch
 
 # %% ../nbs/38_products.ipynb #5fe3dd7d
@@ -29,14 +29,13 @@ def rate_all(
 ) -> tuple[Rated, dict[str, TeamRates]]: # What was said of the matches, and the ratings of each country
     "Rate the matches of all countries."
     watched, country = watch(results, ratings), results['country'].to_numpy()
-    rated, states = Rated(np.tile(USUAL[::-1], (len(ratings), len(at), 1)), np.zeros((len(at), 2))), {}
+    rated, states = no_rates(len(ratings), len(at)), {}
     for name in sorted(set(country)):
         rows = np.flatnonzero(asked.country == name)
         part, states[name] = walk_rates(watched.take(country == name), asked.take(rows), at[rows], ratings, until)
-        rated.log_rates[:, rows], rated.played[rows] = part
+        rated.put(rows, part)
     if (missing := np.flatnonzero(~np.isin(asked.country, list(states)))).size:
-        nobody = TeamRates(ratings).strengths.rate(asked.take(missing))
-        rated.log_rates[:, missing], rated.played[missing] = nobody
+        rated.put(missing, TeamRates(ratings).strengths.rate(asked.take(missing)))
     return rated, states
 
 # %% ../nbs/38_products.ipynb #06cf369b
@@ -50,6 +49,7 @@ class SecondStage(PlainEstimator):
     def __init__(self,
         ratings: Sequence[Mapping[str, Any]] = RECIPE, # What each rating watches and how long it remembers, as `Rating`
         years: float = 14, # Years of matches that the second stage learns from
+        half_life: float | None = None, # Days after which a match counts half for it; None for no decay
         ridge: float = 3.0, # Information on each of its coefficients beforehand
         outcome_share: float = 0.6, # Weight of the outcome regression; the rest has the regression of goals
         learn_from: str = 'outcome', # 'outcome', or 'closing' for the closing prices of earlier matches
@@ -57,13 +57,13 @@ class SecondStage(PlainEstimator):
         hours_before: float | None = None, # Hours before kick-off at which a backtest asks; None: when it asks the others
         max_goals: int = 10, # Largest score of either team kept in the grid
     ):
-        self.ratings, self.years, self.ridge, self.outcome_share = ratings, years, ridge, outcome_share
+        self.ratings, self.years, self.half_life, self.ridge, self.outcome_share = ratings, years, half_life, ridge, outcome_share
         self.learn_from, self.prices, self.hours_before, self.max_goals = learn_from, prices, hours_before, max_goals
 
     def _check(self) -> None:
         if self.learn_from not in ('outcome', 'closing'): raise ValueError(f"learn_from is {self.learn_from!r}, expected 'outcome' or 'closing'")
         if not 0 <= self.outcome_share <= 1: raise ValueError(f'outcome_share is {self.outcome_share}, expected a number from 0 to 1')
-        for name, value in (('ridge', self.ridge), ('years', self.years)):
+        for name, value in (('ridge', self.ridge), ('years', self.years), ('half_life', 1.0 if self.half_life is None else self.half_life)):
             if not 0 < value < np.inf: raise ValueError(f'{name} is {value}, expected a finite number above 0')
 
     def _past(self, results: pl.DataFrame, asked: Asked, rated: Rated) -> Past:
@@ -86,6 +86,7 @@ class SecondStage(PlainEstimator):
         first = {country: past.moment[past.asked.country == country].min() for country in set(past.asked.country)}
         ripe = rows & (past.moment >= np.array([first[country] for country in past.asked.country]) + YEAR)
         if ripe.sum() >= LEAST: rows = ripe
+        past = past._replace(weight=past.weight*decay((moment - past.moment)/DAY, self.half_life))
         stages, rho = {}, PRICE_RHO if self.learn_from == 'closing' else None
         for tier in (1, 2):
             mine = rows & (np.minimum(past.asked.tier, 2) == tier)
@@ -132,11 +133,11 @@ class StagedModel(SecondStage):
         "Probabilities, rates and low-score dependence of fixtures."
         check_is_fitted(self, self.learned)
         asked, prices = self._read(fixtures)
-        rated = Rated(np.empty((len(self.ratings), len(prices), 2)), np.empty((len(prices), 2)))
+        rated = no_rates(len(self.ratings), len(prices))
         for country in set(asked.country):
             rows, known = np.flatnonzero(asked.country == country), self.countries_.get(country)
             strengths = Strengths.from_data(known) if known else TeamRates(read_ratings(self.ratings)).strengths
-            rated.log_rates[:, rows], rated.played[rows] = strengths.rate(asked.take(rows))
+            rated.put(rows, strengths.rate(asked.take(rows)))
         stages = {kind: Stage(stage['leagues'], np.array(stage['outcome']), np.array(stage['rates']), stage['rho'])
                   for kind, stage in self.stages_.items()}
         return mix_fairly(stages, asked, rated, prices, self.outcome_share)
@@ -189,10 +190,10 @@ class StagedModel(SecondStage):
         both = Asked._make(np.concatenate(pair) for pair in zip(learned, wanted, strict=True))
         rated, _ = rate_all(results, both, np.concatenate([feature_times(results), at]), ratings, NEVER)
         n, prices = results.height, usable_prices(targets, None) if self.prices else np.full((targets.height, 3), np.nan)
-        past = self._past(results, learned, Rated(rated.log_rates[:, :n], rated.played[:n]))
+        past = self._past(results, learned, rated.take(slice(0, n)))
         moments, out = np.array([learning_moment(past, moment) for moment in at.tolist()]), np.empty((len(at), 3))
         for moment in np.unique(moments):
             rows = np.flatnonzero(moments == moment)
-            said = Rated(rated.log_rates[:, n + rows], rated.played[n + rows])
+            said = rated.take(n + rows)
             out[rows] = mix_fairly(self._learn(past, int(moment)), wanted.take(rows), said, prices[rows], self.outcome_share)[0]
         return out

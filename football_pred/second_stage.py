@@ -17,7 +17,7 @@ import polars as pl
 from .goals import outcome_probabilities, score_grid
 from .margins import fair_probabilities
 from .outcome import fit_log_linear, fit_softmax, linear, softmax
-from .team_rates import USUAL, Rated
+from .team_rates import STAKES, USUAL, Rated
 from .watched import DAY, OPENING, Asked, plausible, rates_behind
 
 # %% ../nbs/37_second_stage.ipynb #06ed6ccf
@@ -33,7 +33,8 @@ def describe(
     home, away = rated.log_rates[..., 0], rated.log_rates[..., 1]
     lead, goals = home - away, home + away - USUAL.sum()
     mean, early = lead.mean(axis=0), np.exp(-rated.played/EARLY).mean(axis=1)
-    columns = [np.ones(len(mean)), *lead, *goals, mean**2, np.abs(mean), early, *(early*lead), *(1.0*(league == name) for name in leagues)]
+    columns = [np.ones(len(mean)), *lead, *goals, mean**2, np.abs(mean), early, *(early*lead), *(rated.stakes[:, 0] - rated.stakes[:, 1]).T,
+               *(1.0*(league == name) for name in leagues)]
     if prices is not None: columns += [*np.log(prices[:, ::2]/prices[:, 1:2]).T, *np.log(rates_behind(prices)).T]
     return np.stack(columns, axis=1)
 
@@ -44,7 +45,7 @@ def expected(
     priced: bool, # Whether the price of the match is a column
 ) -> tuple[np.ndarray, np.ndarray]: # Coefficients of the scores of the three outcomes (columns, 3), and of the log rates (columns, 2)
     "What the second stage says before it has learned anything: the price if there is one, or else the mean of the ratings."
-    n, columns = n_ratings, 1 + 3*n_ratings + 3 + n_leagues
+    n, columns = n_ratings, 1 + 3*n_ratings + 3 + len(STAKES) + n_leagues
     outcome, rates = np.zeros((columns + 4*priced, 3)), np.zeros((columns + 4*priced, 2))
     if priced: outcome[columns, 0] = outcome[columns + 1, 2] = rates[columns + 2, 0] = rates[columns + 3, 1] = 1
     else:
@@ -142,7 +143,7 @@ def fit_stage(
     rho: float | None, # Low-score dependence where it is not learned
 ) -> Stage:
     "Learn the second stage from some matches."
-    rated, leagues = Rated(past.rated.log_rates[:, rows], past.rated.played[rows]), sorted(set(past.asked.league[rows]))
+    rated, leagues = past.rated.take(rows), sorted(set(past.asked.league[rows]))
     design = describe(rated, past.asked.league[rows], leagues, past.opening[rows] if priced else None)
     (outcome, rates), weight = expected(len(rated.log_rates), len(leagues), priced), past.weight[rows]
     information = np.full(design.shape[1], float(ridge))
@@ -166,7 +167,7 @@ def mix(
             rows = np.flatnonzero((np.minimum(asked.tier, 2) == tier) & (priced == has_price))
             if not len(rows): continue
             stage = stages[f'{tier} priced' if has_price else f'{tier}']
-            some = Rated(rated.log_rates[:, rows], rated.played[rows])
+            some = rated.take(rows)
             design = describe(some, asked.league[rows], stage.leagues, prices[rows] if has_price else None)
             rates[rows], rho[rows] = np.exp(np.clip(linear(design, stage.rates), -4, 2.5)), stage.rho
             goals = outcome_probabilities(score_grid(*rates[rows].T, rho=stage.rho))  # type: ignore[misc]
@@ -181,7 +182,7 @@ def swap(
 ) -> tuple[Asked, Rated, np.ndarray]: # The same, the sides named the other way round
     "Name the sides of matches the other way round."
     return (asked._replace(home_team=asked.away_team, away_team=asked.home_team),
-            Rated(rated.log_rates[..., ::-1], rated.played[:, ::-1]), prices[:, ::-1])
+            Rated(rated.log_rates[..., ::-1], rated.played[:, ::-1], rated.stakes[:, ::-1]), prices[:, ::-1])
 
 
 def mix_fairly(
@@ -195,6 +196,6 @@ def mix_fairly(
     probabilities, rates, rho = mix(stages, asked, rated, prices, outcome_share)
     if not asked.neutral.any(): return probabilities, rates, rho
     there = np.flatnonzero(asked.neutral)
-    turned = mix(stages, *(swap(asked.take(there), Rated(rated.log_rates[:, there], rated.played[there]), prices[there])), outcome_share)
+    turned = mix(stages, *(swap(asked.take(there), rated.take(there), prices[there])), outcome_share)
     probabilities[there], rates[there] = (probabilities[there] + turned[0][:, ::-1])/2, (rates[there] + turned[1][:, ::-1])/2
     return probabilities, rates, rho

@@ -185,6 +185,7 @@ class Watched(NamedTuple):
     usable: np.ndarray # The midnight from which it counts, in microseconds, shape (matches,)
     target: np.ndarray # What each rating watches of home and away, shape (ratings, 2, matches)
     weight: np.ndarray # Weight of the match before decay, shape (ratings, matches)
+    points: np.ndarray # Of home and away in the table, shape (2, matches)
 
     def take(self,
         rows: slice | np.ndarray, # Which matches
@@ -226,4 +227,5 @@ def watch(
         weight[i] = np.where(seen, 1.0, rating.fallback)
     columns = [results[name].to_numpy() for name in ('home_team', 'away_team', 'league', 'season', 'tier', 'neutral', 'moment', 'known',
                                                  'usable')]
-    return Watched._make([*columns, target, weight*results['weight'].to_numpy()])
+    ahead = np.sign(goals[0] - goals[1])
+    return Watched._make([*columns, target, weight*results['weight'].to_numpy(), np.stack([1 + ahead + (ahead > 0), 1 - ahead + (ahead < 0)])])
