@@ -36,8 +36,8 @@ class Cells:
     @cached_property
     def by_team(self) -> np.ndarray: # Shape (3, teams)
         "Weighted goals that each team scored and conceded, and its weight."
-        sums = np.concatenate([self.goals, self.weight[None]]).sum(axis=1)
-        at_home, away = sums.sum(axis=2), sums.sum(axis=1)
+        sums, ones = np.stack([self.goals[0].sum(axis=0), self.goals[1].sum(axis=0), self.weight.sum(axis=0)]), np.ones(len(self.teams))
+        at_home, away = sums@ones, ones@sums
         return np.stack([at_home[0] + away[1], at_home[1] + away[0], at_home[2] + away[2]])
 
     @cached_property
@@ -179,21 +179,22 @@ def _assemble(value: float, cells: Cells, by: np.ndarray, rho_gradient: float, r
     "Add up the derivatives of the cells by parameter."
     size, ones = len(cells.teams), np.ones(len(cells.teams))
     of_home, of_away = by@ones, ones@by  # shape (7, venues, teams)
-    at_home, at_away = of_home.sum(axis=1), of_away.sum(axis=1)
-    uu, vv, uv = by[4:].sum(axis=1)
+    at_home, at_away, (uu, vv, uv) = (
+        (part[:, 0] for part in (of_home, of_away, by[4:])) if by.shape[1] == 1 else (part.sum(axis=1) for part in (of_home, of_away, by[4:])))
     # Home teams have their attack in u and their defence, with a minus, in v; away teams the other way round.
-    hessian, gradient = np.empty((2*size + 3, 2*size + 3)), np.empty(2*size + 3)
-    attack, defence, diagonal, both = slice(0, size), slice(size, 2*size), np.arange(size), uv + uv.T
-    hessian[attack, attack] = hessian[defence, defence] = both
+    width, attack, defence = 2*size + 3, slice(0, size), slice(size, 2*size)
+    hessian, gradient = np.empty((width, width)), np.empty(width)
+    hessian[attack, attack] = hessian[defence, defence] = uv + uv.T
     hessian[attack, defence] = -(uu + vv.T)
-    hessian[diagonal, diagonal] += at_home[4] + at_away[5]
-    hessian[diagonal + size, diagonal + size] += at_away[4] + at_home[5]
-    hessian[diagonal, diagonal + size] -= at_home[6] + at_away[6]
+    diagonal, crossed = hessian.reshape(-1)[::width + 1], hessian.reshape(-1)[size:size*width:width + 1]
+    first, second, mixed = at_home[4] + at_away[5], at_away[4] + at_home[5], at_home[6] + at_away[6]
+    diagonal[attack] += first
+    diagonal[defence] += second
+    crossed -= mixed
     hessian[defence, attack] = hessian[attack, defence].T
     scored, conceded, _ = cells.by_team
     _, goals, home_goals, *_ = cells.totals
-    hessian[-3, attack] = at_home[4] + at_away[5] + at_home[6] + at_away[6]
-    hessian[-3, defence] = -(at_away[4] + at_home[5] + at_home[6] + at_away[6])
+    hessian[-3, attack], hessian[-3, defence] = first + mixed, -(second + mixed)
     hessian[-2, attack], hessian[-2, defence] = of_home[4, 0] + of_away[6, 0], -(of_away[4, 0] + of_home[6, 0])
     hessian[-1, attack], hessian[-1, defence] = at_home[2] + at_away[3], -(at_away[2] + at_home[3])
     hessian[:-3, -3:] = hessian[-3:, :-3].T
