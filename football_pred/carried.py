@@ -93,7 +93,7 @@ class CarriedDixonColes(DixonColes):
         self._at = at
         if played: self._add(played)
         cells = self._cells()
-        return self._estimate(cells, datetime.fromtimestamp(at/1e6, UTC), self._warm(cells))
+        return self._estimate(cells, datetime.fromtimestamp(at/1e6, UTC), self._warm(cells), tolerance=1e-11)
 
     def _add(self, played: Played) -> None:
         "Add matches to the tables."
@@ -111,15 +111,14 @@ class CarriedDixonColes(DixonColes):
         "The tables as cells, teams in the order of their names."
         names, size = list(self._places), len(self._places)
         order = np.array(sorted(range(size), key=names.__getitem__))
-        sums = self._tables[:, order[:, None], order].reshape(-1, SUMS)
-        met = np.flatnonzero(sums[:, 0])
-        if not len(met) or not sums[met, 0].sum() < np.inf:
-            raise ValueError(f'The weights of {size} teams sum to {sums[:, 0].sum():g}; check weight and half_life')
+        sums = np.moveaxis(self._tables[:, order[:, None], order], -1, 0)
+        if not sums[0, 1].any(): sums = sums[:, :1]
+        if not 0 < sums[0].sum() < np.inf:
+            raise ValueError(f'The weights of {size} teams sum to {sums[0].sum():g}; check weight and half_life')
+        sums = np.ascontiguousarray(sums)
         matches, came, last = (part[order] for part in self._clubs)
-        rows, pair = np.ascontiguousarray(sums[met].T), met%size**2
         ages = [np.where(part == NEVER, np.inf, (self._at - part)/DAY) for part in (came, last)]
-        return Cells([names[i] for i in order], pair//size, pair%size, 1.0 - met//size**2, rows[0], rows[1:3],
-                     rows[3:7], rows[7], matches, *ages)
+        return Cells([names[i] for i in order], sums[0], sums[1:3], sums[3:7], sums[7], matches, *ages)
 
     def _warm(self, cells: Cells) -> np.ndarray | None:
         "The last maximum with the teams of now; None at first, and where it gives a score that happened no chance."

@@ -24,29 +24,34 @@ from .goals import GoalModel, Played, decay, read_played
 @dataclass(frozen=True, eq=False)
 class Cells:
     "Everything about the matches that the likelihood depends on."
-    teams: list[str] # Names, sorted; the arrays below hold positions in this list
-    home: np.ndarray # Home team of each cell, int64 of shape (cells,)
-    away: np.ndarray # Away team of each cell, int64 of shape (cells,)
-    at_home: np.ndarray # 1.0, or 0.0 at a neutral venue; shape (cells,)
-    weight: np.ndarray # Sum of the weights w, shape (cells,)
-    goals: np.ndarray # Weighted goals of the home team and of the away team, shape (2, cells)
-    low_scores: np.ndarray # Weights of the matches that ended 0-0, 0-1, 1-0 and 1-1, shape (4, cells)
-    log_factorials: np.ndarray # Weighted log(x! y!), which no parameter changes, shape (cells,)
+    teams: list[str] # Names, sorted; the arrays below hold the home team in the last axis but one, the away team in the last
+    weight: np.ndarray # Sum of the weights w, shape (venues, teams, teams); venue 1 is neutral, and absent where no match was
+    goals: np.ndarray # Weighted goals of the home team and of the away team, shape (2, venues, teams, teams)
+    low_scores: np.ndarray # Weights of the matches that ended 0-0, 0-1, 1-0 and 1-1, shape (4, venues, teams, teams)
+    log_factorials: np.ndarray # Weighted log(x! y!), which no parameter changes, shape (venues, teams, teams)
     matches: np.ndarray # Matches of each team, int64 of shape (teams,)
     spell_age: np.ndarray # Days since the team came or came back, infinite if it was there from the start, shape (teams,)
     last_age: np.ndarray # Days since the last match of the team, shape (teams,)
 
     @cached_property
-    def sides(self) -> tuple[np.ndarray, np.ndarray]: # Teams that attack and teams that defend, both of shape (2, cells)
-        "Who attacks and who defends: first for the goals of the home team, then for those of the away team."
-        return np.stack([self.home, self.away]), np.stack([self.away, self.home])
+    def by_team(self) -> np.ndarray: # Shape (3, teams)
+        "Weighted goals that each team scored and conceded, and its weight."
+        sums, ones = np.stack([self.goals[0].sum(axis=0), self.goals[1].sum(axis=0), self.weight.sum(axis=0)]), np.ones(len(self.teams))
+        at_home, away = sums@ones, ones@sums
+        return np.stack([at_home[0] + away[1], at_home[1] + away[0], at_home[2] + away[2]])
 
     @cached_property
-    def places(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]: # For attacks and defences shape (2*3*cells,), for pairs (3*cells,)
-        "Where `derivatives` adds its terms up: by attacking team, by defending team, and by pair."
-        size, row = len(self.teams), np.arange(3)[:, None]
-        attack, defence = (((row*size) + side[:, None]).ravel() for side in self.sides)
-        return attack, defence, (row*size**2 + self.home*size + self.away).ravel()
+    def totals(self) -> tuple[float, float, float, float, float]: # Weight, all goals, home goals not at a neutral venue, 1-1, log(x! y!)
+        "Sums over all cells."
+        return (float(self.weight.sum()), float(self.goals.sum()), float(self.goals[0, 0].sum()), float(self.low_scores[3].sum()),
+                float(self.log_factorials.sum()))
+
+    @cached_property
+    def asked(self) -> np.ndarray: # Positions in the ravelled `low_scores[:3]`
+        "Where a match ended 0-0, 0-1 or 1-0."
+        return np.flatnonzero(self.low_scores[:3])
+
+    def __len__(self) -> int: return int(np.count_nonzero(self.weight)) # How many pairs met, those at a neutral venue apart
 
 # %% ../nbs/32_dixon_coles.ipynb #6b71360d
 PAUSE = 300.0  # days without a match after which a team that plays again is new or returning
@@ -84,7 +89,7 @@ def cells_of(
     matches: object, # Played matches, as `read_played` takes them, or its result
     as_of: datetime | None = None, # Moment of the fit (UTC); None: the latest kick-off
     half_life: float | None = None, # Days after which a match counts half; None for no decay
-) -> Cells: # One cell for each ordered pair of teams that met with some weight
+) -> Cells: # One cell for each ordered pair of teams
     "Add the matches up."
     played = matches if isinstance(matches, Played) else read_played(matches, as_of)
     teams, (home, away) = team_codes(played)
@@ -93,28 +98,40 @@ def cells_of(
         raise ValueError(f'The weights of the {len(weight)} matches sum to {weight.sum():g}; check weight and half_life')
     x, y = played.home_goals.astype(np.int64), played.away_goals.astype(np.int64)
     table = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, max(x.max(), y.max()) + 1)))])
-    pair, bins = home*size + away, size**2
-    if played.neutral.any(): pair, bins = pair + played.neutral*bins, 2*bins
+    cell, bins = home*size + away, size**2
+    if played.neutral.any(): cell, bins = cell + played.neutral*bins, 2*bins
     kind = np.where(np.maximum(x, y) <= 1, 2*x + y, 4)  # 0-0, 0-1, 1-0, 1-1, any other
-    scores = np.bincount(pair*5 + kind, weight, 5*bins).reshape(bins, 5)
-    total = scores.sum(axis=1)
-    met = np.flatnonzero(total)
-    sums = np.stack([np.bincount(pair, weight*values, bins)[met] for values in (x, y, table[x] + table[y])])
-    neutral, cell_home = np.divmod(met//size, size)
-    return Cells(teams, cell_home, met%size, 1.0 - neutral, total[met], sums[:2], np.ascontiguousarray(scores[met, :4].T), sums[2],
-                 np.bincount(home, minlength=size) + np.bincount(away, minlength=size), *spells(home, away, played.age, size))
+    scores = np.bincount(kind*bins + cell, weight, 5*bins).reshape(5, -1, size, size)
+    goals, logs = np.empty((2, *scores.shape[1:])), table[x] + table[y]
+    goals[0].flat, goals[1].flat = (np.bincount(cell, weight*values, bins) for values in (x, y))
+    return Cells(teams, scores.sum(axis=0), goals, scores[:4], np.bincount(cell, weight*logs, bins).reshape(scores.shape[1:]),
+                 np.bincount(np.concatenate([home, away]), minlength=size), *spells(home, away, played.age, size))
 
 # %% ../nbs/32_dixon_coles.ipynb #cd0b2284
-def _rates(theta: np.ndarray, cells: Cells) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    "Log rates and rates, each (2, cells); m and the low-score factors, each (4, cells), the factor 1 where no match needs it."
-    size, (attacking, defending) = len(cells.teams), cells.sides
-    attack, defence, (level, home_advantage, rho) = theta[:size], theta[size:2*size], theta[2*size:]
-    log_rates = attack[attacking] - defence[defending] + level
-    log_rates[0] += home_advantage*cells.at_home
-    rates = np.exp(log_rates)
-    m = np.empty(cells.low_scores.shape, dtype=rates.dtype)
-    m[0], m[1:3], m[3] = -rates[0]*rates[1], rates, -1
-    return log_rates, rates, m, np.where(cells.low_scores > 0, 1 + rho*m, 1)
+def _rates(theta: np.ndarray, cells: Cells) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    "Rates of both sides, (2, venues, teams, teams); m and the low-score factors where `Cells.asked` says that they matter."
+    size, venues = len(cells.teams), len(cells.weight)
+    attack, defence = np.exp(theta[:size]), np.exp(-theta[size:2*size])
+    level, home_advantage = np.exp(theta[-3]), np.exp(theta[-2])
+    rates = np.empty((2, venues, size, size), dtype=theta.dtype)
+    np.multiply.outer(level*attack, defence, out=rates[1, 0].T)
+    rates[1, 1:] = rates[1, 0]
+    rates[0, 1:] = rates[1, 0].T
+    np.multiply(rates[1, 0].T, home_advantage, out=rates[0, 0])
+    m = np.concatenate([-(rates[0]*rates[1]).ravel(), rates.ravel()])[cells.asked]
+    return rates, m, 1 + theta[-1]*m
+
+
+def _value(theta: np.ndarray, cells: Cells, rates: np.ndarray, factors: np.ndarray) -> float:
+    size, (_, goals, at_home, one_one, logs) = len(cells.teams), cells.totals
+    scored, conceded, _ = cells.by_team
+    low = cells.low_scores[:3].ravel()[cells.asked]@np.log(factors) + (one_one*np.log(1 - theta[-1]) if one_one else 0.0)
+    linear = scored@theta[:size] - conceded@theta[size:2*size] + goals*theta[-3] + at_home*theta[-2]
+    return linear - (cells.weight*rates).sum() + low - logs
+
+
+def _possible(theta: np.ndarray, cells: Cells, factors: np.ndarray) -> bool:
+    return bool((factors.real > 0).all() and (theta[-1].real < 1 or not cells.totals[3]))
 
 
 def log_likelihood(
@@ -122,9 +139,8 @@ def log_likelihood(
     cells: Cells, # From `cells_of`
 ) -> float: # Minus infinity where a score that happened would have no chance
     "Weighted log-likelihood of the scores."
-    log_rates, rates, _, factors = _rates(theta, cells)
-    if not (factors.real > 0).all(): return -np.inf
-    return ((cells.goals*log_rates - cells.weight*rates).sum() + (cells.low_scores*np.log(factors)).sum() - cells.log_factorials.sum())
+    rates, _, factors = _rates(theta, cells)
+    return _value(theta, cells, rates, factors) if _possible(theta, cells, factors) else -np.inf
 
 # %% ../nbs/32_dixon_coles.ipynb #243385e0
 class Derivatives(NamedTuple):
@@ -139,45 +155,55 @@ def derivatives(
     cells: Cells, # From `cells_of`
 ) -> Derivatives: # Exact, up to rounding
     "The log-likelihood with its gradient and its Hessian."
-    log_rates, rates, m, factors = _rates(theta, cells)
-    if not (factors > 0).all(): return Derivatives(-np.inf, np.zeros(len(theta)), np.zeros((len(theta), len(theta))))
-    rho, expected = theta[-1], cells.weight*rates
-    value = (cells.goals*log_rates - expected).sum() + (cells.low_scores*np.log(factors)).sum() - cells.log_factorials.sum()
-    d = cells.low_scores*m/factors
-    e = d/factors
-    by = np.empty((2, 3, len(cells.home)))  # for u, then for v: its gradient, and the derivatives of that by home advantage and by rho
-    by[:, 0] = cells.goals - expected + rho*(d[0] + d[1:3])
-    by[:, 2] = e[0] + e[1:3]
-    own, cross = rho*by[:, 2] - expected, rho*e[0]  # by u twice and by v twice; by both
-    by[0, 1], by[1, 1] = own[0]*cells.at_home, cross*cells.at_home
-    return _assemble(float(value), cells, by, np.concatenate([own.ravel(), cross]), float(d.sum()), -float((e*m).sum()))
+    rates, m, factors = _rates(theta, cells)
+    if not _possible(theta, cells, factors): return Derivatives(-np.inf, np.zeros(len(theta)), np.zeros((len(theta), len(theta))))
+    rho, value, shape, n = theta[-1], _value(theta, cells, rates, factors), cells.low_scores[:3].shape, len(cells.teams)
+    d, e = np.zeros((2, *shape))
+    weighed = cells.low_scores[:3].ravel()[cells.asked]*m/factors
+    d.reshape(-1)[cells.asked], e.reshape(-1)[cells.asked] = weighed, weighed/factors
+    expected = cells.weight*rates
+    by = np.empty((7, *shape[1:]))  # by u and v less the goals; those by rho; by u twice, by v twice, by both
+    by[:2], by[2:4] = d[0] + d[1:], e[0] + e[1:]
+    by[:2] *= rho
+    by[:2] -= expected
+    np.multiply(by[2:4], rho, out=by[4:6])
+    by[4:6] -= expected
+    np.multiply(e[0], rho, out=by[6])
+    one_one = cells.totals[3]
+    rho_gradient = weighed.sum() - (one_one/(1 - rho) if one_one else 0.0)
+    rho_rho = -(weighed/factors)@m - (one_one/(1 - rho)**2 if one_one else 0.0)
+    return _assemble(float(value), cells, by.reshape(7, -1, n, n), float(rho_gradient), float(rho_rho))
 
 # %% ../nbs/32_dixon_coles.ipynb #b3c75d1b
-def _assemble(value: float, cells: Cells, by: np.ndarray, pairs: np.ndarray, rho_gradient: float, rho_rho: float) -> Derivatives:
+def _assemble(value: float, cells: Cells, by: np.ndarray, rho_gradient: float, rho_rho: float) -> Derivatives:
     "Add up the derivatives of the cells by parameter."
-    size, width, (attacking, defending, pair) = len(cells.teams), 2*len(cells.teams) + 3, cells.places
-    by_team = np.empty((3, 2*size))  # gradient, and its derivatives by home advantage and by rho
-    by_team[:, :size] = np.bincount(attacking, by.ravel(), 3*size).reshape(3, size)
-    by_team[:, size:] = -np.bincount(defending, by.ravel(), 3*size).reshape(3, size)
-    uu, vv, uv = matrices = np.bincount(pair, pairs, 3*size**2).reshape(3, size, size)
-    (uu_home, vv_home, uv_home), (uu_away, vv_away, uv_away) = matrices.sum(axis=2), matrices.sum(axis=1)
+    size, ones = len(cells.teams), np.ones(len(cells.teams))
+    of_home, of_away = by@ones, ones@by  # shape (7, venues, teams)
+    at_home, at_away, (uu, vv, uv) = (
+        (part[:, 0] for part in (of_home, of_away, by[4:])) if by.shape[1] == 1 else (part.sum(axis=1) for part in (of_home, of_away, by[4:])))
     # Home teams have their attack in u and their defence, with a minus, in v; away teams the other way round.
-    hessian, attack, defence = np.empty((width, width)), slice(0, size), slice(size, 2*size)
+    width, attack, defence = 2*size + 3, slice(0, size), slice(size, 2*size)
+    hessian, gradient = np.empty((width, width)), np.empty(width)
     hessian[attack, attack] = hessian[defence, defence] = uv + uv.T
     hessian[attack, defence] = -(uu + vv.T)
     diagonal, crossed = hessian.reshape(-1)[::width + 1], hessian.reshape(-1)[size:size*width:width + 1]
-    diagonal[attack] += uu_home + vv_away
-    diagonal[defence] += uu_away + vv_home
-    crossed -= uv_home + uv_away
+    first, second, mixed = at_home[4] + at_away[5], at_away[4] + at_home[5], at_home[6] + at_away[6]
+    diagonal[attack] += first
+    diagonal[defence] += second
+    crossed -= mixed
     hessian[defence, attack] = hessian[attack, defence].T
-    hessian[-3, attack], hessian[-3, defence] = uu_home + uv_home + vv_away + uv_away, -(uu_away + uv_away + vv_home + uv_home)
-    hessian[-2:, :-3] = by_team[1:]
+    scored, conceded, _ = cells.by_team
+    _, goals, home_goals, *_ = cells.totals
+    hessian[-3, attack], hessian[-3, defence] = first + mixed, -(second + mixed)
+    hessian[-2, attack], hessian[-2, defence] = of_home[4, 0] + of_away[6, 0], -(of_away[4, 0] + of_home[6, 0])
+    hessian[-1, attack], hessian[-1, defence] = at_home[2] + at_away[3], -(at_away[2] + at_home[3])
     hessian[:-3, -3:] = hessian[-3:, :-3].T
-    level_gradient, level_home, level_rho = by.sum(axis=(0, 2))
-    home_gradient, _, home_rho = by[0]@cells.at_home
-    level_level = uu.sum() + vv.sum() + 2*uv.sum()
-    hessian[-3:, -3:] = [[level_level, level_home, level_rho], [level_home, by[0, 1].sum(), home_rho], [level_rho, home_rho, rho_rho]]
-    return Derivatives(value, np.concatenate([by_team[0], [level_gradient, home_gradient, rho_gradient]]), hessian)
+    gradient[attack], gradient[defence] = scored + at_home[0] + at_away[1], -(conceded + at_away[0] + at_home[1])
+    u, v, u_rho, v_rho, u_u, v_v, u_v = at_home.sum(axis=1).tolist()
+    h, _, h_rho, _, h_h, _, h_v = of_home[:, 0].sum(axis=1).tolist()
+    gradient[-3:] = goals + u + v, home_goals + h, rho_gradient
+    hessian[-3:, -3:] = [[u_u + v_v + 2*u_v, h_h + h_v, u_rho + v_rho], [h_h + h_v, h_h, h_rho], [u_rho + v_rho, h_rho, rho_rho]]
+    return Derivatives(value, gradient, hessian)
 
 # %% ../nbs/32_dixon_coles.ipynb #d057be59
 NEW = 365.0  # days for which a team that came or came back counts as a newcomer
@@ -216,13 +242,11 @@ def start_of(
     cells: Cells, # From `cells_of`
 ) -> np.ndarray: # Shape (2 teams + 3,)
     "Parameters near the maximum."
-    size, total = len(cells.teams), cells.weight.sum()
-    scored, conceded = (np.bincount(side.ravel(), cells.goals.ravel(), size) for side in cells.sides)
-    weight = np.bincount(cells.home, cells.weight, size) + np.bincount(cells.away, cells.weight, size)
-    home_mean, away_mean = (cells.goals.sum(axis=1) + 1)/(total + 1)
+    (scored, conceded, weight), total, at_home = cells.by_team, cells.totals[0], cells.weight[0].any()
+    home_mean, away_mean = (cells.goals.sum(axis=(1, 2, 3)) + 1)/(total + 1)
     mean = (home_mean + away_mean)/2
     attack, defence = np.log((scored + mean)/((weight + 1)*mean)), -np.log((conceded + mean)/((weight + 1)*mean))
-    home_advantage = np.log(home_mean/away_mean) if cells.at_home.any() else 0.0
+    home_advantage = np.log(home_mean/away_mean) if at_home else 0.0
     level = np.log(away_mean) + attack.mean() - defence.mean()
     return np.concatenate([attack - attack.mean(), defence - defence.mean(), [level, home_advantage, 0.0]])
 
@@ -238,12 +262,12 @@ def objective(
     diagonal -= prior.information
     value, gradient = value - (prior.information*off)@off/2, gradient - prior.information*off
     if not prior.information.any():
-        size, scale = len(cells.teams), cells.weight.sum()/len(cells.teams)
+        size, scale = len(cells.teams), cells.totals[0]/len(cells.teams)
         for group in (slice(0, size), slice(size, 2*size)):
             value -= scale*theta[group].sum()**2/2
             gradient[group] -= scale*theta[group].sum()
             hessian[group, group] -= scale
-        if not cells.at_home.any(): diagonal[-2] -= scale  # no match was at home: the advantage stays 0
+        if not cells.weight[0].any(): diagonal[-2] -= scale  # no match was at home: the advantage stays 0
     return Derivatives(float(value), gradient, hessian)
 
 # %% ../nbs/32_dixon_coles.ipynb #1d12a9b4
@@ -256,8 +280,7 @@ class Maximum(NamedTuple):
 
 def _check_goals_of_all(cells: Cells) -> None:
     "Without a prior every team must have scored and conceded."
-    for what, side in zip(('scored', 'conceded'), cells.sides, strict=True):
-        goals = np.bincount(side.ravel(), cells.goals.ravel(), len(cells.teams))
+    for what, goals in zip(('scored', 'conceded'), cells.by_team[:2], strict=True):
         if not goals.all():
             raise ValueError(f'{cells.teams[int(np.argmin(goals))]} has {what} no goal, so it has no finite estimate; use ridge > 0')
 
@@ -267,12 +290,13 @@ def maximise(
     prior: Prior, # From `prior_of`
     max_steps: int = 100, # Newton steps before it gives up
     start: np.ndarray | None = None, # Parameters to begin with, where every factor is positive; None: `start_of`
+    tolerance: float = 1e-9, # It stops at a step that promises to raise the objective by less than this for each match of weight 1
 ) -> Maximum:
     "Fit the parameters to the tables."
     if free := not prior.information.any(): _check_goals_of_all(cells)
     theta = start_of(cells) if start is None else start
-    at, tolerance = objective(theta, cells, prior), 1e-11*(cells.weight.sum() + prior.information[0])
-    if not np.isfinite(at.value): raise NotConverged(f'The log-likelihood is {at.value} at the start; the weights sum to {cells.weight.sum():g}')
+    at, enough = objective(theta, cells, prior), tolerance*(cells.totals[0] + prior.information[0])
+    if not np.isfinite(at.value): raise NotConverged(f'The log-likelihood is {at.value} at the start; the weights sum to {cells.totals[0]:g}')
     for n_iterations in range(1, max_steps + 1):
         minus, damping = -at.hessian, 0.0
         factor, step, failed = dposv(minus, at.gradient, lower=1)
@@ -280,9 +304,9 @@ def maximise(
             damping = max(10*damping, 1e-6*np.abs(np.diag(minus)).max())
             factor, step, failed = dposv(minus + damping*np.eye(len(theta)), at.gradient, lower=1)
         rise = at.gradient@step  # twice what a parabola promises
-        if rise <= tolerance:
+        if rise <= enough:
             if free and (damping > 0 or dpocon(factor, np.abs(minus).sum(axis=0).max(), uplo='L')[0] < 1e-12):
-                raise ValueError(f'The {len(cells.home)} cells do not determine {len(theta)} parameters; use ridge > 0')
+                raise ValueError(f'The {len(cells)} cells do not determine {len(theta)} parameters; use ridge > 0')
             return Maximum(theta + step, float(log_likelihood(theta + step, cells)), n_iterations)
         fraction, ahead = 1.0, objective(theta + step, cells, prior)
         while not ahead.value >= at.value + 1e-4*fraction*rise and fraction > 1e-9:
@@ -290,7 +314,7 @@ def maximise(
             ahead = objective(theta + fraction*step, cells, prior)
         if fraction <= 1e-9: break  # no step along this direction makes it rise
         theta, at = theta + fraction*step, ahead
-    raise NotConverged(f'No maximum after {n_iterations} steps on {len(cells.home)} cells: log-likelihood {at.value:.6g}, the last step promised '
+    raise NotConverged(f'No maximum after {n_iterations} steps on {len(cells)} cells: log-likelihood {at.value:.6g}, the last step promised '
                        f'{rise/2:.3g} more, largest parameter {np.abs(theta).max():.3g}; a larger ridge helps')
 
 # %% ../nbs/32_dixon_coles.ipynb #d75a3b88
@@ -314,13 +338,14 @@ class DixonColes(GoalModel):
         played = read_played(matches, as_of)
         return self._estimate(cells_of(played, half_life=self.half_life), played.as_of)
 
-    def _estimate(self, cells: Cells, as_of: datetime, start: np.ndarray | None = None) -> Self:
-        theta, self.log_likelihood_, self.n_iterations_ = maximise(cells, prior_of(cells, self.ridge, self.newcomer), start=start)
+    def _estimate(self, cells: Cells, as_of: datetime, start: np.ndarray | None = None, tolerance: float = 1e-9) -> Self:
+        prior = prior_of(cells, self.ridge, self.newcomer)
+        theta, self.log_likelihood_, self.n_iterations_ = maximise(cells, prior, start=start, tolerance=tolerance)
         self.teams_, (self.attack_, self.defence_) = cells.teams, theta[:-3].reshape(2, -1).copy()
         self.level_, self.home_advantage_, self.rho_ = theta[-3:].tolist()
         self.unseen_, self.as_of_, self.converged_ = float(self.newcomer), as_of, True
         self.matches_, self.newcomer_ = cells.matches, newcomers(cells)
-        self.weight_ = np.bincount(np.concatenate([cells.home, cells.away]), np.tile(cells.weight, 2), len(cells.teams))
+        self.weight_ = cells.by_team[2].copy()
         return self
 
     def strengths(self) -> pl.DataFrame: # Columns `team`, `attack`, `defence`, `matches`, `weight` (their decayed number), `newcomer`

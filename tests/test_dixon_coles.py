@@ -120,8 +120,10 @@ def test_cells_add_up():
     for side, name in enumerate(('home_goals', 'away_goals')):
         assert cells.goals[side].sum() == pytest.approx((MIXED['weight']*MIXED[name]).sum())
     assert cells.matches.sum() == 2*len(MIXED)
-    keys = np.stack([cells.home, cells.away, cells.at_home.astype(int)])
-    assert np.unique(keys, axis=1).shape == keys.shape
+    met = MIXED.group_by('neutral', 'home_team', 'away_team').agg(pl.col('weight').sum())
+    assert len(cells) == met.height
+    for neutral, home, away, weight in met.iter_rows():
+        assert cells.weight[int(neutral), cells.teams.index(home), cells.teams.index(away)] == pytest.approx(weight)
 
 
 def test_ageing_multiplies_every_table():
