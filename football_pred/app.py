@@ -11,7 +11,7 @@ import logging
 import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import polars as pl
@@ -154,8 +154,8 @@ def _add_problems(app: FastAPI) -> None:
 
 def create_app(
     settings: Settings, # Settings in force
+    now: Callable[[], datetime], # Current moment, UTC
     clock: Callable[[], datetime] | None = None, # Moment from which matches are looked at, UTC; None: now
-    now: Callable[[], datetime] = lambda: datetime.now(UTC), # Current moment
 ) -> Any: # ASGI application
     "Make the server."
     engine, telemetry = open_database(settings.database), Telemetry()

@@ -224,7 +224,8 @@ def parity(
     features: pl.DataFrame, # Matches as `describe` says, to compare
 ) -> pl.DataFrame: # One row per view: `view`, `features`, `matches`, and in how many numbers `training` and `serving` are not what was computed
     "Whether features for training, features for serving and features as they were computed are the same."
-    found = {'training': historical(store, features.select('match_id', asked_at='feature_time')), 'serving': online(store, features['match_id'].to_list())}
+    asked = features.select('match_id', asked_at='feature_time')
+    found = {'training': historical(store, asked), 'serving': online(store, features['match_id'].to_list())}
     names = {view: [feature.name for feature in FEATURES if feature.view == view] for view in VIEWS}
     return pl.DataFrame([{'view': view, 'features': len(which), 'matches': features.height} | {
         use: sum(int(frame[name].ne_missing(features[name]).sum()) for name in which) for use, frame in found.items()}

@@ -56,12 +56,12 @@ class Publisher:
         cache: Cache, # Of answers
         telemetry: Telemetry, # Where things are counted
         clock: Callable[[], datetime], # Current moment of the matches, UTC; stands still for a source that does
-        now: Callable[[], datetime], # Current moment, UTC
+        present: Callable[[], datetime], # Current moment, UTC
         anchors: Any, # File that keeps the head of the ledger
         fingerprints: Callable[[Sequence[str]], Mapping[str, str]], # Of the features of matches
         days: float = 60, # How far ahead to look
     ):
-        self.engine, self.registry, self.cache, self.telemetry, self.clock, self.now = engine, registry, cache, telemetry, clock, now
+        self.engine, self.registry, self.cache, self.telemetry, self.clock, self.present = engine, registry, cache, telemetry, clock, present
         self.anchors, self.days, self._fingerprints = anchors, days, fingerprints
         self.outlook: Outlook | None = None
         self.keys: Mapping[str, tuple[str, str]] = {}
@@ -93,7 +93,7 @@ class Publisher:
         self._made, self._prints, self.outlook, self.problems, self._read_at = {}, prints, outlook, problems, time.monotonic()
         self.telemetry.up.labels('database').set(1)
         self.telemetry.up.labels('models').set(int(bool(published) and not wrong))
-        self.telemetry.outlook.set(self.now().timestamp())
+        self.telemetry.outlook.set(self.present().timestamp())
         loaded = {(league, one.name, one.version, one.source) for league, one in published.items()}
         for gone in self._loaded - loaded: self.telemetry.loaded.remove(*gone)
         for labels in loaded: self.telemetry.loaded.labels(*labels).set(1)
@@ -216,7 +216,7 @@ class Answers(Publisher):
         forecasts = forecast_matches(outlook, known)
         if new := [match_id for match_id in known if match_id not in made]:
             part = forecasts.filter(pl.col('match_id').is_in(new))
-            try: made |= await asyncio.to_thread(store_forecasts, self.engine, self.anchors, outlook, part, prints, self.now())
+            try: made |= await asyncio.to_thread(store_forecasts, self.engine, self.anchors, outlook, part, prints, self.present())
             except SQLAlchemyError as error:
                 log.exception('forecasts could not be sealed')
                 raise Problem(503, 'Database away', 'A forecast is only given out when it is in the ledger, and the database does not answer; '

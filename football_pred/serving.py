@@ -31,7 +31,7 @@ def _clock(settings: Any, as_of: str | None) -> Any:
 @click.option('--host', default='127.0.0.1', show_default=True, help='Address to listen on.')
 @click.option('--port', default=8000, show_default=True, type=click.IntRange(0, 65535), help='Port to listen on; 0: any that is free.')
 @click.option('--as-of', metavar='ISO', help='Look from this moment, such as 2026-03-01T00:00Z; by default now, or where a source stands still.')
-@click.option('--log-level', default='INFO', show_default=True, type=click.Choice(['DEBUG', 'INFO', 'WARNING', 'ERROR']), help='Least important line.')
+@click.option('--log-level', default='INFO', show_default=True, type=click.Choice(['DEBUG', 'INFO', 'WARNING', 'ERROR']), help='Least line.')
 def serve(host: str, port: int, as_of: str | None, log_level: str) -> None:
     "Answer over HTTP: the page, the API, health, metrics and reports."
     import uvicorn
@@ -41,7 +41,8 @@ def serve(host: str, port: int, as_of: str | None, log_level: str) -> None:
     from football_pred.telemetry import log_as_json
     settings = Settings()
     log_as_json(log_level)
-    uvicorn.run(create_app(settings, _clock(settings, as_of)), host=host, port=port, log_config=None, access_log=False, server_header=False,
+    app = create_app(settings, lambda: datetime.now(UTC), _clock(settings, as_of))
+    uvicorn.run(app, host=host, port=port, log_config=None, access_log=False, server_header=False,
                 timeout_graceful_shutdown=10)
 
 # %% ../nbs/77_serving.ipynb #a213154d
