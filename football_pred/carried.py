@@ -11,8 +11,9 @@ from typing import NamedTuple, Self
 
 import numpy as np
 
-from .dixon_coles import PAUSE, Cells, DixonColes, log_likelihood
+from .dixon_coles import DixonColes, log_likelihood
 from .goals import Played, decay, read_played
+from .tables import PAUSE, Cells
 
 # %% ../nbs/33_carried.ipynb #64001e9f
 DAY = 86_400_000_000  # microseconds

@@ -13,6 +13,7 @@ from scipy.special import gammaincinv
 
 from .goals import score_grid
 from .margins import fair_probabilities
+from .outcome import linear
 
 # %% ../nbs/34_implied.ipynb #2074dd77
 def _moments(theta: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -22,7 +23,7 @@ def _moments(theta: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.nda
     cells = score_grid(home_rate, away_rate, 0.0, size - 1).reshape(len(theta), size**2)
     goals = np.stack(np.divmod(np.arange(len(weights)), size))
     by = np.concatenate([weights, *(side[:, None]*weights for side in goals), goals.T], axis=1)
-    products = cells @ by
+    products = linear(cells, by)
     value, by_home, by_away = (products[:, k*n_sums:(k + 1)*n_sums] for k in range(3))
     home_mean, away_mean = products[:, -2:].T
     low = [0, 1, size, size + 1]  # 0-0, 0-1, 1-0, 1-1
@@ -31,7 +32,7 @@ def _moments(theta: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.nda
     home_off, away_off = goals[0, low] - home_mean[:, None], goals[1, low] - away_mean[:, None]
     tau_home = extra*np.array([1, 1, 0, 0])
     tau_away = extra*np.array([1, 0, 1, 0])
-    def added(terms: np.ndarray) -> np.ndarray: return (cells[:, low]*terms) @ weights[low]
+    def added(terms: np.ndarray) -> np.ndarray: return linear(cells[:, low]*terms, weights[low])
     return value + added(extra), np.stack([by_home - home_mean[:, None]*value + added(home_off*extra + tau_home),
         by_away - away_mean[:, None]*value + added(away_off*extra + tau_away), added(by_rho)], axis=2)
 
@@ -56,19 +57,20 @@ def _inside(theta: np.ndarray) -> np.ndarray:
 
 # %% ../nbs/34_implied.ipynb #69f3d883
 def _fit(theta: np.ndarray, wanted: np.ndarray, weights: np.ndarray, n_free: int) -> np.ndarray: # Parameters, shape (fixtures, 3)
-    "Least squares in the first `n_free` parameters of every fixture."
-    free, given = np.eye(3)[:n_free], theta[:, 2].copy()
+    "Least squares in the first `n_free` parameters of every fixture, each the same to the last bit whatever the others are."
+    given = theta[:, 2].copy()
     def evaluated(theta: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         value, slopes = _moments(theta, weights)
-        return wanted[rows] - value, slopes @ free.T
+        return wanted[rows] - value, slopes[..., :n_free]
     theta, active, damping = _inside(theta), np.arange(len(theta)), np.full(len(theta), 1e-4)
     off, slopes = evaluated(theta, active)
     for _ in range(200):
         if not len(active): return theta
-        normal = np.einsum('fsp,fsq->fpq', slopes[active], slopes[active])
+        normal = (slopes[active][..., None]*slopes[active][:, :, None]).sum(axis=1)
         normal += damping[active, None, None]*(np.eye(n_free)*normal + 1e-12*np.eye(n_free))
-        step = np.linalg.solve(normal, np.einsum('fsp,fs->fp', slopes[active], off[active])[..., None])[..., 0]
-        ahead = theta[active] + np.clip(step, -1, 1) @ free
+        step = np.linalg.solve(normal, (slopes[active]*off[active][..., None]).sum(axis=1)[..., None])[..., 0]
+        ahead = theta[active]
+        ahead[:, :n_free] += np.clip(step, -1, 1)
         if n_free < 3: ahead[:, 2] = given[active]  # it may have been moved inside for other rates
         ahead = _inside(ahead)
         ahead_off, ahead_slopes = evaluated(ahead, active)

@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import polars as pl
 
-from .goals import OUTCOMES, check_goals, outcome_probabilities, read_fixtures, read_played, score_grid
+from .goals import OUTCOMES, check_goals, read_fixtures, read_played
+from .implied import implied_rates
 from .margins import LEAST_OVERROUND, fair_probabilities
 
 # %% ../nbs/35_watched.ipynb #e1dcfdcd
@@ -161,15 +162,7 @@ def rates_behind(
     probabilities: np.ndarray, # Of home win, draw and away win, shape (matches, 3)
 ) -> np.ndarray: # Home rate and away rate, shape (matches, 2)
     "The expected goals whose score grid gives these probabilities; of each match the same to the last bit, whatever other matches are asked."
-    log_rates, small = np.log(np.tile([1.5, 1.2], (len(probabilities), 1))), 1e-5
-    def wins(at: np.ndarray) -> np.ndarray: return outcome_probabilities(score_grid(*np.exp(at).T, rho=PRICE_RHO))[:, ::2]  # type: ignore[misc]
-    for _ in range(12):
-        now = wins(log_rates)
-        (a, c), (b, d) = (((wins(log_rates + small*np.eye(2)[i]) - now)/small).T for i in (0, 1))  # the Jacobian is [[a, b], [c, d]]
-        x, y = (probabilities[:, ::2] - now).T
-        step = np.stack([d*x - b*y, a*y - c*x], axis=1)/(a*d - b*c)[:, None]
-        log_rates = np.clip(log_rates + np.clip(step, -0.4, 0.4), -3, 2)
-    return np.exp(log_rates)
+    return np.stack(implied_rates(probabilities, rho=PRICE_RHO)[:2], axis=1)
 
 # %% ../nbs/35_watched.ipynb #fa476bd7
 class Watched(NamedTuple):

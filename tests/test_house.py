@@ -26,7 +26,7 @@ ROOT = Path(__file__).parents[1]
 LIBRARY = ROOT/'football_pred'
 TOOLS = Path(sys.executable).parent  # Scripts of this environment, whether or not it is activated
 FLOOR_OF_SETTINGS = 60  # From here up, modules run the system rather than describe it
-LARGEST_MODULE, LARGEST_NOTEBOOK = 360, 60  # lines, cells
+LARGEST_MODULE, LARGEST_NOTEBOOK = 330, 60  # lines, cells
 
 
 def notebook_of(module: Path) -> str | None:

@@ -43,6 +43,18 @@ def test_other_lines_and_grids(line, max_goals):
     assert np.abs(found.home_rate - HOME).max() < 1e-6
 
 
+@pytest.mark.parametrize(('rho', 'max_goals'), [(0.0, 10), (-0.06, 10), (None, 12)])
+def test_a_fixture_does_not_depend_on_the_others(rho, max_goals):
+    "To the last bit, alone, with others, and in another order; also where nothing fits."
+    grid = score_grid(HOME, AWAY, RHO)
+    outcome, over = outcome_probabilities(grid), np.clip(over_under(grid)[:, 0] + 0.1*RNG.normal(size=len(HOME)), 0.01, 0.99)
+    for more in ([None] if rho is not None else []) + [over]:
+        def found(rows, more=more): return np.array(implied_rates(outcome[rows], None if more is None else more[rows], rho=rho, max_goals=max_goals))
+        together = found(np.arange(500))
+        assert np.array_equal(found(np.arange(500)[::-1]), together[:, ::-1])
+        for first, last in ((0, 1), (7, 8), (10, 13), (100, 237)): assert np.array_equal(found(np.arange(first, last)), together[:, first:last])
+
+
 def test_least_squares_where_nothing_fits_exactly():
     "Outcomes of one rho and a total of another: no other rates nearby are closer."
     grid = score_grid(HOME[:50], AWAY[:50], -0.15)
