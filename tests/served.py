@@ -34,7 +34,7 @@ def serving(home: Path, *arguments: str, **env: str) -> Iterator[str]:
         assert process.poll() is None, (home/'log').read_text()
         try: return httpx.get(f'{address}/health/live').status_code == 200
         except httpx.TransportError: return False
-    with (home/'log').open('w') as log:
+    with (home/'log').open('a') as log:
         process = subprocess.Popen([COMMAND, 'serve', '--port', str(port), *arguments], stderr=log, stdout=log,
                                    env=os.environ | {'FOOTBALL_HOME': str(home), 'FOOTBALL_RATE_LIMIT': ''} | env)
         try:
