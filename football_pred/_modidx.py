@@ -255,6 +255,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '/', 'git_u
                                                                                          'football_pred/feature_store.py'),
                                              'football_pred.feature_store._definitions': ( 'feature_store.html#_definitions',
                                                                                            'football_pred/feature_store.py'),
+                                             'football_pred.feature_store._hurry': ( 'feature_store.html#_hurry',
+                                                                                     'football_pred/feature_store.py'),
                                              'football_pred.feature_store._import_feast': ( 'feature_store.html#_import_feast',
                                                                                             'football_pred/feature_store.py'),
                                              'football_pred.feature_store._offline_config': ( 'feature_store.html#_offline_config',

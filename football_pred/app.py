@@ -45,6 +45,7 @@ class FeatureReader:
     ):
         self.places, self.telemetry, self.problem = places, telemetry, 'not loaded yet'
         self._store: Any = None
+        self._again_at = 0.0
         self._table = pl.DataFrame(schema={'match_id': pl.String})
 
     def warm(self) -> None:
@@ -64,14 +65,16 @@ class FeatureReader:
 
     def read(self, match_id: str) -> tuple[dict[str, Any] | None, str]:
         "Features of a match (None when there are none), and where they come from."
-        if self._store is not None:
+        if self._store is not None and time.monotonic() >= self._again_at:
             from football_pred.feature_store import online
             with self.telemetry.features.labels('online').time():
                 try:
                     found = online(self._store, [match_id])
                     self.problem = ''
                     return found.select(FEATURE_NAMES).row(0, named=True), 'online'
-                except FeatureStoreError as error: self.problem = str(error)
+                except FeatureStoreError as error:
+                    if error.__cause__ is None: self.problem = ''  # it answered that it has nothing about this match
+                    else: self.problem, self._again_at = str(error), time.monotonic() + 1
         with self.telemetry.features.labels('table').time(): found = self._table.filter(pl.col('match_id') == match_id)
         row = found.row(0, named=True) if found.height else {}
         return ({name: row.get(name) for name in FEATURE_NAMES} if row else None), 'table'

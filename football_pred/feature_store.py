@@ -111,7 +111,16 @@ def open_store(
         project=PROJECT, provider='local', registry=registry, entity_key_serialization_version=3,
         offline_store=_offline_config(places.offline_url) if places.offline_url else {'type': 'duckdb'},
         online_store=_online_config(places.online_url) if places.online_url else {'type': 'sqlite', 'path': str(places.folder/'online.db')})
-    with telling('open the feature store'): return FeatureStore(places, Feast(config=config), get_provider(config))
+    with telling('open the feature store'): store = FeatureStore(places, Feast(config=config), get_provider(config))
+    if places.online_url: _hurry(config, store.provider, store.feast._get_provider())
+    return store
+
+
+def _hurry(config: Any, *providers: Any) -> None:
+    "Let Redis be asked twice at once, and not for ten seconds, when it is away: who serves has another answer."
+    from redis.backoff import NoBackoff
+    from redis.retry import Retry
+    for one in providers: one.online_store._get_client(config.online_store).set_retry(Retry(NoBackoff(), 1))
 
 
 def apply(

@@ -190,6 +190,12 @@ def test_many_can_ask_for_features_at_once(call, matches):
     assert len({(one['match_id'], json.dumps(one['features'])) for one in found}) == 8
 
 
+def test_a_match_that_is_not_served_any_more_is_no_fault_of_the_store(server, call):
+    past = call.get('/matches?limit=1').json()[0]['match_id']
+    assert call.get(f'/matches/{past}').json()['features_source'] == 'table'
+    assert httpx.get(f'{server}/health').json()['status'] == 'ok'
+
+
 # What they are told
 
 @pytest.mark.parametrize(('path', 'status', 'says'), [
@@ -497,6 +503,7 @@ def test_what_goes_away_comes_back_without_a_restart(production, postgresql, pos
     assert 'ConnectionError' in part('cache')['reason']
     poorer = ask(f'/matches/{kept}')
     assert (poorer.status_code, poorer.json()['features_source']) == (200, 'table')
+    assert poorer.elapsed.total_seconds() < 5
     assert poorer.json()['features']['home_elo'] > 1000
     assert not part('feature_store')['up']
     with run_redis(redis_port):
