@@ -9,6 +9,7 @@ __all__ = ['FeatureReader', 'Remembered', 'create_app']
 import asyncio
 import logging
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
@@ -17,6 +18,7 @@ from typing import Any
 import polars as pl
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
+from fastapi.responses import PlainTextResponse
 from fastapi.staticfiles import StaticFiles
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
@@ -25,7 +27,8 @@ from starlette.exceptions import HTTPException
 from . import __version__, forecast_routes, record_routes
 from .cache import open_cache
 from .features import FEATURE_NAMES, features_fingerprint
-from .guard import Guard, Problem, problem_response
+from .guard import Guard, Problem, defect, problem_response
+from .messages import problems
 from .offline_features import FeatureStoreError, Places, read_offline
 from .publisher import Answers, encode
 from .registry import Registry
@@ -42,13 +45,17 @@ class FeatureReader:
     ):
         self.places, self.telemetry, self.problem = places, telemetry, 'not loaded yet'
         self._store: Any = None
+        self._again_at = 0.0
         self._table = pl.DataFrame(schema={'match_id': pl.String})
 
     def warm(self) -> None:
-        "Import Feast and open the store."
+        "Import Feast and open the store, as soon as it can be opened."
         from football_pred.feature_store import open_store
-        try: self._store, self.problem = open_store(self.places), ''
-        except FeatureStoreError as error: self.problem = str(error)
+        while self._store is None:
+            try: self._store, self.problem = open_store(self.places), ''
+            except FeatureStoreError as error:
+                self.problem = str(error)
+                time.sleep(5)
 
     def fingerprints(self, match_ids: Sequence[str]) -> dict[str, str]:
         "Of the features of each match that has some, as the job wrote them last; they are also what is read while the store is away."
@@ -58,14 +65,16 @@ class FeatureReader:
 
     def read(self, match_id: str) -> tuple[dict[str, Any] | None, str]:
         "Features of a match (None when there are none), and where they come from."
-        if self._store is not None:
+        if self._store is not None and time.monotonic() >= self._again_at:
             from football_pred.feature_store import online
             with self.telemetry.features.labels('online').time():
                 try:
                     found = online(self._store, [match_id])
                     self.problem = ''
                     return found.select(FEATURE_NAMES).row(0, named=True), 'online'
-                except FeatureStoreError as error: self.problem = str(error)
+                except FeatureStoreError as error:
+                    if error.__cause__ is None: self.problem = ''  # it answered that it has nothing about this match
+                    else: self.problem, self._again_at = str(error), time.monotonic() + 1
         with self.telemetry.features.labels('table').time(): found = self._table.filter(pl.col('match_id') == match_id)
         row = found.row(0, named=True) if found.height else {}
         return ({name: row.get(name) for name in FEATURE_NAMES} if row else None), 'table'
@@ -92,7 +101,7 @@ def _health(app: FastAPI) -> dict[str, dict[str, Any]]:
     try:
         with answers.engine.connect() as connection: connection.execute(text('SELECT 1'))
         database = ''
-    except SQLAlchemyError as error: database = str(error.__cause__ or error).splitlines()[0]
+    except SQLAlchemyError as error: database = str(error.__cause__ or error).partition('\n')[0]
     reasons = {'database': database, 'cache': answers.cache.problem, 'feature_store': app.state.reader.problem, 'registry': answers.registry_problem,
                'models': answers.problems.get('models', ''), 'outlook': answers.problems.get('outlook', '')}
     for part, reason in reasons.items(): answers.telemetry.up.labels(part).set(int(not reason))
@@ -112,14 +121,14 @@ def _add_health(app: FastAPI) -> None:
         "The process answers."
         return Response(b'{"status":"ok"}', media_type='application/json')
 
-    @app.get('/health/ready', tags=['health'], responses={503: {'description': 'No verified model is loaded'}})
+    @app.get('/health/ready', tags=['health'], responses={503: problems(503)[503]})
     async def ready() -> Response:
         "Forecasts can be given."
         outlook = app.state.answers.ready()
         content = {'status': 'ok', 'leagues': sorted(outlook.published), 'matches': outlook.fixtures.height}
         return Response(encode(content), media_type='application/json')
 
-    @app.get('/metrics', tags=['health'])
+    @app.get('/metrics', tags=['health'], response_class=PlainTextResponse)
     async def metrics() -> Response:
         "What was counted, for Prometheus."
         return Response(app.state.answers.telemetry.page(), media_type='text/plain; version=0.0.4')
@@ -149,7 +158,7 @@ def _add_problems(app: FastAPI) -> None:
 
     @app.exception_handler(Exception)
     async def broken(request: Request, error: Exception) -> Response:
-        return send(request, Problem(500, 'A defect of ours', 'The request could not be answered; its id leads to the reason in our log'))
+        return send(request, defect())
 
 
 def create_app(

@@ -72,7 +72,7 @@ def _known_league(answers: Answers, league: str) -> None:
     raise Problem(503, 'No model', f'No model is published for league {league}; run the job train for it', {'Retry-After': '60'})
 
 
-@router.post('/predictions/batch', responses=problems(413, 503))
+@router.post('/predictions/batch', responses=problems(400, 404, 413, 503))
 async def batch(request: Request, asked: Batch) -> Response:
     "Forecasts of many coming matches; where there is none, the problem stands in its place."
     answers: Answers = request.app.state.answers
@@ -88,7 +88,7 @@ async def batch(request: Request, asked: Batch) -> Response:
     return Response(b'[' + b','.join(made[match_id] for match_id in asked.match_ids) + b']', media_type='application/json')
 
 
-@router.post('/predictions', response_model=Prediction, responses=problems(404, 413, 503))
+@router.post('/predictions', response_model=Prediction, responses=problems(400, 404, 409, 413, 503))
 async def pairing(request: Request, asked: Pairing) -> Response:
     "The forecast of any two teams of a league. If they are to meet there next, it is the forecast of that match."
     answers: Answers = request.app.state.answers
@@ -99,6 +99,9 @@ async def pairing(request: Request, asked: Pairing) -> Response:
     except UnknownName as error: raise Problem(404, 'No such team', str(error)) from None
     if home == away: raise Problem(422, 'One team', f'{home} cannot play itself; name two teams')
     meet = outlook.fixtures.filter(pl.col('kickoff') > answers.clock(), league=asked.league, home_team=home, away_team=away, neutral=asked.neutral)
-    if meet.height: return Response((await answers.answer(meet['match_id'][0]))[0], media_type='application/json')
+    if meet.height:
+        match_id = meet['match_id'][0]
+        try: return Response((await answers.answer(match_id))[0], media_type='application/json')
+        except KeyError: raise await asyncio.to_thread(explain, answers, match_id) from None
     teams = pl.DataFrame({'home_team': [home], 'away_team': [away], 'league': [asked.league], 'neutral': [asked.neutral]})
     return as_json(forecast_pairings(teams, outlook.published)[0])

@@ -9,6 +9,7 @@ __all__ = ['log', 'encode', 'load_published', 'Publisher', 'Asked', 'Answers']
 import asyncio
 import json
 import logging
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
@@ -73,21 +74,24 @@ class Publisher:
         self._turn: asyncio.Task[None] | None = None
         self._read_at = 0.0
         self._loaded: set[tuple[str, str, str, str]] = set()
+        self._one_at_a_time = threading.RLock()  # the registry, and who is published
 
     def _look(self, forced: bool) -> None:
         "In a thread: read keys and, when something has changed, everything else."
         try:
             self.keys = valid_keys(self.engine)
-            old = self.outlook
-            if old and not forced and last_event(self.engine) == old.mark and not self.problems and time.monotonic() - self._read_at < 60: return
-            if old: self._confirm()
-            published, wrong = load_published(self.registry)
-            outlook = read_outlook(self.engine, published, self.clock(), self.days)
-            prints = dict(self._fingerprints(list(outlook.rows)))
+            with self._one_at_a_time: self._take_in(forced)
         except SQLAlchemyError as error:
-            self.problems = self.problems | {'database': f'{type(error).__name__}: {str(error.__cause__ or error).splitlines()[0]}'}
+            self.problems = self.problems | {'database': f"{type(error).__name__}: {str(error.__cause__ or error).partition(chr(10))[0]}"}
             self.telemetry.up.labels('database').set(0)
-            return
+
+    def _take_in(self, forced: bool) -> None:
+        old = self.outlook
+        if old and not forced and last_event(self.engine) == old.mark and not self.problems and time.monotonic() - self._read_at < 60: return
+        if old: self._confirm()
+        published, wrong = load_published(self.registry)
+        outlook = read_outlook(self.engine, published, self.clock(), self.days)
+        prints = dict(self._fingerprints(list(outlook.rows)))
         problems = {'models': '; '.join(f'{league}: {reason}' for league, reason in wrong.items())} if wrong else {}
         if not published: problems['models'] = problems.get('models') or 'no model is published yet; run the job train'
         self._made, self._prints, self.outlook, self.problems, self._read_at = {}, prints, outlook, problems, time.monotonic()
@@ -101,29 +105,42 @@ class Publisher:
 
     def _confirm(self) -> bool:
         "In a thread: ask the registry who is champion; whether that is somebody else than is published."
-        self.registry_problem = '; '.join(self.registry.refresh())
-        published, _ = load_published(self.registry)
+        with self._one_at_a_time:
+            self.registry_problem = '; '.join(self.registry.refresh())
+            published, _ = load_published(self.registry)
         used = self.outlook.published if self.outlook else {}
         told = {league: (one.version, one.source) for league, one in published.items()}
         return told != {league: (one.version, one.source) for league, one in used.items()}
 
+    def change(self,
+        how: Callable[[Registry], Any], # What is done
+    ) -> None:
+        "In a thread: let somebody else be published, while nobody asks who it is."
+        with self._one_at_a_time: how(self.registry)
+
+    async def _try(self, work: Callable[..., Any], *values: Any) -> Any:
+        "Work in a thread; if it fails, that must end neither the start nor what is done again and again, and /health tells of it."
+        try: return await asyncio.to_thread(work, *values)
+        except Exception as error:
+            told = f'{type(error).__name__}: {error}'
+            if self.problems.get('outlook') != told: log.exception('the outlook could not be read')
+            self.problems = self.problems | {'outlook': told}
+
     async def keep_confirmed(self, seconds: float = 15) -> None:
         "Ask the registry again and again, until cancelled; while it does not answer, the verified copy is published."
         while True:
-            if await asyncio.to_thread(self._confirm): await self.refresh(forced=True)
+            if await self._try(self._confirm): await self.refresh(forced=True)
             await asyncio.sleep(seconds)
 
     async def refresh(self, forced: bool = False) -> None:
         "Look whether something has changed, and take it in."
-        await asyncio.to_thread(self._look, forced)
+        await self._try(self._look, forced)
 
     async def keep_fresh(self, seconds: float = 1) -> None:
         "Look again and again, until cancelled."
         while True:
-            try: await self.refresh()
-            except Exception as error:  # a look that fails must not end all further looks; /health tells of it
-                log.exception('the outlook could not be read')
-                self.problems = self.problems | {'outlook': f'{type(error).__name__}: {error}'}
+            await self.refresh()
+            if self.cache.problem: await self.cache.get('')  # whether it answers again
             await asyncio.sleep(seconds)
 
     def ready(self) -> Outlook:
@@ -147,18 +164,23 @@ class Answers(Publisher):
     _asked: dict[str, Asked]
     _asked_of: Outlook | None = None
 
-    def find(self,
-        match_id: str, # A match
-    ) -> Asked: # What is needed to answer; KeyError when no forecast can be made
-        "A match that is still to come."
+    def _about(self, match_id: str) -> Asked:
         outlook = self.ready()
         if self._asked_of is not outlook: self._asked_of, self._asked = outlook, {}
         if (asked := self._asked.get(match_id)) is None:
             row = outlook.fixtures.row(outlook.rows[match_id], named=True)
             by = outlook.published[row['league']]
-            key = '|'.join((match_id, row['kickoff'].isoformat(), by.name, by.version, row['as_of'].isoformat(), str(outlook.mark)))
+            key = '|'.join((match_id, row['kickoff'].isoformat(), by.name, by.version, by.source, row['as_of'].isoformat(),
+                            str(outlook.mark)))
             asked = self._asked[match_id] = Asked(key, row['kickoff'], self.telemetry.served.labels(row['league'], by.name),
                                                   self.telemetry.stored.labels(row['league']))
+        return asked
+
+    def find(self,
+        match_id: str, # A match
+    ) -> Asked: # What is needed to answer; KeyError when no forecast can be made
+        "A match that is still to come."
+        asked = self._about(match_id)
         if asked.kickoff <= self.clock(): raise KeyError(match_id)
         return asked
 
@@ -208,10 +230,11 @@ class Answers(Publisher):
 
     async def compute(self,
         match_ids: Sequence[str], # Matches
-    ) -> dict[str, bytes]: # The answer of each match that is in the outlook
+    ) -> dict[str, bytes]: # The answer of each match that is in the outlook and has not begun
         "Compute, seal, keep in the cache."
         outlook, made, prints, started = self.ready(), self._made, self._prints, time.perf_counter()
-        known = [match_id for match_id in match_ids if match_id in outlook.rows]
+        begun, kickoffs = self.clock(), outlook.fixtures['kickoff']
+        known = [match_id for match_id in match_ids if (at := outlook.rows.get(match_id)) is not None and kickoffs[at] > begun]
         if not known: return {}
         forecasts = forecast_matches(outlook, known)
         if new := [match_id for match_id in known if match_id not in made]:
@@ -226,6 +249,6 @@ class Answers(Publisher):
             match_id, by = row['match_id'], outlook.published[row['league']]
             answers[match_id] = encode(tell(row, by, match_id, made[match_id]))
             self.telemetry.made.labels(row['league'], by.name).inc()
-            if outlook is self.outlook: await self.cache.put(self.find(match_id).key, answers[match_id])
+            if outlook is self.outlook: await self.cache.put(self._about(match_id).key, answers[match_id])
         self.telemetry.computing.observe(time.perf_counter() - started)
         return answers

@@ -26,6 +26,7 @@ from .records import NotThere, check_league, find_match, find_matches, find_team
 from .records import table_and_finish as table_with_finish
 from .registry import Published
 from .runs import recent_runs, run_seconds
+from .tracking import RegistryDown
 
 # %% ../nbs/65_record_routes.ipynb #5a24bae4
 def _answers(request: Request) -> Answers: return request.app.state.answers
@@ -149,13 +150,13 @@ def models(request: Request) -> Response:
                    'trained_on': one.trained_on} for league, one in answers.ready().published.items()])
 
 
-@router.post('/models/{league}/promote', tags=['models'], responses=problems(403, 404, 503))
+@router.post('/models/{league}/promote', tags=['models'], responses=problems(400, 403, 404, 413, 503))
 async def promote(request: Request, league: League, asked: Promotion, actor: Admin) -> Response:
     "Publish a version; requests go on being answered by the one before until it is loaded and verified."
     return await _publish(request, league, lambda registry: registry.promote(league, asked.version, actor, asked.reason))
 
 
-@router.post('/models/{league}/rollback', tags=['models'], responses=problems(403, 404, 503))
+@router.post('/models/{league}/rollback', tags=['models'], responses=problems(400, 403, 404, 413, 503))
 async def rollback(request: Request, league: League, asked: Rollback, actor: Admin) -> Response:
     "Publish the version before."
     return await _publish(request, league, lambda registry: registry.rollback(league, actor, asked.reason))
@@ -163,7 +164,8 @@ async def rollback(request: Request, league: League, asked: Rollback, actor: Adm
 
 async def _publish(request: Request, league: str, change: Callable[[Any], Any]) -> Response:
     answers = _answers(request)
-    try: await asyncio.to_thread(change, answers.registry)
+    try: await asyncio.to_thread(answers.change, change)
+    except RegistryDown as error: raise Problem(503, 'Registry away', str(error), {'Retry-After': '30'}) from None
     except ModelError as error: raise Problem(404, 'No such version', str(error)) from None
     await answers.refresh(forced=True)
     one = answers.ready().published[league]

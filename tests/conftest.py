@@ -114,6 +114,16 @@ def object_store() -> Iterator[str]:
 
 
 @pytest.fixture(scope='session')
+def served_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    "A home in which a model of the bundled data is published; to be read only: a test that changes something copies it."
+    from tests.served import run
+    home = tmp_path_factory.mktemp('served')/'home'
+    for job in ('collect', 'clean', 'features'): run(home, 'run', job)
+    run(home, 'run', 'train', '-p', 'challenger', "''")
+    return home
+
+
+@pytest.fixture(scope='session')
 def shared_data() -> Path:
     "Folder of real match data, which is no part of the project."
     beside_checkout = Path(__file__).parents[2]/'shared/data'
