@@ -7,7 +7,7 @@ __all__ = ['LOOK', 'POLICY', 'router', 'MOST', 'whole_percents', 'about_leagues'
            'problem_page', 'look', 'coming_matches', 'side_by_side', 'market_groups', 'match', 'league_page',
            'scoreboard_page', 'runs_page']
 
-# %% ../nbs/66_page.ipynb #cf5dcc7e
+# %% ../nbs/66_page.ipynb #12eb12de
 import asyncio
 import hashlib
 import json
@@ -32,8 +32,9 @@ from .record_routes import price_match
 from .records import NotThere, find_match, scoreboard, sealed_forecasts, table_and_finish
 from .runs import recent_runs, run_seconds
 from .schema import leagues as league_rows
+from .sources import season_years
 
-# %% ../nbs/66_page.ipynb #d6768e60
+# %% ../nbs/66_page.ipynb #446a67a7
 def whole_percents(
     chances: Sequence[float], # They sum to 1
 ) -> list[int]: # They sum to 100
@@ -43,7 +44,7 @@ def whole_percents(
     whole[np.argsort(whole - exact, kind='stable')[:100 - whole.sum()]] += 1
     return whole.tolist()
 
-# %% ../nbs/66_page.ipynb #f2bc266d
+# %% ../nbs/66_page.ipynb #c52beebd
 def about_leagues(
     engine: Engine, # Database with the tables
 ) -> dict[str, dict[str, str]]: # By code: `code`, `name`, `country`, `time_zone`
@@ -94,7 +95,7 @@ class Coming:
                 self._said, self._outlook = await asyncio.to_thread(self._describe, answers, outlook, made), outlook
         return self._said
 
-# %% ../nbs/66_page.ipynb #5d46bb7a
+# %% ../nbs/66_page.ipynb #537c5ecb
 _LOOK = files('football_pred').joinpath('templates/look.css').read_bytes()
 LOOK = hashlib.sha256(_LOOK).hexdigest()[:12]
 POLICY = "default-src 'none'; style-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -133,7 +134,7 @@ async def look() -> Response:
     "The style of every page."
     return Response(_LOOK, headers={'Cache-Control': 'public, max-age=31536000, immutable'}, media_type='text/css')
 
-# %% ../nbs/66_page.ipynb #17615e79
+# %% ../nbs/66_page.ipynb #10b30a71
 MOST = 150 # Matches on the page of all leagues
 
 
@@ -153,7 +154,7 @@ async def coming_matches(request: Request, league: Annotated[str | None, Query(p
     return await asyncio.to_thread(send_page, 'matches.html.j2', path, title=title, leagues=by_league, chosen=league, now=now,
         choices=[names[code] for code in sorted(answers.ready().published)], left=len(ahead) - len(shown), days_ahead=f'{answers.days:g}')
 
-# %% ../nbs/66_page.ipynb #2a7ee923
+# %% ../nbs/66_page.ipynb #10eed1eb
 _SIDE = {
     'elo': 'Elo rating', 'pi': 'Pi-rating on this ground', 'points_5': 'Points per match, last 5', 'points_10': 'Points per match, last 10',
     'goals_for_5': 'Goals scored, last 5', 'goals_against_5': 'Goals conceded, last 5', 'goals_for_faded': 'Goals scored, recent ones weigh more',
@@ -185,11 +186,12 @@ def market_groups(
     teams, groups = {'home': priced['home_team'], 'away': priced['away_team'], 'draw': 'Draw'}, []
     for market, rows in groupby(priced['markets'], lambda bet: bet['market']):
         def label(bet: dict[str, Any], signed: bool = market == 'handicap') -> str:
-            line = '' if bet['line'] is None else f" {bet['line']:+g}" if signed else f" {bet['line']:g}"
+            line = '' if bet['line'] is None else f" {bet['line']:+g}" if signed and bet['line'] else f" {bet['line']:g}"
             return (teams.get(bet['selection']) or bet['selection'].capitalize()) + line.replace('-', '\N{MINUS SIGN}')
         bets = [bet | {'label': label(bet)} for bet in rows]
         groups.append((_MARKETS[market], bets, any(bet['push'] > 0 for bet in bets)))
-    scores = [{'label': one['score'].replace('-', '\N{EN DASH}'), 'win': one['probability'], 'push': 0, 'price': one['price']} for one in priced['scores']]
+    scores = [{'label': one['score'].replace('-', '\N{EN DASH}').capitalize(), 'win': one['probability'], 'push': 0, 'price': one['price']}
+              for one in priced['scores']]
     return [*groups, ('Correct score', scores, False)]
 
 
@@ -213,7 +215,8 @@ def _match_page(request: Request, match_id: str, said: Mapping[str, Any] | None)
     features, _ = request.app.state.features(match_id)
     ledger = [one | {'percents': whole_percents([one['p_home'], one['p_draw'], one['p_away']])}
               for one in sealed_forecasts(answers.engine, match_id, answers.clock())]
-    return send_page('match.html.j2', '', title=f"{found['home_team']} \N{EN DASH} {found['away_team']}", match=found, league=league, said=said, priced=priced,
+    title = f"{found['home_team']} \N{EN DASH} {found['away_team']}"
+    return send_page('match.html.j2', '', title=title, match=found, league=league, said=said, priced=priced,
         local=found['kickoff'].astimezone(ZoneInfo(league['time_zone'])), why='' if said else _why_not(answers, found), ledger=ledger,
         features=side_by_side(features), markets=market_groups(priced) if priced else [], most=max(map(max, priced['grid'])) if priced else 1)
 
@@ -225,7 +228,7 @@ async def match(request: Request, match_id: MatchId) -> Response:
     said = await request.app.state.coming(answers) if answers.outlook and answers.outlook.published else {}
     return await asyncio.to_thread(_match_page, request, match_id, said.get(match_id))
 
-# %% ../nbs/66_page.ipynb #61ea6a5c
+# %% ../nbs/66_page.ipynb #27760560
 @router.get('/leagues/{league}')
 def league_page(request: Request, league: League) -> Response:
     "The table of a league, and where every team may finish."
@@ -235,7 +238,8 @@ def league_page(request: Request, league: League) -> Response:
     except NotThere as error: raise Problem(404, 'Not there', str(error)) from None
     finish = {row['team']: row for row in told['finish'] or []}
     known = ('team', 'points', 'expected_points', 'points_low', 'points_high', 'expected_position')
-    season = told['season'] if len(told['season']) != 4 else f"{told['season'][:2]}/{told['season'][2:]}"
+    first, last = season_years(told['season'], league)
+    season = f'{first}' if first == last else f'{first}/{last%100:02}'
     return send_page('league.html.j2', '', title=f"{told['name']} {season}", told=told, season=season, finish=finish,
         zones=[name for name in next(iter(finish.values()), {}) if name not in known])
 
