@@ -7,7 +7,7 @@ __all__ = ['LOOK', 'POLICY', 'router', 'MOST', 'whole_percents', 'about_leagues'
            'problem_page', 'look', 'coming_matches', 'side_by_side', 'market_groups', 'match', 'league_page',
            'scoreboard_page', 'runs_page']
 
-# %% ../nbs/66_page.ipynb #12eb12de
+# %% ../nbs/66_page.ipynb #447c5168
 import asyncio
 import hashlib
 import json
@@ -34,7 +34,7 @@ from .runs import recent_runs, run_seconds
 from .schema import leagues as league_rows
 from .sources import season_years
 
-# %% ../nbs/66_page.ipynb #446a67a7
+# %% ../nbs/66_page.ipynb #c3a4808e
 def whole_percents(
     chances: Sequence[float], # They sum to 1
 ) -> list[int]: # They sum to 100
@@ -44,7 +44,7 @@ def whole_percents(
     whole[np.argsort(whole - exact, kind='stable')[:100 - whole.sum()]] += 1
     return whole.tolist()
 
-# %% ../nbs/66_page.ipynb #c52beebd
+# %% ../nbs/66_page.ipynb #330306e5
 def about_leagues(
     engine: Engine, # Database with the tables
 ) -> dict[str, dict[str, str]]: # By code: `code`, `name`, `country`, `time_zone`
@@ -95,7 +95,7 @@ class Coming:
                 self._said, self._outlook = await asyncio.to_thread(self._describe, answers, outlook, made), outlook
         return self._said
 
-# %% ../nbs/66_page.ipynb #537c5ecb
+# %% ../nbs/66_page.ipynb #49a5d005
 _LOOK = files('football_pred').joinpath('templates/look.css').read_bytes()
 LOOK = hashlib.sha256(_LOOK).hexdigest()[:12]
 POLICY = "default-src 'none'; style-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -134,7 +134,7 @@ async def look() -> Response:
     "The style of every page."
     return Response(_LOOK, headers={'Cache-Control': 'public, max-age=31536000, immutable'}, media_type='text/css')
 
-# %% ../nbs/66_page.ipynb #10b30a71
+# %% ../nbs/66_page.ipynb #de96d8f0
 MOST = 150 # Matches on the page of all leagues
 
 
@@ -154,7 +154,7 @@ async def coming_matches(request: Request, league: Annotated[str | None, Query(p
     return await asyncio.to_thread(send_page, 'matches.html.j2', path, title=title, leagues=by_league, chosen=league, now=now,
         choices=[names[code] for code in sorted(answers.ready().published)], left=len(ahead) - len(shown), days_ahead=f'{answers.days:g}')
 
-# %% ../nbs/66_page.ipynb #10eed1eb
+# %% ../nbs/66_page.ipynb #e6f41902
 _SIDE = {
     'elo': 'Elo rating', 'pi': 'Pi-rating on this ground', 'points_5': 'Points per match, last 5', 'points_10': 'Points per match, last 10',
     'goals_for_5': 'Goals scored, last 5', 'goals_against_5': 'Goals conceded, last 5', 'goals_for_faded': 'Goals scored, recent ones weigh more',
@@ -228,7 +228,7 @@ async def match(request: Request, match_id: MatchId) -> Response:
     said = await request.app.state.coming(answers) if answers.outlook and answers.outlook.published else {}
     return await asyncio.to_thread(_match_page, request, match_id, said.get(match_id))
 
-# %% ../nbs/66_page.ipynb #27760560
+# %% ../nbs/66_page.ipynb #787853b2
 @router.get('/leagues/{league}')
 def league_page(request: Request, league: League) -> Response:
     "The table of a league, and where every team may finish."
