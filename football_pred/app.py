@@ -24,7 +24,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 
-from . import __version__, forecast_routes, record_routes
+from . import __version__, forecast_routes, page, record_routes
 from .cache import open_cache
 from .features import FEATURE_NAMES, features_fingerprint
 from .guard import Guard, Problem, defect, problem_response
@@ -138,6 +138,7 @@ def _add_problems(app: FastAPI) -> None:
     def about(request: Request) -> dict[str, Any]: return {'about': {'request_id': request.scope['state'].get('request_id', '')}}
 
     def send(request: Request, problem: Problem) -> Response:
+        if page.wants_page(request): return page.problem_page(problem, request.url.path)
         return problem_response(problem, request.url.path, request.scope['state'].get('request_id', ''))
 
     @app.exception_handler(HTTPException)
@@ -184,11 +185,11 @@ def create_app(
     app = FastAPI(title='football_pred', version=__version__, lifespan=lifespan, max_body_size=settings.request_bytes,
                   description='Forecasts of football matches, sealed before kick-off and scored after the whistle.')
     app.state.answers, app.state.reader, app.state.features = answers, reader, reader.read
-    app.state.log = logging.getLogger('football_pred.app')
+    app.state.coming, app.state.log = page.Coming(), logging.getLogger('football_pred.app')
     app.state.remembered = Remembered(lambda: (answers.outlook.mark, answers.outlook.moment) if answers.outlook else None)
     _add_problems(app)
     _add_health(app)
-    for routes in (forecast_routes, record_routes): app.include_router(routes.router)
+    for routes in (forecast_routes, record_routes, page): app.include_router(routes.router)
     settings.reports.mkdir(parents=True, exist_ok=True)
     app.mount('/reports', StaticFiles(directory=settings.reports, html=True))
     return Guard(app, telemetry, lambda: answers.keys, settings.keys_wanted, settings.rate_limit, settings.request_bytes, settings.request_seconds,

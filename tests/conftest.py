@@ -115,10 +115,11 @@ def object_store() -> Iterator[str]:
 
 @pytest.fixture(scope='session')
 def served_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    "A home in which a model of the bundled data is published; to be read only: a test that changes something copies it."
+    "A home in which a model of two bundled seasons is published; to be read only: a test that changes something copies it."
     from tests.served import run
     home = tmp_path_factory.mktemp('served')/'home'
-    for job in ('collect', 'clean', 'features'): run(home, 'run', job)
+    for job in ('collect', 'clean'): run(home, 'run', job, '-p', 'seasons', "['2425', '2526']")
+    run(home, 'run', 'features')
     run(home, 'run', 'train', '-p', 'challenger', "''")
     return home
 
