@@ -13,6 +13,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
+from importlib import import_module
 from typing import Any
 
 import polars as pl
@@ -44,6 +45,7 @@ class FeatureReader:
         telemetry: Telemetry, # Where time is counted
     ):
         self.places, self.telemetry, self.problem = places, telemetry, 'not loaded yet'
+        import_module('sqlalchemy.orm')  # Feast wants it; imported while requests are answered, SQLAlchemy would use it half-made
         self._store: Any = None
         self._again_at = 0.0
         self._table = pl.DataFrame(schema={'match_id': pl.String})
