@@ -31,7 +31,7 @@ from .features import FEATURE_NAMES, features_fingerprint
 from .guard import Guard, Problem, defect, problem_response
 from .messages import problems
 from .offline_features import FeatureStoreError, Places, read_offline
-from .publisher import Answers, encode
+from .publisher import Answers, encode, reason_of
 from .registry import Registry
 from .settings import Settings
 from .store import open_database
@@ -103,7 +103,7 @@ def _health(app: FastAPI) -> dict[str, dict[str, Any]]:
     try:
         with answers.engine.connect() as connection: connection.execute(text('SELECT 1'))
         database = ''
-    except SQLAlchemyError as error: database = str(error.__cause__ or error).partition('\n')[0]
+    except SQLAlchemyError as error: database = reason_of(error)
     reasons = {'database': database, 'cache': answers.cache.problem, 'feature_store': app.state.reader.problem, 'registry': answers.registry_problem,
                'models': answers.problems.get('models', ''), 'outlook': answers.problems.get('outlook', '')}
     for part, reason in reasons.items(): answers.telemetry.up.labels(part).set(int(not reason))
@@ -186,7 +186,7 @@ def create_app(
 
     app = FastAPI(title='football_pred', version=__version__, lifespan=lifespan, max_body_size=settings.request_bytes,
                   description='Forecasts of football matches, sealed before kick-off and scored after the whistle.')
-    app.state.answers, app.state.reader, app.state.features = answers, reader, reader.read
+    app.state.answers, app.state.reader = answers, reader
     app.state.coming, app.state.log = page.Coming(), logging.getLogger('football_pred.app')
     app.state.remembered = Remembered(lambda: (answers.outlook.mark, answers.outlook.moment) if answers.outlook else None)
     _add_problems(app)

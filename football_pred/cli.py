@@ -159,23 +159,24 @@ def predict(home: str, away: str, league: str, as_json: bool) -> None:
     "Forecast a match of HOME against AWAY with the published model of their league."
     import polars as pl
 
-    from football_pred.predict import forecast
+    from football_pred.outlook import forecast_pairings
     from football_pred.registry import Registry
     from football_pred.teams import find_team
     settings, engine = _open()
     home, away = find_team(engine, home, league), find_team(engine, away, league)
     if home == away: raise click.UsageError(f'{home} cannot play itself; name two teams')
     chosen = Registry(**settings.registry).champion(league)
-    row = forecast(chosen.model, pl.DataFrame({'home_team': [home], 'away_team': [away], 'league': [league], 'neutral': [False]})).to_dicts()[0]
-    answer = {'league': league, 'home_team': home, 'away_team': away, 'predicted_result': row['predicted_result'], 'confidence': row['confidence'],
-              'probabilities': {'home_win': row['p_home'], 'draw': row['p_draw'], 'away_win': row['p_away']},
-              'rates': {'home': row['home_rate'], 'away': row['away_rate']}, 'model': chosen.name, 'version': chosen.version,
-              'as_of': chosen.trained_on['as_of'], 'source': chosen.source}
+    pairing = pl.DataFrame({'home_team': [home], 'away_team': [away], 'league': [league], 'neutral': [False]})
+    told = forecast_pairings(pairing, {league: chosen})[0]
+    rates = told['rates'] or {'home': None, 'away': None}
+    names = ('league', 'home_team', 'away_team', 'predicted_result', 'confidence', 'probabilities')
+    answer = {name: told[name] for name in names} | {'rates': rates, 'model': chosen.name, 'version': chosen.version,
+                                                     'as_of': chosen.trained_on['as_of'], 'source': chosen.source}
     if as_json: return click.echo(json.dumps(answer))
     click.echo(f'{home} - {away} ({league})')
-    for label, key in ((home, 'p_home'), ('draw', 'p_draw'), (away, 'p_away')):
-        click.echo(f"  {label:<20} {row[key]:6.1%}  {'█'*round(40*row[key])}")
-    if row['home_rate'] is not None: click.echo(f"  expected goals       {row['home_rate']:.2f} - {row['away_rate']:.2f}")
+    for label, chance in zip((home, 'draw', away), told['probabilities'].values(), strict=True):
+        click.echo(f"  {label:<20} {chance:6.1%}  {'█'*round(40*chance)}")
+    if told['rates']: click.echo(f"  expected goals       {rates['home']:.2f} - {rates['away']:.2f}")
     click.echo(f"  model {chosen.name} {chosen.version}, from results known at {chosen.trained_on['as_of']}")
 
 # %% ../nbs/79_cli.ipynb #ba61ba26

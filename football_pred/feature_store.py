@@ -100,7 +100,6 @@ def open_store(
 ) -> FeatureStore: # For the functions below; keep it, opening takes seconds the first time
     "Open a feature store."
     _import_feast()
-    import prometheus_client  # noqa: F401  first, because Feast would have it count in files that processes share
     from feast import FeatureStore as Feast
     from feast import RepoConfig
     from feast.infra.provider import get_provider

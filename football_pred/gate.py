@@ -21,7 +21,7 @@ from .backtest import finished_matches, walk_forward
 from .goals import OUTCOMES
 from .models import recipe
 from .outcome import BaseRate
-from .scoring import bootstrap_by_week, calibration_error, score_forecasts, score_table
+from .scoring import calibration_error, score_table
 
 # %% ../nbs/52_gate.ipynb #d042fe9e
 DAYS = 365  # of the trial
@@ -97,11 +97,10 @@ def pairings_of(
 # %% ../nbs/52_gate.ipynb #fc76e965
 def _paired(champion: pl.DataFrame, challenger: pl.DataFrame) -> tuple[int, float, tuple[float, float] | None]:
     "Matches that both forecast, mean difference of the RPS, and its interval."
-    other = score_forecasts(champion).select('match_id', other='rps')
-    both = score_forecasts(challenger).join(other, on='match_id').sort('match_id')
-    if not both.height: return 0, float('nan'), None
-    differences = (both['rps'] - both['other']).to_numpy()
-    return both.height, float(differences.mean()), bootstrap_by_week(differences, both['week'].to_numpy())
+    named = [one.with_columns(model=pl.lit(role)) for role, one in (('champion', champion), ('challenger', challenger))]
+    found = score_table(pl.concat(named, how='diagonal_relaxed'), reference='champion').filter(model='challenger').row(0, named=True)
+    interval = None if found['rps_low'] is None else (found['rps_low'], found['rps_high'])
+    return (found['compared'], found['rps_difference'], interval) if found['compared'] else (0, float('nan'), None)
 
 
 def judge(

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['seal', 'settlement_seal', 'prediction_id', 'append_forecasts', 'stored_at', 'anchor_head', 'Verified',
-           'verify_ledger', 'score_columns', 'settle', 'settled_forecasts', 'open_forecasts']
+           'verify_ledger', 'score_columns', 'settle', 'settled_forecasts', 'latest_forecasts', 'open_forecasts']
 
 # %% ../nbs/51_ledger.ipynb #e89fae76
 import hashlib
@@ -278,6 +278,13 @@ def settled_forecasts(
     "Every settled forecast with its latest scores, by kick-off."
     scores = read_frame(engine, _latest_settlements()).drop('run_id', 'seal')
     return read_frame(engine, select(predictions)).join(scores, on='prediction_id').sort('kickoff', 'sequence')
+
+
+def latest_forecasts(
+    settled: pl.DataFrame, # From `settled_forecasts`
+) -> pl.DataFrame: # The same columns
+    "Of each match the latest forecast of each model: the one that counts."
+    return settled.sort('as_of', 'sequence').unique(['match_id', 'model'], keep='last', maintain_order=True)
 
 
 def open_forecasts(

@@ -20,7 +20,7 @@ from .odds import with_prices
 from .predict import PREDICTED, forecast, upcoming
 from .registry import Published
 from .schema import events, matches
-from .store import mask_unknown, read_frame
+from .store import mask_unknown, match_columns, read_frame
 from .text import read_moment
 
 # %% ../nbs/56_outlook.ipynb #bffff28e
@@ -66,8 +66,7 @@ def read_outlook(
 ) -> Outlook: # Matches that a model may speak of: those it has not learned from
     "Read what is to come."
     mark, own = last_event(engine), matches.c
-    columns = [column for column in matches.columns if column.name not in ('source', 'snapshot_id')]
-    query = select(*columns).where(own.kickoff > moment, own.kickoff <= moment + timedelta(days=days), own.league.in_(list(published)))
+    query = select(*match_columns()).where(own.kickoff > moment, own.kickoff <= moment + timedelta(days=days), own.league.in_(list(published)))
     coming = upcoming(mask_unknown(read_frame(engine, query), moment), moment, days)
     fixtures = with_prices(engine, coming, moment).with_columns(_as_of(published)).filter(pl.col('as_of') <= moment)
     return Outlook(moment, mark, fixtures, {match_id: row for row, match_id in enumerate(fixtures['match_id'])}, published)

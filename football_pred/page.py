@@ -28,8 +28,8 @@ from .messages import CODE, League, MatchId
 from .outlook import Outlook
 from .pages import STATES, fill
 from .publisher import Answers
-from .record_routes import price_match
-from .records import NotThere, find_match, scoreboard, sealed_forecasts, table_and_finish
+from .record_routes import look_up, price_match
+from .records import find_match, scoreboard, sealed_forecasts, table_and_finish
 from .runs import recent_runs, run_seconds
 from .schema import leagues as league_rows
 from .sources import season_years
@@ -205,14 +205,13 @@ def _why_not(answers: Answers, match: Mapping[str, Any]) -> str:
 
 def _match_page(request: Request, match_id: str, said: Mapping[str, Any] | None) -> Response:
     answers: Answers = request.app.state.answers
-    try: found = find_match(answers.engine, answers.clock(), match_id)
-    except NotThere as error: raise Problem(404, 'Not there', str(error)) from None
+    found = look_up(find_match, answers.engine, answers.clock(), match_id)
     league, priced = about_leagues(answers.engine)[found['league']], None
     if said and said['kickoff'] > answers.clock() and (outlook := answers.ready()) and match_id in outlook.rows:
         by = outlook.published[found['league']]
         if hasattr(by.model, 'predict_grid'): priced = price_match(by, outlook.fixtures[outlook.rows[match_id]])
     else: said = None
-    features, _ = request.app.state.features(match_id)
+    features, _ = request.app.state.reader.read(match_id)
     ledger = [one | {'percents': whole_percents([one['p_home'], one['p_draw'], one['p_away']])}
               for one in sealed_forecasts(answers.engine, match_id, answers.clock())]
     title = f"{found['home_team']} \N{EN DASH} {found['away_team']}"
@@ -234,8 +233,7 @@ def league_page(request: Request, league: League) -> Response:
     "The table of a league, and where every team may finish."
     answers: Answers = request.app.state.answers
     published = answers.outlook.published.get(league) if answers.outlook else None
-    try: told = request.app.state.remembered('table', table_and_finish, answers.engine, answers.clock(), league, published)
-    except NotThere as error: raise Problem(404, 'Not there', str(error)) from None
+    told = look_up(request.app.state.remembered, 'table', table_and_finish, answers.engine, answers.clock(), league, published)
     finish = {row['team']: row for row in told['finish'] or []}
     known = ('team', 'points', 'expected_points', 'points_low', 'points_high', 'expected_position')
     first, last = season_years(told['season'], league)

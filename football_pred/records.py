@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['SHOWN', 'NotThere', 'league_names', 'check_league', 'find_matches', 'find_match', 'sealed_forecasts',
-           'find_team_page', 'table_and_finish', 'latest_settled', 'scoreboard']
+           'find_team_page', 'table_and_finish', 'scoreboard']
 
 # %% ../nbs/57_records.ipynb #99cc619c
 from datetime import date, datetime
@@ -17,15 +17,15 @@ from sqlalchemy import Engine, select
 from .backtest import market_forecasts
 from .features import recent_form
 from .goals import outcome_codes
-from .ledger import settled_forecasts
+from .ledger import latest_forecasts, settled_forecasts
 from .odds import with_prices
 from .registry import Published
 from .schema import leagues, matches, predictions, settlements
 from .schema import teams as team_rows
 from .scoring import calibration_error, score_table
-from .simulate import finish_table, simulate_season, strength_uncertainty
-from .standings import league_table, remaining_fixtures
-from .store import mask_unknown, read_frame, read_matches
+from .simulate import finish_table, play_out
+from .standings import league_table
+from .store import mask_unknown, match_columns, read_frame, read_matches
 from .text import nearest, slug
 
 # %% ../nbs/57_records.ipynb #be71f851
@@ -125,7 +125,7 @@ def find_team_page(
     here = select(leagues.c.league).where(leagues.c.country == country)
     with engine.connect() as connection: codes = list(connection.execute(here).scalars())
     own = matches.c
-    query = select(*[column for column in own if column.name not in ('source', 'snapshot_id')]).where(
+    query = select(*match_columns()).where(
         own.league.in_(codes), (own.home_team == team) | (own.away_team == team)).order_by(own.kickoff.desc()).limit(200)
     seen = mask_unknown(read_frame(engine, query), moment)
     over = pl.col('status') == 'finished'
@@ -152,23 +152,11 @@ def table_and_finish(
               'finish': None, 'why': ''}
     if published is None or not hasattr(published.model, 'predict_grid'):
         return answer | {'why': 'no model with score grids is published for the league'}
-    left = remaining_fixtures(current).with_columns(league=pl.lit(league), season=pl.lit(current['season'][0]), neutral=pl.lit(False))
-    model, playing = published.model, pl.col('team').is_in(current['home_team'].unique().implode())
-    unsure = strength_uncertainty(model.strengths().filter(playing)) if hasattr(model, 'strengths') else None
-    try: season = simulate_season(current, left, model.predict_grid(left), league, simulations, unsure, seed=0)
+    try: season = play_out(current, league, published.model, simulations)
     except ValueError as error: return answer | {'why': str(error)}
     return answer | {'finish': finish_table(season).to_dicts()}
 
 # %% ../nbs/57_records.ipynb #b7d58a1f
-def latest_settled(
-    engine: Engine, # Database with the tables
-    moment: datetime, # Of looking, UTC
-) -> pl.DataFrame: # Columns of `ledger.settled_forecasts`; of each match the latest forecast of each model
-    "The forecasts that count."
-    settled = settled_forecasts(engine).filter(pl.col('settled_as_of') <= moment)
-    return settled.sort('as_of', 'sequence').unique(['match_id', 'model'], keep='last', maintain_order=True)
-
-
 def _calibration(rows: pl.DataFrame) -> dict[str, float]:
     codes = outcome_codes(rows['home_goals'].to_numpy(), rows['away_goals'].to_numpy())
     found = calibration_error(rows.select('p_home', 'p_draw', 'p_away').to_numpy(), codes)
@@ -180,12 +168,13 @@ def scoreboard(
     moment: datetime, # Of looking, UTC
 ) -> list[dict[str, Any]]: # One row per league and model, with the closing price on the same matches
     "The record, beside the market's."
-    settled = latest_settled(engine, moment)
+    settled = latest_forecasts(settled_forecasts(engine).filter(pl.col('settled_as_of') <= moment))
+    priced = {league: with_prices(engine, read_matches(engine, moment, [str(league)], own['season'].unique().to_list()), moment)
+              for (league,), own in settled.group_by('league')}
     rows: list[dict[str, Any]] = []
     for (league, model), own in settled.group_by('league', 'model', maintain_order=True):
-        priced = with_prices(engine, read_matches(engine, moment, [str(league)], own['season'].unique().to_list()), moment)
         columns = ['model', 'match_id', 'kickoff', 'p_home', 'p_draw', 'p_away', 'outcome']
-        close = market_forecasts(own.select(columns), priced).filter(model='closing price')
+        close = market_forecasts(own.select(columns), priced[league]).filter(model='closing price')
         scores = score_table(own.select(columns)).row(0, named=True)
         row = {'league': league, 'model': model, 'matches': own.height, **{name: scores[name] for name in ('rps', 'log_loss', 'brier', 'accuracy')},
                **_calibration(own), 'with_price': close.height,

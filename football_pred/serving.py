@@ -12,6 +12,8 @@ from typing import Any
 
 import click
 
+from .terminal import open_home
+
 # %% ../nbs/77_serving.ipynb #95879c4f
 def _clock(settings: Any, as_of: str | None) -> Any:
     "The moment from which the server looks: as asked, that of a source that stands still, or None for now."
@@ -51,19 +53,13 @@ def keys() -> None:
     "Say who may call the API."
 
 
-def _open() -> Any:
-    from football_pred.settings import Settings
-    from football_pred.store import open_database
-    return open_database(Settings().database)
-
-
 @keys.command()
 @click.argument('name')
 @click.option('--scope', default='read', show_default=True, help="What the holder may do: 'read', or 'admin' to publish models too.")
 def create(name: str, scope: str) -> None:
     "Make a key for NAME and show it once."
     from football_pred.keys import create_key
-    key_id, token = create_key(_open(), name, scope, f'cli:{getpass.getuser()}', datetime.now(UTC))
+    key_id, token = create_key(open_home()[1], name, scope, f'cli:{getpass.getuser()}', datetime.now(UTC))
     click.echo(f'key {key_id} for {name} ({scope}); it is shown this once:\n{token}')
 
 
@@ -72,7 +68,7 @@ def create(name: str, scope: str) -> None:
 def revoke(key_id: str) -> None:
     "Make a key worthless."
     from football_pred.keys import revoke_key
-    revoke_key(_open(), key_id, f'cli:{getpass.getuser()}', datetime.now(UTC))
+    revoke_key(open_home()[1], key_id, f'cli:{getpass.getuser()}', datetime.now(UTC))
     click.echo(f'key {key_id} opens nothing any more')
 
 
@@ -80,6 +76,6 @@ def revoke(key_id: str) -> None:
 def list_all() -> None:
     "List every key that was made."
     from football_pred.keys import list_keys
-    for row in list_keys(_open()).iter_rows(named=True):
+    for row in list_keys(open_home()[1]).iter_rows(named=True):
         state = f"revoked {row['revoked_at']:%Y-%m-%d %H:%M}" if row['revoked_at'] else 'valid'
         click.echo(f"{row['key_id']}  {row['scope']:<5}  {row['created_at']:%Y-%m-%d %H:%M}  {state:<25}  {row['name']}")

@@ -4,18 +4,18 @@
 
 # %% auto #0
 __all__ = ['DEFAULT_ZONES', 'ZONES', 'draw_scores', 'draw_tilted_scores', 'Uncertainty', 'strength_uncertainty',
-           'SimulatedSeason', 'simulate_season', 'finish_table']
+           'SimulatedSeason', 'simulate_season', 'play_out', 'finish_table']
 
 # %% ../nbs/43_simulate.ipynb #70faa6ed
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
 
 from .markets import check_grid
-from .standings import Games, as_table, deducted, games_over, number_games, rank, rules_of, tally_of, team_sides
+from .standings import Games, as_table, deducted, games_over, number_games, rank, remaining_fixtures, rules_of, tally_of, team_sides
 from .text import nearest
 
 # %% ../nbs/43_simulate.ipynb #eeca2363
@@ -195,6 +195,20 @@ ZONES: dict[str, dict[str, tuple[int, int]]] = {
     'D1': _WITH_PLAY_OFF, 'F1': _WITH_PLAY_OFF,
     'E1': _zones(2, 8, 3), 'E2': _zones(2, 6, 4), 'E3': _zones(3, 7, 2), 'SP2': _zones(2, 6, 4),
     'I2': _zones(2, 8, 3, 2), 'D2': _zones(2, 3, 2, 1), 'F2': _zones(2, 5, 2, 1)}
+
+
+def play_out(
+    current: pl.DataFrame, # Matches of one season of a league, as known at a moment
+    league: str, # Its code
+    model: Any, # Fitted estimator with `predict_grid`; with `strengths`, how unsure they are counts
+    simulations: int, # Seasons played to the end
+    seed: int = 0, # Seed of the random generator
+) -> SimulatedSeason: # From `simulate_season`
+    "Play the rest of a season as a model sees it."
+    left = remaining_fixtures(current).with_columns(league=pl.lit(league), season=pl.lit(current['season'][0]), neutral=pl.lit(False))
+    playing = pl.col('team').is_in(current['home_team'].unique().implode())
+    unsure = strength_uncertainty(model.strengths().filter(playing)) if hasattr(model, 'strengths') else None
+    return simulate_season(current, left, model.predict_grid(left), league, simulations, unsure, seed=seed)
 
 
 def finish_table(

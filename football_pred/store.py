@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['Folder', 'Place', 'open_engine', 'writing', 'open_database', 'lock', 'upsert', 'read_frame', 'count_rows',
-           'mask_unknown', 'read_matches', 'fingerprint', 'write_atomic', 'keep_bytes', 'read_bytes', 'keep_record',
-           'read_records']
+           'mask_unknown', 'match_columns', 'read_matches', 'fingerprint', 'write_atomic', 'keep_bytes', 'read_bytes',
+           'keep_record', 'read_records']
 
 # %% ../nbs/02_store.ipynb #42899675
 import hashlib
@@ -156,6 +156,11 @@ def mask_unknown(
     ).with_columns(status=pl.when(ended & pl.col('home_goals').is_null()).then(pl.lit('scheduled')).otherwise('status'))
 
 
+def match_columns() -> list[Any]: # Columns of table `matches`
+    "What is told of a match; where it came from is not."
+    return [column for column in schema.matches.columns if column.name not in ('source', 'snapshot_id')]
+
+
 def read_matches(
     connectable: Engine | Connection, # Where to read
     as_of: datetime, # Moment of looking, UTC; results known later are masked
@@ -165,7 +170,7 @@ def read_matches(
     "Matches as they looked at `as_of`."
     if as_of.tzinfo is None: raise ValueError(f'as_of {as_of} has no time zone; give it in UTC, such as {as_of.isoformat()}+00:00')
     table = schema.matches
-    query = select(*[column for column in table.columns if column.name not in ('source', 'snapshot_id')])
+    query = select(*match_columns())
     if leagues is not None: query = query.where(table.c.league.in_(leagues))
     if seasons is not None: query = query.where(table.c.season.in_(seasons))
     return mask_unknown(read_frame(connectable, query.order_by(table.c.kickoff, table.c.match_id)), as_of)

@@ -3,9 +3,10 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 
@@ -27,19 +28,26 @@ def wait_until(condition: Callable[[], bool], seconds: float = 60) -> None:
 
 
 @contextmanager
+def started(command: Sequence[str | Path], address: str, told: Callable[[], str] = str, **options: Any) -> Iterator[None]:
+    "A process that answers at an address, until the end of the block; `told` says why it ended before."
+    process = subprocess.Popen(command, **options)
+    def answers() -> bool:
+        assert process.poll() is None, told()
+        try: return httpx.get(address).status_code == 200
+        except httpx.TransportError: return False
+    try:
+        wait_until(answers)
+        yield
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+@contextmanager
 def serving(home: Path, *arguments: str, **env: str) -> Iterator[str]:
     "The address of a server over this home, once the process answers."
     address = f'http://127.0.0.1:{(port := free_port())}'
-    def answers() -> bool:
-        assert process.poll() is None, (home/'log').read_text()
-        try: return httpx.get(f'{address}/health/live').status_code == 200
-        except httpx.TransportError: return False
-    with (home/'log').open('a') as log:
-        process = subprocess.Popen([COMMAND, 'serve', '--port', str(port), *arguments], stderr=log, stdout=log,
-                                   env=os.environ | {'FOOTBALL_HOME': str(home), 'FOOTBALL_RATE_LIMIT': ''} | env)
-        try:
-            wait_until(answers)
-            yield address
-        finally:
-            process.terminate()
-            process.wait(20)
+    command = [COMMAND, 'serve', '--port', str(port), *arguments]
+    env = os.environ | {'FOOTBALL_HOME': str(home), 'FOOTBALL_RATE_LIMIT': ''} | env
+    with (home/'log').open('a') as log, started(command, f'{address}/health/live', (home/'log').read_text, stderr=log, stdout=log, env=env):
+        yield address

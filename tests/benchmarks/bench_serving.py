@@ -22,7 +22,7 @@ import httpx
 import psutil
 
 from tests.conftest import free_port
-from tests.served import run, serving, wait_until
+from tests.served import run, serving, started, wait_until
 
 BARE = """
 import sys
@@ -46,16 +46,7 @@ end
 def bare() -> Iterator[str]:
     "The address of a FastAPI application that does nothing."
     address = f'http://127.0.0.1:{(port := free_port())}'
-    process = subprocess.Popen([sys.executable, '-c', BARE, str(port)])
-    def answers() -> bool:
-        try: return httpx.get(address).status_code == 200
-        except httpx.TransportError: return False
-    try:
-        wait_until(answers)
-        yield address
-    finally:
-        process.terminate()
-        process.wait(20)
+    with started([sys.executable, '-c', BARE, str(port)], address): yield address
 
 
 def megabytes() -> float:
