@@ -24,7 +24,7 @@ from matplotlib.ticker import PercentFormatter
 
 from .goals import OUTCOMES, outcome_probabilities
 from .scoring import score_forecasts
-from .simulate import DEFAULT_ZONES, ZONES, SimulatedSeason
+from .simulate import SimulatedSeason
 
 # %% ../nbs/46_pictures.ipynb #4a2c6d3d
 COLOURS = {'home': '#0072B2', 'draw': '#C4C9CE', 'away': '#E69F00'}
@@ -224,7 +224,7 @@ def _percent(chance: float) -> str:
 def _zone_lines(season: SimulatedSeason) -> list[float]: # Places after which a line is drawn
     "Where one zone of the league ends and another begins."
     size = len(season.teams)
-    ends = ((end if end > 0 else size + 1 + end for end in zone) for zone in ZONES.get(season.league or '', DEFAULT_ZONES).values())
+    ends = ((end if end > 0 else size + 1 + end for end in zone) for zone in season.zones.values())
     return sorted({edge for first, last in ends for edge in (first - 1, last) if 0 < edge < size})
 
 

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['DEFAULT_RULES', 'TIE_BREAKS', 'EARLIER', 'Games', 'team_sides', 'games_over', 'number_games', 'tally_of',
-           'direct_sums', 'rank', 'rules_of', 'deducted', 'as_table', 'league_table', 'remaining_fixtures']
+           'direct_sums', 'rank', 'not_after', 'rules_of', 'deducted', 'as_table', 'league_table', 'remaining_fixtures']
 
 # %% ../nbs/26_standings.ipynb #f332d4a3
 from collections.abc import Mapping, Sequence
@@ -156,15 +156,23 @@ def rank(
     return _better(key, lots)
 
 # %% ../nbs/26_standings.ipynb #84451d55
+def not_after(
+    matches: pl.DataFrame, # One season
+    last: str, # A season such as '2425'
+) -> bool: # False where `season` is not known
+    "Whether it is that season or one before."
+    season = str(matches['season'][0]) if 'season' in matches.columns and len(matches) else ''
+    return bool(season) and (season > '5' or season <= last)  # '9394' was before '0001'
+
+
 def rules_of(
     league: str | None, # Code; None: as the column `league` says
     matches: pl.DataFrame, # One season
 ) -> tuple[str | None, tuple[str, ...]]: # The code if there is one, and its tie-breaks
     "The rules of a league in the season of the matches, or goal difference and goals where they are not known."
     if league is None and 'league' in matches.columns and len(matches): league = str(matches['league'][0])
-    season = str(matches['season'][0]) if 'season' in matches.columns and len(matches) else None
     last, before = EARLIER.get(league or '', ('', ()))
-    if season and before and (season > '5' or season <= last): return league, before  # '9394' was before '0001'
+    if before and not_after(matches, last): return league, before
     return league, TIE_BREAKS.get(league or '', DEFAULT_RULES)
 
 
