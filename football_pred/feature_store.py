@@ -10,7 +10,7 @@ __all__ = ['PROJECT', 'SHARED_METRICS', 'FeatureStore', 'open_store', 'apply', '
 import os
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from importlib import import_module
 from typing import Any
@@ -79,6 +79,7 @@ class FeatureStore:
     places: Places # Where it is
     feast: Any # Its `feast.FeatureStore`
     provider: Any # Its `feast.infra.provider.Provider`
+    services: dict[str, Any] = field(default_factory=dict) # What was read of its registry
 
 
 def _import_feast() -> None:
@@ -93,6 +94,14 @@ def _import_feast() -> None:
     finally:
         typeguard.typechecked = checked
         for name in {*SHARED_METRICS} - before: os.environ.pop(name, None)
+
+
+def _fail_at_once(store: FeatureStore) -> None:
+    "Try Redis once more and no longer: whoever asks has another answer, and seconds of waiting are worse than that."
+    from redis.backoff import NoBackoff
+    from redis.retry import Retry
+    for provider in (store.provider, store.feast._get_provider()):
+        provider.online_store._get_client(store.feast.config.online_store).set_retry(Retry(NoBackoff(), 1))
 
 
 def open_store(
@@ -110,16 +119,10 @@ def open_store(
         project=PROJECT, provider='local', registry=registry, entity_key_serialization_version=3,
         offline_store=_offline_config(places.offline_url) if places.offline_url else {'type': 'duckdb'},
         online_store=_online_config(places.online_url) if places.online_url else {'type': 'sqlite', 'path': str(places.folder/'online.db')})
-    with telling('open the feature store'): store = FeatureStore(places, Feast(config=config), get_provider(config))
-    if places.online_url: _hurry(config, store.provider, store.feast._get_provider())
-    return store
-
-
-def _hurry(config: Any, *providers: Any) -> None:
-    "Let Redis be asked twice at once, and not for ten seconds, when it is away: who serves has another answer."
-    from redis.backoff import NoBackoff
-    from redis.retry import Retry
-    for one in providers: one.online_store._get_client(config.online_store).set_retry(Retry(NoBackoff(), 1))
+    with telling('open the feature store'):
+        store = FeatureStore(places, Feast(config=config), get_provider(config))
+        if places.online_url: _fail_at_once(store)
+        return store
 
 
 def apply(
@@ -129,6 +132,7 @@ def apply(
     with telling('define the features'):
         store.feast.apply(_definitions(store.places))
         store.feast.refresh_registry()
+        store.services.clear()
 
 # %% ../nbs/24_feature_store.ipynb #6c9d4633
 def _to_online(store: FeatureStore, frame: pl.DataFrame, views: Sequence[str], key: str, moment: str) -> int:
@@ -166,21 +170,34 @@ def push(
     return _to_online(store, features, VIEWS, 'match_id', 'feature_time'), _to_online(store, latest, ['team'], 'team_key', 'known_at')
 
 # %% ../nbs/24_feature_store.ipynb #0811dc2f
+def _service(store: FeatureStore, name: str) -> Any:
+    "A service of the registry; read once, because reading takes longer than serving."
+    def known() -> dict[str, Any]: return {one.name: one for one in store.feast.registry.list_feature_services(PROJECT, allow_cache=True)}
+    if name not in store.services:
+        if name not in known(): store.feast.refresh_registry()  # it was opened before the features were defined
+        store.services.update(known())
+    if name not in store.services: raise FeatureStoreError('the features have not been defined; run the job features')
+    return store.services[name]
+
+
 def _read_online(store: FeatureStore, service: str, key: str, ids: Sequence[str], types: dict[str, pl.DataType]) -> pl.DataFrame:
     "Rows of the online store, one per key."
     schema: dict[str, pl.DataType] = {key: pl.String()}
     if not len(ids): return pl.DataFrame(schema=schema | types)
     with telling('read the online features'):
         wanted = [{key: one} for one in ids]
-        try: found = store.feast.get_online_features(features=store.feast.get_feature_service(service, allow_cache=True), entity_rows=wanted)
-        except Exception as error:
-            if not type(error).__name__.endswith('NotFoundException'): raise
-            store.feast.refresh_registry()  # opened before the features were defined
-            found = store.feast.get_online_features(features=store.feast.get_feature_service(service), entity_rows=wanted)
-    values = found.to_dict()
+        found = store.feast.get_online_features(features=_service(store, service), entity_rows=wanted).to_dict()
     kept = {name: pl.Int64() if kind == pl.Date() else kind for name, kind in types.items()}
-    frame = pl.DataFrame({name: values[name] for name in (key, *types)}, schema=schema | kept)
-    return frame.select(key, *[as_given(name, kind) for name, kind in types.items()])
+    frame = pl.DataFrame({name: found[name] for name in (key, *types)}, schema=schema | kept)
+    return frame.with_columns(as_given(name, kind) for name, kind in types.items() if kind == pl.Date())
+
+
+def _all_there(frame: pl.DataFrame, where: str) -> pl.DataFrame:
+    "The frame, or an error about the first match that is not there."
+    if frame['home_played'].null_count():
+        unknown = frame.filter(pl.col('home_played').is_null())['match_id'][0]
+        raise FeatureStoreError(f'match {unknown} has no features in {where}; run the job features')
+    return frame
 
 
 def online(
@@ -189,8 +206,7 @@ def online(
     service: str = 'market_blend', # One of `SERVICES`
 ) -> pl.DataFrame: # One row per match, in their order: `match_id`, then the features of the service
     "Features of matches for serving."
-    frame = _read_online(store, service, 'match_id', match_ids, service_features(service))
-    return _all_there(frame, 'match_id', service, 'match', 'the online store')
+    return _all_there(_read_online(store, service, 'match_id', match_ids, service_features(service)), 'the online store')
 
 
 def online_teams(
@@ -205,14 +221,6 @@ def online_teams(
     return frame
 
 # %% ../nbs/24_feature_store.ipynb #a4c69b15
-def _all_there(frame: pl.DataFrame, key: str, service: str, what: str, where: str) -> pl.DataFrame:
-    "The frame, or an error about the first row of which nothing is known."
-    sure = [name for name in ('home_played', 'away_played') if name in service_features(service)]
-    unknown = frame.filter(pl.all_horizontal(pl.col(sure or list(service_features(service))).is_null()))
-    if unknown.height and sure: raise FeatureStoreError(f'{what} {unknown[key][0]} has no features in {where}; run the job features')
-    return frame
-
-
 def historical(
     store: FeatureStore, # From `open_store`, applied
     entities: pl.DataFrame, # One row per question: `match_id` and `asked_at` (UTC), at or after the feature time of the match
@@ -225,13 +233,13 @@ def historical(
     rows = asked.select(pl.col('question').cast(pl.Int64), 'match_id', event_timestamp='asked_at').to_pandas()
     with telling('read the offline features'), warnings.catch_warnings():
         warnings.simplefilter('ignore', DeprecationWarning)  # of ibis, for what it calls in DuckDB
-        job = store.feast.get_historical_features(entity_df=rows, features=store.feast.get_feature_service(service))
+        job = store.feast.get_historical_features(entity_df=rows, features=_service(store, service))
         found = pl.from_arrow(job.to_arrow())
     assert isinstance(found, pl.DataFrame)
     numbers = [pl.col(name).cast(kind) for name, kind in types.items()]
     kept = found.select(pl.col('question').cast(pl.UInt32), *numbers).with_columns(pl.selectors.float().fill_nan(None))
     joined = asked.join(kept, on='question', how='left', maintain_order='left').drop('question')
-    return _all_there(joined, 'match_id', service, 'match', 'the offline store at the moment asked for')
+    return _all_there(joined, 'the offline store at the moment asked for')
 
 # %% ../nbs/24_feature_store.ipynb #c22d7a18
 def parity(
@@ -239,8 +247,8 @@ def parity(
     features: pl.DataFrame, # Matches as `describe` says, to compare
 ) -> pl.DataFrame: # One row per view: `view`, `features`, `matches`, and in how many numbers `training` and `serving` are not what was computed
     "Whether features for training, features for serving and features as they were computed are the same."
-    asked = features.select('match_id', asked_at='feature_time')
-    found = {'training': historical(store, asked), 'serving': online(store, features['match_id'].to_list())}
+    asked, ids = features.select('match_id', asked_at='feature_time'), features['match_id'].to_list()
+    found = {'training': historical(store, asked), 'serving': online(store, ids)}
     names = {view: [feature.name for feature in FEATURES if feature.view == view] for view in VIEWS}
     return pl.DataFrame([{'view': view, 'features': len(which), 'matches': features.height} | {
         use: sum(int(frame[name].ne_missing(features[name]).sum()) for name in which) for use, frame in found.items()}

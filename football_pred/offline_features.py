@@ -55,7 +55,7 @@ VIEWS: tuple[str, ...] = tuple(dict.fromkeys(feature.view for feature in FEATURE
 _GOALS = ('ratings', 'form', 'rest', 'head_to_head')
 SERVICES: dict[str, tuple[str, ...]] = { # Views of each service
     'goals_only': _GOALS, 'goals_plus_shots': (*_GOALS, 'shots'), 'market_blend': VIEWS,
-    **dict.fromkeys(('OrderedLogit', 'MultinomialLogit', 'GradientBoosting'), ('ratings', 'form'))}
+    **dict.fromkeys(('OrderedLogit', 'MultinomialLogit', 'GradientBoosting'), ('ratings', 'form', 'rest'))}
 
 
 def service_features(

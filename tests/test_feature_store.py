@@ -1,6 +1,7 @@
 "Features at training time are features at serving time, bit for bit, embedded and on PostgreSQL and Redis; and a store that is gone is told of."
 import shutil
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import polars as pl
@@ -204,6 +205,15 @@ def test_writing_again_adds_nothing(places, made):
     assert (read_offline(places, 'matches').height, read_offline(places, 'teams').height) == (10, 0)
 
 
+def test_many_threads_are_served_at_once(places, made):
+    features, states = describe(made, AFTER_ALL, COUNTRIES)
+    store = filled(places, features, states)
+    def serve(start: int): return bits(online(store, features['match_id'][start:start + 20].to_list()).drop('match_id'))
+    starts = list(range(0, 400, 20))
+    with ThreadPoolExecutor(8) as pool: found = list(pool.map(serve, starts))
+    assert found == [bits(features[start:start + 20].select(NAMES)) for start in starts]
+
+
 # ---- stores that are gone
 
 def test_redis_gone_and_back(home, made):
@@ -239,7 +249,7 @@ def test_postgresql_gone_and_back(home, made):
 
 def test_a_store_that_was_never_filled(home):
     store = open_store(Places(home))
-    with pytest.raises(FeatureStoreError, match='cannot read the online features'): online(store, ['one'])
+    with pytest.raises(FeatureStoreError, match='have not been defined'): online(store, ['one'])
     with pytest.raises(FeatureStoreError, match='cannot read the offline features'): materialise(store, AFTER_ALL)
     with pytest.raises(FeatureStoreError, match='kept in Redis'): open_store(Places(home, online_url='http://localhost'))
 
