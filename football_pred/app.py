@@ -21,6 +21,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import PlainTextResponse
 from fastapi.staticfiles import StaticFiles
+from fastapi_offline import FastAPIOffline
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
@@ -28,7 +29,7 @@ from starlette.exceptions import HTTPException
 from . import __version__, forecast_routes, page, record_routes
 from .cache import open_cache
 from .features import FEATURE_NAMES, features_fingerprint
-from .guard import Guard, Problem, defect, problem_response
+from .guard import Guard, Problem, defect, problem_response, wants_page
 from .messages import problems
 from .offline_features import FeatureStoreError, Places, read_offline
 from .publisher import Answers, encode, reason_of
@@ -140,7 +141,7 @@ def _add_problems(app: FastAPI) -> None:
     def about(request: Request) -> dict[str, Any]: return {'about': {'request_id': request.scope['state'].get('request_id', '')}}
 
     def send(request: Request, problem: Problem) -> Response:
-        if page.wants_page(request): return page.problem_page(problem, request.url.path)
+        if wants_page(request.headers.get('accept', ''), request.url.path): return page.problem_page(problem, request.url.path)
         return problem_response(problem, request.url.path, request.scope['state'].get('request_id', ''))
 
     @app.exception_handler(HTTPException)
@@ -184,8 +185,9 @@ def create_app(
         for task in looking: task.cancel()
         engine.dispose()
 
-    app = FastAPI(title='football_pred', version=__version__, lifespan=lifespan, max_body_size=settings.request_bytes,
-                  description='Forecasts of football matches, sealed before kick-off and scored after the whistle.')
+    app = FastAPIOffline(title='football_pred', version=__version__, lifespan=lifespan, max_body_size=settings.request_bytes, redoc_url=None,
+                         static_url='/docs/static',
+                         description='Forecasts of football matches, sealed before kick-off and scored after the whistle.')
     app.state.answers, app.state.reader = answers, reader
     app.state.coming, app.state.log = page.Coming(), logging.getLogger('football_pred.app')
     app.state.remembered = Remembered(lambda: (answers.outlook.mark, answers.outlook.moment) if answers.outlook else None)
@@ -195,4 +197,4 @@ def create_app(
     settings.reports.mkdir(parents=True, exist_ok=True)
     app.mount('/reports', StaticFiles(directory=settings.reports, html=True))
     return Guard(app, telemetry, lambda: answers.keys, settings.keys_wanted, settings.rate_limit, settings.request_bytes, settings.request_seconds,
-                 answers.quick)
+                 answers.quick, page.problem_page)
