@@ -36,6 +36,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '/', 'git_u
                                    'football_pred.app._add_health': ('app.html#_add_health', 'football_pred/app.py'),
                                    'football_pred.app._add_problems': ('app.html#_add_problems', 'football_pred/app.py'),
                                    'football_pred.app._health': ('app.html#_health', 'football_pred/app.py'),
+                                   'football_pred.app._keep_still': ('app.html#_keep_still', 'football_pred/app.py'),
                                    'football_pred.app.create_app': ('app.html#create_app', 'football_pred/app.py')},
             'football_pred.assemble': { 'football_pred.assemble.Cleaned': ('assemble.html#cleaned', 'football_pred/assemble.py'),
                                         'football_pred.assemble.Judged': ('assemble.html#judged', 'football_pred/assemble.py'),

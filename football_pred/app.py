@@ -7,6 +7,7 @@ __all__ = ['FeatureReader', 'Remembered', 'create_app']
 
 # %% ../nbs/68_app.ipynb #9ca1655e
 import asyncio
+import gc
 import logging
 import threading
 import time
@@ -165,6 +166,13 @@ def _add_problems(app: FastAPI) -> None:
         return send(request, defect())
 
 
+async def _keep_still(answers: Answers, warming: threading.Thread) -> None:
+    "Once everything is loaded, let the garbage collector look only at what comes later: looking at all of it holds up every request."
+    while warming.is_alive() or answers.registry_problem == 'not asked yet': await asyncio.sleep(1)
+    gc.collect()
+    gc.freeze()
+
+
 def create_app(
     settings: Settings, # Settings in force
     now: Callable[[], datetime], # Current moment, UTC
@@ -179,10 +187,12 @@ def create_app(
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         await answers.refresh(forced=True)
-        looking = [asyncio.create_task(answers.keep_fresh()), asyncio.create_task(answers.keep_confirmed())]
-        threading.Thread(target=reader.warm, daemon=True).start()
+        warming = threading.Thread(target=reader.warm, daemon=True)
+        warming.start()
+        looking = [asyncio.create_task(work) for work in (answers.keep_fresh(), answers.keep_confirmed(), _keep_still(answers, warming))]
         yield
         for task in looking: task.cancel()
+        gc.unfreeze()
         engine.dispose()
 
     app = FastAPIOffline(title='football_pred', version=__version__, lifespan=lifespan, max_body_size=settings.request_bytes, redoc_url=None,
