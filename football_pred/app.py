@@ -53,10 +53,15 @@ class FeatureReader:
         self._table = pl.DataFrame(schema={'match_id': pl.String})
 
     def warm(self) -> None:
-        "Import Feast and open the store, as soon as it can be opened."
-        from football_pred.feature_store import open_store
+        "Import Feast and open the store, as soon as it can be opened; the first reading, which imports even more, keeps nobody waiting."
+        from football_pred.feature_store import online, open_store
         while self._store is None:
-            try: self._store, self.problem = open_store(self.places), ''
+            try:
+                store = open_store(self.places)
+                try: online(store, ['none'])
+                except FeatureStoreError as error:
+                    if error.__cause__ is not None: raise
+                self._store, self.problem = store, ''
             except FeatureStoreError as error:
                 self.problem = str(error)
                 time.sleep(5)

@@ -100,8 +100,8 @@ def main() -> None:
                 ratio = middle['rate']/statistics.median(one['rate'] for one in found['bare'])
                 late = middle['p99']/statistics.median(one['p99'] for one in found['bare'])
                 print(f"{connections:>5} connections  {name:<13}{middle['rate']:>9,.0f} a second  {ratio:>5.2f} of bare  "
-                      f"p50 {middle['p50']:>7.1f} ms  p99 {middle['p99']:>7.1f} ms, {middle['p99']/middle['p50']:>4.1f} of p50, {late:>4.1f} of bare  "
-                      f"errors {sum(one['errors'] for one in runs):.0f}")
+                      f"p50 {middle['p50']:>7.1f} ms  p99 {middle['p99']:>7.1f} ms, {middle['p99']/middle['p50']:>4.1f} of p50, "
+                      f"{late:>4.1f} of bare  errors {sum(one['errors'] for one in runs):.0f}")
         print(f'{megabytes():.0f} MB afterwards; load {os.getloadavg()[0]:.1f}')
 
 
