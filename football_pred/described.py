@@ -113,9 +113,10 @@ class DescribedModel(PlainEstimator):
         "Describe the matches, and learn what the numbers are worth."
         results: Any = read_results(matches, as_of)
         moment, given = results['moment'].to_numpy(), results['weight'].to_numpy()
-        if not 0 < given.sum() < np.inf: raise ValueError(f'The weights of the {len(given)} matches sum to {given.sum():g}; check weight')
         as_of = as_of or datetime.fromtimestamp(int(moment.max())/1e6, UTC)
         weight = given*decay((as_of.timestamp()*1e6 - moment)/DAY, self.half_life)
+        if not 0 < weight.sum() < np.inf:
+            raise ValueError(f'The weights of the {len(weight)} matches sum to {weight.sum():g}; check weight and half_life')
         sides, teams = describe_past(results, as_of)
         self._learn(sides, outcome_codes(results['home_goals'], results['away_goals']), weight)
         self.teams_, self.matches_, self.as_of_ = teams, results.height, as_of

@@ -33,6 +33,8 @@ class BaseRate(PlainEstimator):
         if not 0 < self.prior_matches < np.inf: raise ValueError(f'prior_matches is {self.prior_matches}, expected a finite number above 0')
         played = read_played(matches, as_of)
         outcomes, weight = outcome_codes(played.home_goals, played.away_goals), played.weight*decay(played.age, self.half_life)
+        if not 0 < weight.sum() < np.inf:
+            raise ValueError(f'The weights of the {len(weight)} matches sum to {weight.sum():g}; check weight and half_life')
         counts = np.bincount(outcomes[~played.neutral], weight[~played.neutral], 3)
         home, draw, away = np.bincount(outcomes[played.neutral], weight[played.neutral], 3)
         counts = counts + self.prior_matches/3 + np.array([(home + away)/2, draw, (home + away)/2])
