@@ -34,13 +34,15 @@ def one_row(row, **values):
 
 def watched(value, *words):
     "Another value in every column of shots and corners, or in those with these words."
-    return lambda matches: matches.with_columns(value.alias(name) for name in matches.columns if any(word in name for word in words or ('shots', 'corners')))
+    words = words or ('shots', 'corners')
+    return lambda matches: matches.with_columns(value.alias(name) for name in matches.columns if any(word in name for word in words))
 
 
 def moved_twice(matches):
     "A club that goes down and comes up again."
     more = matches.with_columns(
-        pl.col('kickoff', 'result_known_at') + timedelta(days=730), pl.col('home_team', 'away_team').replace({'upper 0': 'lower 0', 'lower 0': 'upper 0'}),
+        pl.col('kickoff', 'result_known_at') + timedelta(days=730),
+        pl.col('home_team', 'away_team').replace({'upper 0': 'lower 0', 'lower 0': 'upper 0'}),
         season=pl.lit('2526'), match_id='more ' + pl.col('match_id'))
     return with_numbers(pl.concat([matches, more]))
 
@@ -111,7 +113,8 @@ def test_wrong_matches_are_refused(name, wrong):
 
 @every_model
 def test_weights_all_zero(name):
-    with pytest.raises(ValueError, match='The weights of .* sum to 0; check weight'): clone(MODELS[name]).fit(MATCHES.with_columns(weight=pl.lit(0.0)), LATER)
+    nothing = MATCHES.with_columns(weight=pl.lit(0.0))
+    with pytest.raises(ValueError, match=r'The weights of .* sum to 0; check weight'): clone(MODELS[name]).fit(nothing, LATER)
 
 
 def with_half_life(name, half_life):
@@ -138,7 +141,7 @@ def test_half_life_of_next_to_nothing(name):
     model = with_half_life(name, 1e-3)
     if hasattr(model, 'ratings'): check(model, MATCHES, LATER)
     else:
-        with pytest.raises(ValueError, match='The weights of .* sum to 0; check weight and half_life'): model.fit(MATCHES, LATER)
+        with pytest.raises(ValueError, match=r'The weights of .* sum to 0; check weight and half_life'): model.fit(MATCHES, LATER)
 
 
 def test_endless_half_life():
