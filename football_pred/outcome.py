@@ -12,7 +12,7 @@ from typing import ClassVar, Self
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from .goals import PlainEstimator, decay, outcome_codes, read_fixtures, read_played
+from .goals import NotConverged, PlainEstimator, decay, outcome_codes, read_fixtures, read_played
 
 # %% ../nbs/33_outcome.ipynb #48f4e604
 class BaseRate(PlainEstimator):
@@ -91,7 +91,7 @@ def fit_softmax(
         while loss(values + fraction*step) > now + 1e-9*abs(now) and fraction > 1e-6: fraction /= 2
         values = values + fraction*step
         if rise < 1e-13*(1 + weight.sum()): return values
-    raise ValueError(f'No maximum after 100 steps on {len(design)} matches; use more information than {information.min():g}')
+    raise NotConverged(f'No maximum after 100 steps on {len(design)} matches; use more information than {information.min():g}')
 
 # %% ../nbs/33_outcome.ipynb #a33c0003
 def fit_log_linear(
@@ -114,4 +114,4 @@ def fit_log_linear(
         while loss(values + fraction*step) > now + 1e-9*abs(now) and fraction > 1e-6: fraction /= 2
         values = values + fraction*step
         if rise < 1e-13*(1 + weight.sum()): return values
-    raise ValueError(f'No maximum after 100 steps on {len(design)} matches; use more information than {information.min():g}')
+    raise NotConverged(f'No maximum after 100 steps on {len(design)} matches; use more information than {information.min():g}')

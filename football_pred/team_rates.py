@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 
-from .dixon_coles import NotConverged
+from .goals import NotConverged
 from .watched import DAY, Asked, Rating, Watched
 
 # %% ../nbs/36_team_rates.ipynb #9ed9e8ce
