@@ -209,7 +209,7 @@ def plot_skill_over_time(
             axes.plot(ends, [0.0, *line['difference'].cum_sum()][:len(ends)], color=colour, linewidth=1.8, label=model,
                 linestyle='-' if i < 4 else (0, (4, 2)))  # what lies beneath a later line is seen between its dashes
         axes.set(ylabel='Sum of RPS differences (lower is better)')
-        locator = AutoDateLocator(maxticks=9)
+        locator = AutoDateLocator(maxticks=11)
         axes.xaxis.set(major_locator=locator, major_formatter=ConciseDateFormatter(locator))
         axes.grid(axis='y')
         figure.legend(loc='outside upper left', ncols=4)
