@@ -1,6 +1,6 @@
 """What other arguments of a product would do where it is not judged.
 
-    python -m tests.benchmarks.tune_products goals_only [--only 'half_life=None' ...] [--out params/models/tried.csv]
+    python -m tests.benchmarks.tune_products goals_only [--only 'half_life None' ...] [--out params/models/tried.csv]
 
 The goals products are compared on the first divisions of 2014/15 to 2020/21. Prices begin in 2020/21, so the price products are compared on
 the second divisions of 2021/22 to 2024/25. Every candidate is the file in params/models with one argument changed (`CHANGES`); it is compared
