@@ -9,6 +9,7 @@ __all__ = ['TRUST', 'FACTS', 'Names', 'WHOLE', 'REASONS', 'Progress', 'Reference
 # %% ../nbs/18_assemble.ipynb #647d8f36
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from functools import cache, partial
 from typing import Any
 
@@ -18,6 +19,7 @@ from sqlalchemy import Connection, Engine, delete, select, update
 from . import schema
 from .clean import STATISTICS, clean_odds, clean_payload
 from .compare import bring_in_line, scratch_database
+from .events import emit_all
 from .sources import RAW_MATCHES, Request, Source
 from .store import Folder, fingerprint, keep_record, read_bytes, read_frame, read_records, upsert, writing
 from .teams import aliases_of, load_reference
@@ -107,6 +109,21 @@ def judge_payload(
     return Judged(held.with_columns(**origin), (pl.concat(odds) if odds else empty[schema.odds]).with_columns(**origin),
                   pl.concat(rejects).with_columns(snapshot_id=origin['snapshot_id']), parsed.matches.height)
 
+# %% ../nbs/18_assemble.ipynb #8b0ec230
+def _tell(connection: Connection, rows: pl.DataFrame, odds: pl.DataFrame, snapshot: Mapping[str, Any], told_at: datetime) -> None:
+    "Events of a payload; its id in each makes a fixture that moves there and back three events."
+    def plain(frame: pl.DataFrame, *names: str) -> list[tuple[str, dict[str, Any]]]:
+        moments = [pl.col(name).dt.strftime('%Y-%m-%dT%H:%M:%S+00:00') for name in names if isinstance(frame.schema[name], pl.Datetime)]
+        return [(row['match_id'], {'version': schema.EVENT_VERSION} | row) for row in frame.select(names).with_columns(moments).to_dicts()]
+    ended = rows.filter(pl.col('status').is_in(_ENDED))
+    which = ('match_id', 'league', 'season', 'kickoff', 'home_team', 'away_team', 'status')
+    emit_all(connection, 'matches', plain(rows, *which, 'kickoff_known', 'neutral', 'source', 'snapshot_id'), told_at)
+    emit_all(connection, 'results', plain(ended, *which, 'home_goals', 'away_goals', 'result_known_at', 'source', 'snapshot_id'), told_at)
+    recent = pl.col('known_at') > snapshot['fetched_at'] - timedelta(days=7)
+    priced = odds.filter(pl.col('match_id').is_in(rows['match_id'].implode()) | recent)
+    news = priced.group_by('match_id', maintain_order=True).agg(prices=pl.len(), known_at=pl.max('known_at'), snapshot_id=pl.first('snapshot_id'))
+    emit_all(connection, 'odds', plain(news, 'match_id', 'prices', 'known_at', 'snapshot_id'), told_at)
+
 # %% ../nbs/18_assemble.ipynb #c4cecbd1
 @dataclass(frozen=True)
 class Taken:
@@ -146,6 +163,7 @@ def take_in(
     judged: Judged, # From `judge_payload`
     snapshot: Mapping[str, Any], # Row of table `snapshots`
     names_digest: str, # Of the names that it was judged with
+    told_at: datetime | None = None, # Current moment, UTC, when what is new shall be told in `events`; None: it is not
 ) -> Taken:
     "Write what a payload says."
     rows, refused = weigh(judged.matches, _standing(connection, judged.matches))
@@ -157,6 +175,7 @@ def take_in(
         upsert(connection, schema.rejects, rejects.select(schema.rejects.columns.keys()), replace=[])
     if snapshot['source'] in WHOLE and judged.odds.height: _forget_prices(connection, judged.odds)
     upsert(connection, schema.odds, judged.odds)
+    if told_at is not None: _tell(connection, rows, judged.odds, snapshot, told_at)
     same = schema.snapshots.c.snapshot_id == snapshot['snapshot_id']
     connection.execute(update(schema.snapshots).where(same).values(cleaned_with=names_digest))
     return Taken(rows.filter(~pl.col('old')).height, changes.height, contradictions)
@@ -210,14 +229,14 @@ def _snapshots(engine: Engine) -> pl.DataFrame:
 
 
 def _take_all(engine: Engine, folder: Folder, sources: Mapping[str, Source], snapshots: pl.DataFrame, reference: Reference,
-              progress: Progress) -> Cleaned:
+              progress: Progress, told_at: datetime | None = None) -> Cleaned:
     leagues, names, digest = reference
     totals, reasons = [0]*5, [pl.DataFrame(schema=REASONS)]
     for done, snapshot in enumerate(snapshots.to_dicts(), 1):
         if (source := sources.get(snapshot['source'])) is None:
             raise ValueError(f"payload {snapshot['path']} is of source {snapshot['source']!r}, which is not among {sorted(sources)}")
         judged = judge_payload(read_bytes(folder, snapshot['path']), snapshot, source, leagues, names)
-        with writing(engine) as connection: taken = take_in(connection, judged, snapshot, digest)
+        with writing(engine) as connection: taken = take_in(connection, judged, snapshot, digest, told_at)
         for place, count in enumerate((judged.rows, judged.matches.height, judged.odds.height, taken.new, taken.changed)): totals[place] += count
         for rejects in (judged.rejects, taken.contradictions):
             reasons.append(rejects.group_by('league', 'season', 'kind', 'reason', maintain_order=True).agg(rows=pl.len().cast(pl.Int64)))
@@ -232,6 +251,7 @@ def clean(
     folder: Folder, # Where payloads are kept
     sources: Mapping[str, Source], # Sources by name, those of all payloads
     progress: Progress = _silent, # Called after each payload
+    told_at: datetime | None = None, # Current moment, UTC, when what is new shall be told in `events`; None: it is not
 ) -> Cleaned: # Counts and reasons
     "Take in the payloads that are new, in the order in which they came."
     with writing(engine) as connection: load_reference(connection)
@@ -240,7 +260,7 @@ def clean(
         cleaned, moved = rebuild(engine, folder, sources, progress=progress)
         gained = {row['table']: row['added'] - row['removed'] for row in moved.to_dicts()}
         return replace(cleaned, new=gained['matches'], changed=gained['fixture_changes'], rebuilt=True)
-    return _take_all(engine, folder, sources, snapshots.filter(pl.col('cleaned_with').is_null()), reference, progress)
+    return _take_all(engine, folder, sources, snapshots.filter(pl.col('cleaned_with').is_null()), reference, progress, told_at)
 
 # %% ../nbs/18_assemble.ipynb #b8c4878a
 REBUILT = (schema.snapshots, schema.matches, schema.fixture_changes, schema.odds, schema.rejects)

@@ -20,9 +20,10 @@ import numpy as np
 import polars as pl
 from sqlalchemy import Boolean, Column, Connection, Engine, Float, Integer, Select, Table, func, literal_column, select
 
+from .events import emit_all
 from .goals import OUTCOMES, outcome_codes
 from .predict import PREDICTED
-from .schema import GENESIS, Moment, missing_guards, predictions, settlements
+from .schema import EVENT_VERSION, GENESIS, Moment, missing_guards, predictions, settlements
 from .schema import matches as match_rows
 from .scoring import brier_by_match, log_loss_by_match, rps_by_match
 from .store import read_frame, writing
@@ -55,6 +56,12 @@ def prediction_id(
     return hashlib.sha256('|'.join((match_id, model, model_version, as_of.isoformat())).encode()).hexdigest()[:32]
 
 # %% ../nbs/51_ledger.ipynb #8613f118
+def _told(row: Mapping[str, Any]) -> dict[str, Any]:
+    "What the event of a forecast says."
+    said = ('prediction_id', 'match_id', 'league', 'model', 'model_version', 'predicted_result', 'p_home', 'p_draw', 'p_away')
+    return {'version': EVENT_VERSION} | {name: row[name] for name in said} | {name: row[name].isoformat() for name in ('kickoff', 'as_of')}
+
+
 def append_forecasts(
     engine: Engine, # Database with the tables
     anchors: Path, # File that keeps the head of the chain outside the database
@@ -90,6 +97,7 @@ def append_forecasts(
             previous = row['seal'] = seal(row)
             rows.append(row)
         if rows: connection.execute(predictions.insert(), rows)
+        emit_all(connection, 'predictions', [(row['match_id'], _told(row)) for row in rows], created_at)
     anchor_head(engine, anchors)
     return len(rows)
 

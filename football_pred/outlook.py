@@ -13,13 +13,13 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import polars as pl
-from sqlalchemy import Engine, func, select
+from sqlalchemy import Engine, func, select, union_all
 
 from .ledger import append_forecasts, prediction_id, stored_at
 from .odds import with_prices
 from .predict import PREDICTED, forecast, upcoming
 from .registry import Published
-from .schema import events, matches
+from .schema import EVENT_TOPICS, events, matches
 from .store import mask_unknown, match_columns, read_frame
 from .text import read_moment
 
@@ -43,9 +43,11 @@ def learned_until(
 
 def last_event(
     engine: Engine, # Database with the tables
-) -> int: # Number of the last event; 0 before the first
-    "How far the story has been told."
-    with engine.connect() as connection: return connection.execute(select(func.coalesce(func.max(events.c.sequence), 0))).scalar_one()
+) -> int: # Number of the last event that forecasts may rest on; 0 before the first
+    "How far the story has been told, but for the forecasts themselves."
+    highest, own = func.max(events.c.sequence).label('sequence'), events.c.topic
+    told = union_all(*[select(highest).where(own == topic) for topic in EVENT_TOPICS if topic != 'predictions']).subquery()
+    with engine.connect() as connection: return connection.execute(select(func.coalesce(func.max(told.c.sequence), 0))).scalar_one()
 
 
 def _as_of(published: Mapping[str, Published]) -> pl.Expr:

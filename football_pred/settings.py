@@ -36,6 +36,18 @@ class Settings(BaseSettings):
     features_online_url: SecretStr | None = Field(default=None, description='URL of Redis for features to serve; SQLite in `home` when unset')
     features_registry_url: SecretStr | None = Field(default=None, description='URL of the list of features; `features_offline_url` when unset')
     mlflow_url: SecretStr | None = Field(default=None, description='MLflow server, such as http://mlflow:5000; a SQLite file in `home` when unset')
+    broker_url: SecretStr | None = Field(default=None, description='Redis that hands jobs to workers, such as redis://host:6379/1')
+    kafka_servers: str = Field(default='', description='Kafka, such as kafka:9092; empty: events stay in the database')
+    reports_url: str = Field(default='', description='Where finished reports are copied to, such as s3://bucket/reports; empty: nowhere')
+    backups_url: str = Field(default='', description='Where backups are kept, such as s3://bucket/backups; empty: a folder in `home`')
+    pool_size: int = Field(default=5, gt=0, description='Connections to PostgreSQL that a process keeps')
+    statement_seconds: float = Field(default=60, gt=0, description='Seconds after which PostgreSQL gives up on a statement')
+    api_url: str = Field(default='', description='Where the server answers, such as http://api:8000; empty: none runs')
+    exporter_url: str = Field(default='', description='Where the exporter answers, such as http://exporter:9100; empty: none runs')
+    flower_url: SecretStr | None = Field(default=None, description='Where Flower answers, with user and password')
+    prometheus_url: str = Field(default='', description='Where Prometheus answers; empty: none runs')
+    alertmanager_url: str = Field(default='', description='Where Alertmanager answers; empty: none runs')
+    grafana_url: SecretStr | None = Field(default=None, description='Where Grafana answers, with user and password')
     job_timeout: float = Field(default=3600, gt=0, description='Seconds after which a whole run is stopped')
     job_retries: int = Field(default=2, ge=0, description='Times a run is tried again after an error worth retrying')
     heartbeat_seconds: float = Field(default=2, gt=0, description='Seconds between the signs of life of a run')
@@ -69,6 +81,12 @@ class Settings(BaseSettings):
 
     @property
     def snapshots(self) -> Path | UPath: return UPath(self.snapshots_url) if self.snapshots_url else self.home/'snapshots'
+
+    @property
+    def backups(self) -> Path | UPath: return UPath(self.backups_url) if self.backups_url else self.home/'backups'
+
+    @property
+    def broker(self) -> str: return self.broker_url.get_secret_value() if self.broker_url else ''
 
     @property
     def cache(self) -> str: return self.cache_url.get_secret_value() if self.cache_url else ''
