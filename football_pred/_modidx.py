@@ -589,6 +589,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '/', 'git_u
                                        'football_pred.metrics.Spread.add': ('metrics.html#spread.add', 'football_pred/metrics.py'),
                                        'football_pred.metrics.Spread.buckets': ('metrics.html#spread.buckets', 'football_pred/metrics.py'),
                                        'football_pred.metrics.Spreads': ('metrics.html#spreads', 'football_pred/metrics.py'),
+                                       'football_pred.metrics.Spreads.__init__': ( 'metrics.html#spreads.__init__',
+                                                                                   'football_pred/metrics.py'),
                                        'football_pred.metrics.Spreads.add': ('metrics.html#spreads.add', 'football_pred/metrics.py'),
                                        'football_pred.metrics.Spreads.samples': ( 'metrics.html#spreads.samples',
                                                                                   'football_pred/metrics.py'),

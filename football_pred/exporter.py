@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Reader', 'Sources', 'Turn', 'Exporter', 'Collected', 'standing', 'page_samples', 'create_exporter_app']
 
-# %% ../nbs/67_exporter.ipynb #b0d29558
+# %% ../nbs/67_exporter.ipynb #f6f1810b
 import logging
 import platform
 import threading
@@ -39,9 +39,10 @@ from .schema import events, missing_guards
 from .settings import Settings, mask, secret_values
 from .store import open_engine, read_matches
 from .tallies import Fetches, Ledger, Runs, Said
+from .telemetry import SECONDS
 from .text import read_moment
 
-# %% ../nbs/67_exporter.ipynb #816b5cc5
+# %% ../nbs/67_exporter.ipynb #b3a49337
 class Reader:
     "The database of the exporter, and how long its queries take."
     def __init__(self,
@@ -51,7 +52,7 @@ class Reader:
         self.kind = parsed.get_backend_name()
         self._path = Path(parsed.database) if self.kind == 'sqlite' and parsed.database else None
         if self._path is not None and not self._path.parent.is_dir(): raise FileNotFoundError(f'there is no folder {self._path.parent}')
-        self.engine, self._queries, self._identity = open_engine(url), Spreads(), (0, 0)
+        self.engine, self._queries, self._identity = open_engine(url), Spreads(SECONDS), (0, 0)
         self._lock, self._turn = threading.Lock(), threading.local()
         event.listen(self.engine, 'before_cursor_execute', self._before)
         event.listen(self.engine, 'after_cursor_execute', self._after)
@@ -82,7 +83,7 @@ class Reader:
         "How long queries took."
         with self._lock: return self._queries.samples('football_database_query_duration_seconds')
 
-# %% ../nbs/67_exporter.ipynb #0d67b342
+# %% ../nbs/67_exporter.ipynb #8bd122ac
 class Sources:
     "Everything that is read: `collectors` by name, functions without arguments."
     def __init__(self,
@@ -92,7 +93,7 @@ class Sources:
         jobs: Iterable[str] = (), # Those that there should be
         lag: Callable[[], Mapping[tuple[str, str], float]] | None = None, # Events that consumers have still to read, by group and topic
     ):
-        self.settings, self.now, self.clock, self._jobs, self._lag = settings, now, clock or now, tuple(jobs), lag
+        self.settings, self.wall, self.clock, self._jobs = settings, now, clock or now, tuple(jobs)
         self.reader, self.registry = Reader(settings.database), Registry(**settings.registry)
         self.places = Places(settings.features, *settings.feature_urls)
         self._fetches, self._runs, self._ledger, self._tables, self._reading = Fetches(), Runs(), Ledger(), readings.Tables(), threading.Lock()
@@ -112,7 +113,7 @@ class Sources:
         with self.reader.open() as connection:
             self._runs.read(connection)
             return [*self._runs.samples(), *readings.read_verified(connection),
-                    *readings.read_jobs(connection, self._jobs, self.now(), self.settings.lease_seconds)]
+                    *readings.read_jobs(connection, self._jobs, self.wall(), self.settings.lease_seconds)]
 
     def _all_ledger(self) -> list[Sample]:
         with self.reader.open() as connection, self._reading:
@@ -157,7 +158,7 @@ class Sources:
         champions, challengers = (self.registry.copies.pointers(role) for role in ('champion', 'challenger'))
         for (league, model), own in frames.items():
             mark = hash(tuple(records[league, model])), told
-            samples += self._once((league, model), mark, partial(rolling.read_record, self.reader.engine, own, self.now()))
+            samples += self._once((league, model), mark, partial(rolling.read_record, self.reader.engine, own, self.wall()))
         for league, second in challengers.items():
             names = second['name'], champions[league]['name'] if league in champions else ''
             if names[0] == names[1] or not {(league, name) for name in names} <= set(frames): continue
@@ -191,7 +192,7 @@ class Sources:
             samples += rolling.forecast_drift(by, self._learned_from(league, by), chances)
         return samples
 
-# %% ../nbs/67_exporter.ipynb #5341c45d
+# %% ../nbs/67_exporter.ipynb #2e52cee4
 class Turn(NamedTuple):
     "What a collector brought back."
     samples: list[Sample] # Empty when it failed
@@ -222,7 +223,7 @@ class Exporter:
         started, before = time.perf_counter(), self.turns[name]
         self.sources.reader.begin(name)
         samples, reason, at = list[Sample](), '', before.succeeded_at
-        try: samples, at = self.sources.collectors[name](), self.sources.now().timestamp()
+        try: samples, at = self.sources.collectors[name](), self.sources.wall().timestamp()
         except Exception as error:  # whatever it was, it is told, and the others go on
             reason = mask(f'{type(error).__name__}: {getattr(error, "orig", None) or error}'.splitlines()[0], self._secrets)
             if reason != before.reason: self.log.exception('collector %s failed', name, extra={'about': {'collector': name, 'reason': reason}})
@@ -259,7 +260,7 @@ class Exporter:
         for thread in self._threads: thread.join(5)
         self.sources.reader.engine.dispose()
 
-# %% ../nbs/67_exporter.ipynb #052e79c0
+# %% ../nbs/67_exporter.ipynb #97be371f
 class Collected(NamedTuple):
     "How a collector stands."
     up: bool # Whether what it read is told
@@ -274,7 +275,7 @@ def standing(
     late = time.monotonic() - turn.good_until
     return Collected(False, f'has not come back for {late:.0f} s longer than it may') if late > 0 else Collected(True, '')
 
-# %% ../nbs/67_exporter.ipynb #1eb88c61
+# %% ../nbs/67_exporter.ipynb #f36c12c9
 def page_samples(
     exporter: Exporter, # With its turns
 ) -> list[Sample]: # Of collectors that stand well, and about all of them

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['exporter']
 
-# %% ../nbs/78_exporting.ipynb #96fa7588
+# %% ../nbs/78_exporting.ipynb #da71f5f3
 import socket
 from datetime import UTC, datetime
 
@@ -13,7 +13,7 @@ import click
 
 from .serving import _clock
 
-# %% ../nbs/78_exporting.ipynb #0b2d8471
+# %% ../nbs/78_exporting.ipynb #9577e4f3
 def _listen(host: str, port: int) -> socket.socket:
     "A socket to answer on, or in words why there is none."
     try: found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
@@ -37,16 +37,16 @@ def _listen(host: str, port: int) -> socket.socket:
 @click.option('--log-level', default='INFO', show_default=True, type=click.Choice(['DEBUG', 'INFO', 'WARNING', 'ERROR']), help='Least line.')
 def exporter(host: str, port: int, interval: float, as_of: str | None, log_level: str) -> None:
     "Tell Prometheus what the platform did and how it stands."
+    from football_pred.settings import Settings
+    settings = Settings()
+    clock, listening = _clock(settings, as_of), _listen(host, port)
     import logging
 
     import uvicorn
 
     from football_pred.exporter import Exporter, Sources, create_exporter_app
     from football_pred.jobs import job_names
-    from football_pred.settings import Settings
     from football_pred.telemetry import log_as_json
-    settings = Settings()
-    clock, listening = _clock(settings, as_of), _listen(host, port)
     log_as_json(log_level)
     settings.home.mkdir(parents=True, exist_ok=True)
     reads = Exporter(Sources(settings, lambda: datetime.now(UTC), clock, job_names(settings.project)), interval)

@@ -6,9 +6,9 @@
 __all__ = ['METRICS', 'BY_NAME', 'BUCKETS', 'Metric', 'Sample', 'Counts', 'Spread', 'Spreads', 'run_exemplar', 'families',
            'metric_table']
 
-# %% ../nbs/65_metrics.ipynb #c7e95e87
+# %% ../nbs/65_metrics.ipynb #ee50c852
 from bisect import bisect_left
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,7 +19,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.samples import Exemplar
 from prometheus_client.utils import floatToGoString
 
-# %% ../nbs/65_metrics.ipynb #d4bf73ff
+# %% ../nbs/65_metrics.ipynb #22d24d05
 @dataclass(frozen=True)
 class Metric:
     "A number that is told."
@@ -35,7 +35,7 @@ def _of(collector: str, text: str) -> tuple[Metric, ...]:
     rows = [[part.strip() for part in line.split('|')] for line in text.strip().splitlines()]
     return tuple(Metric(name, kind, tuple(labels.split()), meaning, collector) for kind, name, labels, meaning in rows)
 
-# %% ../nbs/65_metrics.ipynb #6253b182
+# %% ../nbs/65_metrics.ipynb #d2642d45
 _COLLECTION = _of('collection', """
 counter | football_data_collection_total | data_source collection_type status | Fetches
 counter | football_data_collection_errors_total | data_source collection_type error_type | Fetches that failed
@@ -67,7 +67,7 @@ gauge | football_forecasts_open | league model | Forecasts that have not been sc
 gauge | football_ledger_guards_missing | | Guards against changes that somebody has taken off the database
 """)
 
-# %% ../nbs/65_metrics.ipynb #299a45f8
+# %% ../nbs/65_metrics.ipynb #6fc12919
 _RECORD = _of('record', """
 gauge | football_rolling_matches | league model matches | The latest 200 scored matches of a model: all, or priced (with a closing price)
 gauge | football_rolling_accuracy_ratio | league model matches forecaster | Share of matches whose likeliest outcome happened
@@ -93,7 +93,7 @@ gauge | football_fixtures_without_features | league | Matches of the next 7 days
 gauge | football_features_newest_timestamp_seconds | | The latest moment that features are kept of
 """)
 
-# %% ../nbs/65_metrics.ipynb #108e5966
+# %% ../nbs/65_metrics.ipynb #991b5857
 _STATE = _of('fixtures', """
 gauge | football_fixtures | league | Matches of the next 7 days
 gauge | football_fixtures_with_forecast | league | Of these, those with a forecast in the ledger
@@ -136,7 +136,7 @@ histogram | football_database_query_duration_seconds | collector | Time of a que
 METRICS: tuple[Metric, ...] = (*_COLLECTION, *_JOBS, *_LEDGER, *_RECORD, *_DRIFT, *_STATE, *_EXPORTER)
 BY_NAME = {metric.name: metric for metric in METRICS}
 
-# %% ../nbs/65_metrics.ipynb #a1d40b4f
+# %% ../nbs/65_metrics.ipynb #74c6fa2f
 class Sample(NamedTuple):
     "One number, as collectors give it."
     name: str # Of a metric
@@ -167,14 +167,16 @@ class Counts(dict):
         "What it has come to."
         return [Sample(name, key, value, self.exemplars.get(key)) for key, value in self.items()]
 
-# %% ../nbs/65_metrics.ipynb #507181ca
+# %% ../nbs/65_metrics.ipynb #453c5fab
 BUCKETS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0)
 
 
 class Spread:
     "How long things took."
-    def __init__(self) -> None:
-        self.counts, self.microseconds, self.exemplars = [0]*(len(BUCKETS) + 1), 0, dict[int, Exemplar]()
+    def __init__(self,
+        ends: Sequence[float] = BUCKETS, # Upper ends of the buckets, seconds
+    ):
+        self.ends, self.counts, self.microseconds, self.exemplars = tuple(ends), [0]*(len(ends) + 1), 0, dict[int, Exemplar]()
 
     def add(self,
         seconds: float, # How long it took
@@ -182,14 +184,14 @@ class Spread:
     ) -> None:
         "Count one more."
         seconds = max(0.0, seconds)
-        at = bisect_left(BUCKETS, seconds)
+        at = bisect_left(self.ends, seconds)
         self.counts[at] += 1
         self.microseconds += round(seconds*1e6)
         if exemplar: self.exemplars[at] = exemplar
 
     def buckets(self) -> list[Any]: # Upper end, count up to it, and an exemplar, for each bucket
         "As the format wants it."
-        ends, total, rows = [*map(floatToGoString, BUCKETS), '+Inf'], 0, []
+        ends, total, rows = [*map(floatToGoString, self.ends), '+Inf'], 0, []
         for at, count in enumerate(self.counts):
             total += count
             rows.append((ends[at], total, self.exemplars.get(at)))
@@ -198,6 +200,12 @@ class Spread:
 
 class Spreads(dict):
     "How long things took, by labels."
+    def __init__(self,
+        ends: Sequence[float] = BUCKETS, # Upper ends of the buckets, seconds
+    ):
+        super().__init__()
+        self.ends = ends
+
     def add(self,
         key: tuple[str, ...], # Labels
         seconds: float, # How long it took
@@ -205,7 +213,7 @@ class Spreads(dict):
     ) -> None:
         "Count one more."
         if key not in self and len(self) >= 100: key = ('other',)*len(key)
-        self.setdefault(key, Spread()).add(seconds, exemplar)
+        self.setdefault(key, Spread(self.ends)).add(seconds, exemplar)
 
     def samples(self,
         name: str, # Of the metric
@@ -222,7 +230,7 @@ def run_exemplar(
     "A run, as the format points to it."
     return Exemplar({'run_id': run_id}, value, at.timestamp()) if run_id and len(run_id) <= 120 else None
 
-# %% ../nbs/65_metrics.ipynb #842545a2
+# %% ../nbs/65_metrics.ipynb #acdd9efb
 def families(
     samples: Iterable[Sample], # Of any collectors
 ) -> list[Any]: # Metric families of prometheus_client, in the order of `METRICS`
@@ -246,7 +254,7 @@ def families(
     if told: raise KeyError(f'{", ".join(told)} is told and not in METRICS')
     return made
 
-# %% ../nbs/65_metrics.ipynb #c9e1e95e
+# %% ../nbs/65_metrics.ipynb #0cd658d5
 def metric_table(
     app: CollectorRegistry, # Of `telemetry.Telemetry`
 ) -> list[tuple[str, str, str, str, str]]: # Name, kind, labels, meaning, and who tells it

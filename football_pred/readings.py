@@ -7,7 +7,7 @@ __all__ = ['AHEAD', 'OVERDUE', 'PARTS', 'PORTS', 'read_jobs', 'read_verified', '
            'read_events', 'read_consumers', 'read_models', 'Tables', 'read_connections', 'read_keys', 'read_home',
            'read_backups']
 
-# %% ../nbs/66_readings.ipynb #177c199a
+# %% ../nbs/66_readings.ipynb #7145012f
 import json
 import shutil
 import socket
@@ -28,7 +28,7 @@ from .settings import Settings
 from .store import Folder, mask_unknown, match_columns, read_frame
 from .teams import unresolved
 
-# %% ../nbs/66_readings.ipynb #abfef984
+# %% ../nbs/66_readings.ipynb #30d6667d
 def read_jobs(
     connection: Connection, # Of the database
     jobs: Iterable[str], # Those that there should be; whatever else ran is told too
@@ -66,7 +66,7 @@ def read_verified(
                         Sample('football_ledger_verified_timestamp_seconds', (), at.timestamp())]
     return []
 
-# %% ../nbs/66_readings.ipynb #a005731e
+# %% ../nbs/66_readings.ipynb #77ca870d
 AHEAD, OVERDUE = timedelta(days=7), timedelta(days=3)
 
 
@@ -108,7 +108,7 @@ def read_fixtures(
     leagues = connection.execute(select(own.league).distinct()).scalars()
     return told + [Sample('football_results_overdue', (league,), late.get(league, 0)) for league in leagues]
 
-# %% ../nbs/66_readings.ipynb #6e5ad62b
+# %% ../nbs/66_readings.ipynb #1fa2cf32
 def read_names(
     connection: Connection, # Of the database
 ) -> list[Sample]: # Of every source that gave a payload
@@ -120,7 +120,7 @@ def read_names(
     return [*[Sample('football_rejects', (source, kind), aside.get((source, kind), 0)) for source in sources for kind in REJECT_KINDS],
             *[Sample('football_unresolved_names', (source,), lost[source]) for source in sources]]
 
-# %% ../nbs/66_readings.ipynb #6f09226d
+# %% ../nbs/66_readings.ipynb #62727d09
 def read_events(
     connection: Connection, # Of the database
 ) -> list[Sample]:
@@ -138,7 +138,7 @@ def read_consumers(
     "How far those who read are behind."
     return [Sample('football_consumer_lag_events', labels, lag) for labels, lag in lags.items()]
 
-# %% ../nbs/66_readings.ipynb #5498934d
+# %% ../nbs/66_readings.ipynb #7df1cf06
 def read_models(
     copies: Copies, # Verified copy of what is in use
 ) -> list[Sample]:
@@ -151,7 +151,7 @@ def read_models(
                      Sample('football_model_trained_timestamp_seconds', (league, role, to['name']), datetime.fromisoformat(trained).timestamp())]
     return told
 
-# %% ../nbs/66_readings.ipynb #bab4d0c3
+# %% ../nbs/66_readings.ipynb #df5b89d5
 class Tables:
     "How many rows each table has."
     def __init__(self) -> None: self._rows, self._due = dict[str, int](), dict[str, float]()
@@ -187,7 +187,7 @@ def read_keys(
     return [Sample('football_api_keys', (scope, state), found.get((scope, state == 'revoked'), 0))
             for scope in SCOPES for state in ('valid', 'revoked')]
 
-# %% ../nbs/66_readings.ipynb #3ab3a304
+# %% ../nbs/66_readings.ipynb #cd0411ad
 PARTS = ('features_online', 'mlflow', 'broker', 'cache', 'api', 'flower', 'prometheus', 'alertmanager', 'grafana')
 PORTS = {'http': 80, 'https': 443, 'redis': 6379, 'rediss': 6379}
 
@@ -217,7 +217,7 @@ def read_home(
              for part, several in _addresses(settings).items()]
     return [Sample('football_home_free_bytes', (), disk.free), Sample('football_home_size_bytes', (), disk.total), *parts]
 
-# %% ../nbs/66_readings.ipynb #468ca088
+# %% ../nbs/66_readings.ipynb #5f6af8e2
 def read_backups(
     folder: Folder, # Where backups are kept
 ) -> list[Sample]: # No moment before the first

@@ -6,7 +6,7 @@
 __all__ = ['FORECASTERS', 'SCORES', 'LEAST', 'LATEST', 'TRAINED', 'TOP', 'CALENDAR', 'newest', 'record_frame', 'base_rates',
            'difference', 'read_record', 'psi', 'feature_drift', 'forecast_drift']
 
-# %% ../nbs/66_rolling.ipynb #50fd8177
+# %% ../nbs/66_rolling.ipynb #d626fcad
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -26,7 +26,7 @@ from .registry import Published
 from .scoring import calibration_error, score_table
 from .store import read_matches
 
-# %% ../nbs/66_rolling.ipynb #6c489f62
+# %% ../nbs/66_rolling.ipynb #3113fe32
 def newest(
     moments: pl.Series, # Not empty
 ) -> float: # Seconds since 1970
@@ -58,7 +58,7 @@ def base_rates(
             pl.Series(f'p_{name}', chances[:, i]) for i, name in enumerate(OUTCOMES)).select(SCORED))
     return pl.concat(parts)
 
-# %% ../nbs/66_rolling.ipynb #1d30f89b
+# %% ../nbs/66_rolling.ipynb #f85a32b5
 FORECASTERS = {'closing price': 'market', 'base rate': 'base_rate'}  # names in labels; any other is the model
 SCORES = {'rps': 'rps', 'log_loss': 'log_loss', 'brier': 'brier', 'accuracy': 'accuracy_ratio'}
 
@@ -107,7 +107,7 @@ def read_record(
     also = base.filter(pl.col('match_id').is_in(both['match_id'].implode()))
     return [*told, *_scored(league, model, 'priced', pl.concat([both, also])), *difference(league, model, 'market', both)]
 
-# %% ../nbs/66_rolling.ipynb #ccb81129
+# %% ../nbs/66_rolling.ipynb #78ff4fc0
 LEAST, LATEST, TRAINED, TOP = 20, timedelta(days=30), timedelta(days=3*365), 5
 CALENDAR = ('home_played', 'away_played', 'home_rest_days', 'away_rest_days')
 

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['OVERLAP', 'FAILURES', 'NEWEST', 'CHUNK', 'in_parts', 'Tally', 'Fetches', 'Runs', 'Said', 'Ledger']
 
-# %% ../nbs/66_tallies.ipynb #2e756a54
+# %% ../nbs/66_tallies.ipynb #3f0b0e71
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Table, func, select
 from .metrics import Counts, Sample, Spreads, run_exemplar
 from .schema import data_collection_logs, job_runs, predictions, settlements
 
-# %% ../nbs/66_tallies.ipynb #36f6867f
+# %% ../nbs/66_tallies.ipynb #8755c7d8
 OVERLAP = timedelta(hours=1)
 
 
@@ -94,7 +94,7 @@ class Tally:
         "What it has come to."
         return [sample for part in (self.counts, self.spreads) for name, kept in part.items() for sample in kept.samples(name)]
 
-# %% ../nbs/66_tallies.ipynb #a9d47285
+# %% ../nbs/66_tallies.ipynb #95c539d1
 class Fetches(Tally):
     "What was fetched, from `data_collection_logs`."
     table, key, group, moment = data_collection_logs, 'log_id', 'data_source', 'start_time'
@@ -117,7 +117,7 @@ class Fetches(Tally):
         ages = [Sample('football_source_last_success_timestamp_seconds', (source,), at.timestamp()) for source, at in self.successes.items()]
         return super().samples() + ages
 
-# %% ../nbs/66_tallies.ipynb #b5dd470d
+# %% ../nbs/66_tallies.ipynb #c62dfcd5
 FAILURES = ('failed', 'timed_out', 'lost')
 
 
@@ -158,7 +158,7 @@ class Runs(Tally):
         self._took('football_data_cleaning_duration_seconds', (), seconds, row.run_id, at)
         if failure: self._add('football_data_cleaning_errors_total', (failure,), row.run_id, at)
 
-# %% ../nbs/66_tallies.ipynb #35f0764a
+# %% ../nbs/66_tallies.ipynb #8e44ee3d
 NEWEST, CHUNK = 200, 20_000
 
 
