@@ -1249,6 +1249,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '/', 'git_u
                                        'football_pred.tallies.Ledger._keep': ('tallies.html#ledger._keep', 'football_pred/tallies.py'),
                                        'football_pred.tallies.Ledger._scores': ('tallies.html#ledger._scores', 'football_pred/tallies.py'),
                                        'football_pred.tallies.Ledger._settle': ('tallies.html#ledger._settle', 'football_pred/tallies.py'),
+                                       'football_pred.tallies.Ledger._wait': ('tallies.html#ledger._wait', 'football_pred/tallies.py'),
                                        'football_pred.tallies.Ledger.correct': ('tallies.html#ledger.correct', 'football_pred/tallies.py'),
                                        'football_pred.tallies.Ledger.latest': ('tallies.html#ledger.latest', 'football_pred/tallies.py'),
                                        'football_pred.tallies.Ledger.newest': ('tallies.html#ledger.newest', 'football_pred/tallies.py'),

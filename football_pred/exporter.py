@@ -52,7 +52,7 @@ class Reader:
         self.kind = parsed.get_backend_name()
         self._path = Path(parsed.database) if self.kind == 'sqlite' and parsed.database else None
         if self._path is not None and not self._path.parent.is_dir(): raise FileNotFoundError(f'there is no folder {self._path.parent}')
-        self.engine, self._queries, self._identity = open_engine(url), Spreads(SECONDS), (0, 0)
+        self.engine, self._queries = open_engine(url), Spreads(SECONDS)
         self._lock, self._turn = threading.Lock(), threading.local()
         event.listen(self.engine, 'before_cursor_execute', self._before)
         event.listen(self.engine, 'after_cursor_execute', self._after)
@@ -72,11 +72,8 @@ class Reader:
     def open(self) -> Iterator[Connection]:
         "A connection to the database that is there now."
         if self._path is not None:
+            self.engine.dispose()  # a file that is held open looks alive when it has gone
             if not self._path.exists(): raise FileNotFoundError(f'there is no database {self._path}')
-            about = self._path.stat()
-            with self._lock:
-                if (about.st_dev, about.st_ino) != self._identity: self.engine.dispose()
-                self._identity = about.st_dev, about.st_ino
         with self.engine.connect() as connection: yield connection
 
     def samples(self) -> list[Sample]:
@@ -141,12 +138,14 @@ class Sources:
             return [*self._tables.read(connection, known), *readings.read_connections(connection), *readings.read_keys(connection)]
 
     def _records(self) -> tuple[dict[tuple[str, str], list[Said]], int]:
-        "Of every league and model the record, and the number of the last event about prices."
+        "Of every league the record of each model that still forecasts, and the number of the last event about prices."
         with self.reader.open() as connection, self._reading:
             self._ledger.read(connection)
             self._ledger.correct(connection)
             told = connection.execute(select(func.max(events.c.sequence)).where(events.c.topic == 'odds')).scalar() or 0
-            return {key: self._ledger.newest(*key) for key in self._ledger.record}, told
+            records = {key: self._ledger.newest(*key) for key in self._ledger.record}
+        last = {league: max(said[-1].kickoff for (other, _), said in records.items() if other == league) for league, _ in records}
+        return {key: said for key, said in records.items() if said[-1].kickoff > last[key[0]] - rolling.SILENT}, told
 
     def _once(self, key: tuple[str, ...], mark: object, judge: Callable[[], list[Sample]]) -> list[Sample]:
         if key not in self._judged or self._judged[key][0] != mark: self._judged[key] = mark, judge()

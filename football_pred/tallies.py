@@ -188,6 +188,7 @@ class Ledger:
     def __init__(self) -> None:
         self.sealed, self.settled, self.last, self.mark = Counts(), Counts(), (0, ''), 0
         self.open: dict[str, dict[str, Said]] = {}  # of each match, by identity
+        self._oldest: dict[str, Said] = {}  # of each match
         self.record: dict[tuple[str, str], dict[str, Said]] = {}  # of each league and model, by match
 
     def read(self,
@@ -202,10 +203,14 @@ class Ledger:
             for *values, _ in rows:
                 said = Said(*values)
                 self.sealed.add((said.league, said.model))
-                self.open.setdefault(said.match_id, {})[said.prediction_id] = said
+                self._wait(said)
             if rows: self.last = rows[-1].sequence, rows[-1].seal
             self._settle(connection)
             if len(rows) < CHUNK: return
+
+    def _wait(self, said: Said) -> None:
+        self.open.setdefault(said.match_id, {})[said.prediction_id] = said
+        self._oldest[said.match_id] = min(said, self._oldest.get(said.match_id, said), key=lambda one: one.as_of)
 
     def _scores(self, connection: Connection, ids: Iterable[str]) -> dict[str, tuple[int, int]]:
         "Goals by the latest settlement of each forecast that has one."
@@ -217,15 +222,16 @@ class Ledger:
         return found
 
     def _settle(self, connection: Connection) -> None:
-        oldest = {min(told.values(), key=lambda said: said.as_of).prediction_id: match for match, told in self.open.items()}
+        oldest = {said.prediction_id: match for match, said in self._oldest.items()}
         over = [oldest[one] for one in self._scores(connection, oldest)]
         goals = self._scores(connection, [one for match in over for one in self.open[match]])
         for match in over:
-            for one in [one for one in self.open[match] if one in goals]:
-                said = self.open[match].pop(one)
-                self.settled.add((said.league, said.model))
-                self._keep(said._replace(home_goals=goals[one][0], away_goals=goals[one][1]))
-            if not self.open[match]: del self.open[match]
+            del self._oldest[match]
+            for one, said in self.open.pop(match).items():
+                if one not in goals: self._wait(said)
+                else:
+                    self.settled.add((said.league, said.model))
+                    self._keep(said._replace(home_goals=goals[one][0], away_goals=goals[one][1]))
 
     def _keep(self, said: Said) -> None:
         record = self.record.setdefault((said.league, said.model), {})
@@ -267,9 +273,6 @@ class Ledger:
 
     def samples(self) -> list[Sample]:
         "What it has come to."
-        waiting = Counts()
-        for told in self.open.values():
-            for said in told.values(): waiting.add((said.league, said.model))
-        for key in self.sealed: waiting.add(key, 0)
+        waiting = [Sample('football_forecasts_open', key, count - self.settled.get(key, 0)) for key, count in self.sealed.items()]
         return [*self.sealed.samples('football_forecasts_sealed_total'), *self.settled.samples('football_forecasts_settled_total'),
-                *waiting.samples('football_forecasts_open')]
+                *waiting]
