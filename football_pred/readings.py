@@ -13,14 +13,14 @@ import shutil
 import socket
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
-from typing import Any
 from urllib.parse import urlsplit
 
 import polars as pl
 from sqlalchemy import Connection, func, or_, select, text, type_coerce
 
+from .backup import list_backups
 from .metrics import Sample
 from .registry import Copies
 from .schema import REJECT_KINDS, RUN_STATES, SCOPES, api_keys, events, job_runs, matches, metadata, predictions, rejects, snapshots
@@ -222,7 +222,7 @@ def read_backups(
     folder: Folder, # Where backups are kept
 ) -> list[Sample]: # No moment before the first
     "How old the latest backup is."
-    found: Sequence[Any] = sorted(folder.glob('**/*manifest.json')) if folder.exists() else []
-    at = max((datetime.fromisoformat(json.loads(path.read_bytes())['created_at']) for path in found), default=None)
+    found = list_backups(folder)
+    at = max((datetime.fromisoformat(one['made_at']) for one in found), default=None)
     age = [Sample('football_backup_last_success_timestamp_seconds', (), at.timestamp())] if at else []
     return [Sample('football_backups', (), len(found)), *age]

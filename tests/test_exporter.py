@@ -97,7 +97,7 @@ def day(served_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     ran(engine, 'second', 'clean', 'failed', 'daily', ('first',), error_type='CheckFailed', error='too few')
     create_key(engine, 'reader', 'read', 'test', now())
     (settings.backups/'one').mkdir(parents=True)
-    (settings.backups/'one/manifest.json').write_text(json.dumps({'created_at': MOMENT.isoformat()}))
+    (settings.backups/'one/manifest.json').write_text(json.dumps({'made_at': MOMENT.isoformat()}))
     engine.dispose()
     return home
 
