@@ -26,6 +26,7 @@ from scipy.stats import ks_2samp
 from sqlalchemy import Engine
 
 from football_pred import schema
+from football_pred.backup import make_backup
 from football_pred.collect import collect, find_source
 from football_pred.dixon_coles import DixonColes
 from football_pred.exporter import Exporter, Sources, Turn, standing
@@ -96,8 +97,7 @@ def day(served_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     ran(engine, 'first', 'collect', 'succeeded', 'daily')
     ran(engine, 'second', 'clean', 'failed', 'daily', ('first',), error_type='CheckFailed', error='too few')
     create_key(engine, 'reader', 'read', 'test', now())
-    (settings.backups/'one').mkdir(parents=True)
-    (settings.backups/'one/manifest.json').write_text(json.dumps({'made_at': MOMENT.isoformat()}))
+    make_backup(engine, settings.backups, MOMENT, {})
     engine.dispose()
     return home
 
@@ -202,6 +202,7 @@ def test_where_jobs_stand(told, day):
     assert value(told, 'football_job_last_success_timestamp_seconds', job='simulate') is None
     assert value(told, 'football_job_stuck', job='clean') == 0
     assert value(told, 'football_ledger_problems') == 0
+    assert value(told, 'football_backup_last_success_timestamp_seconds') == MOMENT.timestamp()
 
 
 def power(prices: tuple[float, ...]) -> list[float]:
