@@ -140,8 +140,9 @@ def rows(home: Path, query: str) -> pl.DataFrame:
 
 
 def names_of(page: str) -> set[str]:
-    "Names of metrics as the README writes them."
-    return {family.name + ('_total' if family.type == 'counter' else '') for family in text_string_to_metric_families(page)}
+    "Names of metrics as the README writes them; when a counter began is not one of its own."
+    return {family.name + ('_total' if family.type == 'counter' else '') for family in text_string_to_metric_families(page)
+            if not family.name.endswith('_created')}
 
 
 def readme_names(who: str) -> set[str]:
@@ -170,7 +171,7 @@ def test_every_collector_is_up(told):
 
 def test_counts_are_those_of_the_tables(told, day):
     made = rows(day, 'SELECT league, model, count(*) n FROM predictions GROUP BY 1, 2').rows()
-    assert len(made) == 2
+    assert len(made) >= 2
     for league, model, count in made: assert value(told, 'football_forecasts_sealed_total', league=league, model=model) == count
     scored = 'SELECT p.league, p.model, count(*) n FROM settlements s JOIN predictions p USING (prediction_id) WHERE revision = 1 GROUP BY 1, 2'
     for league, model, count in rows(day, scored).rows():
