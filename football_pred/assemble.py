@@ -116,9 +116,9 @@ def _tell(connection: Connection, rows: pl.DataFrame, odds: pl.DataFrame, snapsh
         moments = [pl.col(name).dt.strftime('%Y-%m-%dT%H:%M:%S+00:00') for name in names if isinstance(frame.schema[name], pl.Datetime)]
         return [(row['match_id'], {'version': schema.EVENT_VERSION} | row) for row in frame.select(names).with_columns(moments).to_dicts()]
     ended = rows.filter(pl.col('status').is_in(_ENDED))
-    which = ('match_id', 'league', 'season', 'kickoff', 'home_team', 'away_team', 'status')
-    emit_all(connection, 'matches', plain(rows, *which, 'kickoff_known', 'neutral', 'source'), told_at)
-    emit_all(connection, 'results', plain(ended, *which, 'home_goals', 'away_goals', 'result_known_at', 'source'), told_at)
+    which = ('match_id', 'league', 'season', 'kickoff', 'home_team', 'away_team', 'status', 'source', 'snapshot_id')
+    emit_all(connection, 'matches', plain(rows, *which, 'kickoff_known', 'neutral'), told_at)
+    emit_all(connection, 'results', plain(ended, *which, 'home_goals', 'away_goals', 'result_known_at'), told_at)
     recent = pl.col('known_at') > snapshot['fetched_at'] - timedelta(days=7)
     priced = odds.filter(pl.col('match_id').is_in(rows['match_id'].implode()) | recent)
     news = priced.group_by('match_id', maintain_order=True).agg(prices=pl.len(), known_at=pl.max('known_at'), snapshot_id=pl.first('snapshot_id'))
