@@ -16,6 +16,7 @@ import click
 from .backups import backups
 from .exporting import exporter
 from .serving import keys, serve
+from .streaming import consume, relay
 from .terminal import console as _console
 from .terminal import models
 from .terminal import open_home as _open
@@ -39,7 +40,7 @@ def _ago(moment: Any) -> str:
     return f'{seconds:.0f} s ago'
 
 
-for command in (models, serve, exporter, keys, backups): cli.add_command(command)
+for command in (models, serve, exporter, keys, backups, relay, consume): cli.add_command(command)
 
 # %% ../nbs/79_cli.ipynb #2f3a5242
 MARKS = {'succeeded': '[green]✓[/]', 'up to date': '[green]=[/]', 'skipped': '[yellow]-[/]', 'running': '[blue]…[/]'}  # anything else is ✗

@@ -129,7 +129,8 @@ def test_from_training_to_rollback(anywhere, engine):
     told = read_frame(engine, select(audit_log.c.actor, audit_log.c.action).order_by(audit_log.c.sequence))
     assert told.rows() == [('ada', 'promote'), ('job train', 'promote'), ('job train', 'promote'), ('ada', 'rollback'), ('ada', 'rollback')]
     payloads = read_frame(engine, select(events.c.payload).order_by(events.c.sequence))['payload'].to_list()
-    assert [(one['version'], one['previous']) for one in payloads] == [(base, None), (better, base), (third, better), (better, third), (base, better)]
+    moves = [(base, None), (better, base), (third, better), (better, third), (base, better)]
+    assert [(one['model_version'], one['previous']) for one in payloads] == moves
     table = registry.versions(league)
     assert table['number'].to_list() == [3, 2, 1]
     assert table.filter(pl.col('aliases').list.contains('champion'))['version'].to_list() == [base]
@@ -309,7 +310,7 @@ registry.promote('SIM', register(registry, 'SIM-dixon-coles'), 'job train', 'it 
     again.promote('SIM', register(again, 'SIM-dixon-coles'), 'job train', 'it is better')
     assert again.versions('SIM')['version'].to_list() == [VERSIONS['SIM-dixon-coles'], VERSIONS['SIM-base-rate']]
     payloads = read_frame(engine, select(events.c.payload).order_by(events.c.sequence))['payload'].to_list()
-    assert [(one['version'], one['change']) for one in payloads] == [(VERSIONS['SIM-base-rate'], 1), (VERSIONS['SIM-dixon-coles'], 2)]
+    assert [(one['model_version'], one['change']) for one in payloads] == [(VERSIONS['SIM-base-rate'], 1), (VERSIONS['SIM-dixon-coles'], 2)]
     assert again.rollback('SIM', 'ada', 'a doubt').name == 'SIM-base-rate'
 
 
