@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 
 import click
 
-from .serving import _clock
+from .serving import clock_of
 
 # %% ../nbs/78_exporting.ipynb #9577e4f3
 def _listen(host: str, port: int) -> socket.socket:
@@ -29,6 +29,15 @@ def _listen(host: str, port: int) -> socket.socket:
     return listening
 
 
+def _lags(servers: str) -> dict[tuple[str, str], float]:
+    "Events that the consumer has still to read, by group and topic."
+    from football_pred.stream import GROUP, lag
+    behind: dict[tuple[str, str], float] = {}
+    for row in lag(servers).iter_rows(named=True):
+        behind[GROUP, row['topic']] = behind.get((GROUP, row['topic']), 0) + row['lag']
+    return behind
+
+
 @click.command()
 @click.option('--host', default='127.0.0.1', show_default=True, help='Address to listen on.')
 @click.option('--port', default=9100, show_default=True, type=click.IntRange(0, 65535), help='Port to listen on; 0: any that is free.')
@@ -37,9 +46,11 @@ def _listen(host: str, port: int) -> socket.socket:
 @click.option('--log-level', default='INFO', show_default=True, type=click.Choice(['DEBUG', 'INFO', 'WARNING', 'ERROR']), help='Least line.')
 def exporter(host: str, port: int, interval: float, as_of: str | None, log_level: str) -> None:
     "Tell Prometheus what the platform did and how it stands."
+    from functools import partial
+
     from football_pred.settings import Settings
     settings = Settings()
-    clock, listening = _clock(settings, as_of), _listen(host, port)
+    clock, listening = clock_of(settings, as_of), _listen(host, port)
     import logging
 
     import uvicorn
@@ -49,7 +60,8 @@ def exporter(host: str, port: int, interval: float, as_of: str | None, log_level
     from football_pred.telemetry import log_as_json
     log_as_json(log_level)
     settings.home.mkdir(parents=True, exist_ok=True)
-    reads = Exporter(Sources(settings, lambda: datetime.now(UTC), clock, job_names(settings.project)), interval)
+    reads = Exporter(Sources(settings, lambda: datetime.now(UTC), clock, job_names(settings.project),
+                             partial(_lags, settings.kafka_servers) if settings.kafka_servers else None), interval)
     server = uvicorn.Server(uvicorn.Config(create_exporter_app(reads), lifespan='off', log_config=None, access_log=False, server_header=False,
                                            timeout_graceful_shutdown=5))
     logging.getLogger('football_pred.exporter').info('listening on http://%s:%s/metrics', *listening.getsockname()[:2])

@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from .serving import _clock
+from .serving import clock_of
 from .terminal import open_home
 
 # %% ../nbs/78_streaming.ipynb #430f93a0
@@ -53,4 +53,4 @@ def consume(as_of: str | None, log_level: str) -> None:
     settings, engine, stop = _begin(log_level)
     def now() -> datetime: return datetime.now(UTC)
     store = opening(Places(settings.features, *settings.feature_urls))
-    follow(Tools(engine, Registry(**settings.registry), store, settings.anchors), settings.kafka_servers, _clock(settings, as_of) or now, now, stop)
+    follow(Tools(engine, Registry(**settings.registry), store, settings.anchors), settings.kafka_servers, clock_of(settings, as_of) or now, now, stop)
