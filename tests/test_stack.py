@@ -11,18 +11,22 @@ import shutil
 import socket
 import stat
 import subprocess
+import uuid
+from collections.abc import Iterator
 
 import click
+import httpx
 import pytest
 import yaml
 from click.testing import CliRunner
 from dotenv import dotenv_values
+from sqlalchemy import create_engine
 
 from football_pred.cli import cli
 from football_pred.settings import Settings
 from football_pred.stack import Docker, StackError, fill_secrets, find_docker, missing, read_env, start, stop
 from tests.conftest import free_port
-from tests.stack import COMPOSE, EVERYTHING, ROOT, SECRETS, TOOLS, compose, config
+from tests.stack import COMPOSE, EVERYTHING, ROOT, SECRETS, TOOLS, compose, config, native, run_kafka
 
 SERVICES = config()['services']
 OURS = [name for name, one in SERVICES.items() if one['image'].startswith('football-pred')]
@@ -292,3 +296,71 @@ def test_down_keeps_data_unless_told_otherwise(checkout):
     assert last('--volumes', answer='y\n') == (0, 'compose --profile * down --remove-orphans --volumes')
     stop(find_docker(checkout))
     assert last('--volumes', '--yes') == (0, 'compose --profile * down --remove-orphans --volumes')
+
+
+# --- the services themselves, without Docker
+
+PORTS = {'api': 8000, 'mlflow': 5000, 'exporter': 9100, 'flower': 5555, 'jupyter': 8888}  # of services of ours, inside the stack
+
+
+@pytest.fixture(scope='module')
+def kafka() -> Iterator[str]:
+    with run_kafka(free_port()) as address: yield address
+
+
+@pytest.fixture
+def places(postgresql, postgresql_server, object_store, kafka, redis_server, tmp_path) -> Iterator[dict[str, str]]:
+    "For every place that the file names, one that is here."
+    url, server = postgresql.url, create_engine(postgresql_server, isolation_level='AUTOCOMMIT')
+    names = {name: f'{name}_{uuid.uuid4().hex[:8]}' for name in ('mlflow', 'features')}
+    with server.connect() as connection:
+        for name in names.values(): connection.exec_driver_sql(f'CREATE DATABASE {name}')
+    def database(name: str) -> str: return url.set(database=name).render_as_string(hide_password=False)
+    redis_port, kafka_port, ports = redis_server.split(':')[2].split('/')[0], int(kafka.split(':')[1]), {name: free_port() for name in PORTS}
+    found = {r'postgresql\+psycopg://[^@]+@postgres:5432/football': database(str(url.database)),
+             **{rf'postgresql\+psycopg://[^@]+@postgres:5432/{name}': database(there) for name, there in names.items()},
+             r'redis://:[^@]+@(redis|cache):6379': f'redis://127.0.0.1:{redis_port}', ':18EB 01 ': f':{int(redis_port):04X} 01 ',
+             'kafka:9092': kafka, ':2384 01 ': f':{kafka_port:04X} 01 ', 'http://s3:8333': object_store,
+             **{rf'(?<=[/@]){name}:{port}': f'127.0.0.1:{ports[name]}' for name, port in PORTS.items()},
+             **{rf'^{port}$|(?<=127\.0\.0\.1:){port}': str(ports[name]) for name, port in PORTS.items()}}
+    yield found
+    with server.connect() as connection:
+        for name in names.values(): connection.exec_driver_sql(f'DROP DATABASE {name} WITH (FORCE)')
+    server.dispose()
+
+
+def test_buckets_are_made_once(places, object_store, tmp_path):
+    from s3fs import S3FileSystem
+    for _ in range(2): native('buckets', tmp_path, places).run_once()
+    store = S3FileSystem(endpoint_url=object_store, key='any', secret='any', use_listings_cache=False)
+    assert {'football', 'mlflow'} <= set(store.ls(''))
+
+
+def test_mlflow_keeps_artifacts_in_the_bucket_and_knows_its_hosts(places, object_store, tmp_path):
+    from s3fs import S3FileSystem
+    native('buckets', tmp_path, places).run_once()
+    mlflow = native('mlflow', tmp_path, places)
+    assert not mlflow.healthy()
+    with mlflow.running():
+        address = f'http://127.0.0.1:{mlflow.port}/api/2.0'
+        def asked(host: str) -> int: return httpx.get(f'{address}/mlflow/experiments/search?max_results=10', headers={'Host': host}).status_code
+        assert [asked(host) for host in ('mlflow:5000', f'localhost:{mlflow.port}', 'evil.example', 'mlflow:5001')] == [200, 200, 403, 403]
+        assert httpx.put(f'{address}/mlflow-artifacts/artifacts/kept/here.txt', content=b'kept').status_code == 200
+        store = S3FileSystem(endpoint_url=object_store, key='any', secret='any', use_listings_cache=False)
+        assert store.cat('mlflow/kept/here.txt') == b'kept'
+    assert not mlflow.healthy()
+    assert 'postgres' in mlflow.env['MLFLOW_BACKEND_STORE_URI']
+
+
+@pytest.mark.parametrize('name', [name for name in OURS if name not in (*ONCE, 'mlflow')])
+def test_service_runs_and_is_healthy(name, places, tmp_path):
+    "Its own command, environment and health check: not well before, well while it runs, ended by SIGTERM."
+    service = native(name, tmp_path, places)
+    if name == 'jupyter' and os.geteuid() == 0:  # in the container nobody is root
+        (tmp_path/'tmp/jupyter').mkdir(parents=True)
+        (tmp_path/'tmp/jupyter/jupyter_server_config.json').write_text('{"ServerApp": {"allow_root": true}}')
+    native('buckets', tmp_path, places).run_once()
+    assert not service.healthy()
+    with service.running():
+        if name == 'jupyter': assert httpx.get(f'http://127.0.0.1:{service.port}/api/contents').status_code == 403
+    if name != 'beat': assert not service.healthy()  # beat is judged by what it wrote in the last minutes
