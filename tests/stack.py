@@ -89,7 +89,7 @@ class Native:
             assert process.poll() is None, self.log.read_text()[-3000:]
             return self.healthy()
         try:
-            try: wait_until(well, 120)
+            try: wait_until(well, 240)
             except AssertionError as error: raise AssertionError(f'{self.name} is not healthy: {self.log.read_text()[-3000:]}') from error
             yield self
         finally:
