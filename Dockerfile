@@ -17,6 +17,13 @@ RUN /opt/football/bin/pip install --no-deps --force-reinstall . \
 
 FROM python:3.11.14-slim-bookworm
 LABEL org.opencontainers.image.title="football_pred" org.opencontainers.image.licenses="Apache-2.0"
+# For backups: pg_dump as new as the server, which Debian does not have. Its security fixes shall come with each build, so no version is named.
+# hadolint ignore=DL3008
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends ca-certificates postgresql-common \
+    && /usr/share/postgresql-common/pgdg/apt.postgresql.org.sh -y \
+    && apt-get install --yes --no-install-recommends postgresql-client-18 \
+    && rm -rf /var/lib/apt/lists/*
 RUN useradd --uid 10001 --user-group --no-create-home --home-dir /tmp --shell /usr/sbin/nologin football \
     && install -d -o football -g football /var/lib/football /app
 COPY --from=build /opt/football /opt/football

@@ -166,6 +166,7 @@ def test_the_builder_is_sent_what_the_image_takes():
     assert {line[1:] for line in sent if line.startswith('!')} == taken
     assert '*' in sent
     assert re.findall(r'^USER (.+)$', text, re.M) == ['10001:10001']
+    assert re.findall(r'postgresql-client-(\d+)', text) == re.findall(r'postgres:(\d+)', SERVICES['postgres']['image'])  # pg_dump is as new as the server
     assert SERVICES['api']['command'][:4] == yaml.safe_load(re.findall(r'^CMD (.+)$', text, re.M)[-1])
 
 
