@@ -166,7 +166,7 @@ def test_the_builder_is_sent_what_the_image_takes():
     assert {line[1:] for line in sent if line.startswith('!')} == taken
     assert '*' in sent
     assert re.findall(r'^USER (.+)$', text, re.M) == ['10001:10001']
-    assert re.findall(r'postgresql-client-(\d+)', text) == re.findall(r'postgres:(\d+)', SERVICES['postgres']['image'])  # pg_dump is as new as the server
+    assert re.findall(r'postgresql-client-(\d+)', text) == re.findall(r'postgres:(\d+)', SERVICES['postgres']['image'])
     assert SERVICES['api']['command'][:4] == yaml.safe_load(re.findall(r'^CMD (.+)$', text, re.M)[-1])
 
 
@@ -351,6 +351,21 @@ def test_mlflow_keeps_artifacts_in_the_bucket_and_knows_its_hosts(places, object
         assert store.cat('mlflow/kept/here.txt') == b'kept'
     assert not mlflow.healthy()
     assert 'postgres' in mlflow.env['MLFLOW_BACKEND_STORE_URI']
+
+
+def test_migrate_makes_tables_and_roles(places, postgresql_server, tmp_path):
+    football, features = (places[name] for name in places if name.endswith(('/football', '/features')))
+    migrate = native('migrate', tmp_path, places | {name: features for name, url in places.items() if url == football})  # an empty database
+    assert migrate.env['FOOTBALL_DATABASE_URL'] == features
+    for _ in range(2): migrate.run_once()
+    engine = create_engine(features)
+    with engine.connect() as connection:
+        assert connection.exec_driver_sql("SELECT count(*) FROM pg_tables WHERE tablename = 'matches' AND schemaname = 'public'").scalar() == 1
+        roles = connection.exec_driver_sql("SELECT rolname FROM pg_roles WHERE rolname LIKE 'football%%' AND rolcanlogin").scalars().all()
+        assert {'football_reader', 'football_writer'} <= set(roles)
+        assert not connection.exec_driver_sql("SELECT has_table_privilege('football_reader', 'matches', 'INSERT')").scalar()
+        assert connection.exec_driver_sql("SELECT has_table_privilege('football_writer', 'matches', 'INSERT')").scalar()
+    engine.dispose()
 
 
 @pytest.mark.parametrize('name', [name for name in OURS if name not in (*ONCE, 'mlflow')])
