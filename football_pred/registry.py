@@ -22,7 +22,7 @@ from .events import audit, emit
 from .models import ModelError, pack_model, unpack_model, version_of
 from .store import lock, write_atomic, writing
 from .text import nearest
-from .tracking import METRICS, MlflowSide, RegistryDown, Trial
+from .tracking import METRICS, RegistryDown, Reported, Trial
 
 # %% ../nbs/52_registry.ipynb #d8e79d77
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class Copies:
         if not self.has(version): write_atomic(self.folder/'versions'/f'{version}.json', content)
 
 # %% ../nbs/52_registry.ipynb #19a0f4b0
-class Copied(MlflowSide):
+class Copied(Reported):
     "MLflow and the copy of what is in use."
     def __init__(self, uri: str, artifacts: str, copies: Path) -> None:
         super().__init__(uri, artifacts)
