@@ -16,8 +16,8 @@ import click
 from .backups import backups
 from .exporting import exporter
 from .serving import keys, serve
-from .streaming import consume, relay
 from .stack import down, up
+from .streaming import consume, relay
 from .terminal import console as _console
 from .terminal import models
 from .terminal import open_home as _open
