@@ -241,7 +241,8 @@ for _statement in (_POSTGRESQL_CHAIN,
 
 PARTITIONED = {odds.name: 'known_at', data_collection_logs.name: 'start_time'}  # tables that PostgreSQL divides, and by which moment
 for _name in PARTITIONED:
-    event.listen(metadata.tables[_name], 'after_create', DDL(f'CREATE TABLE {_name}_default PARTITION OF {_name} DEFAULT').execute_if(dialect='postgresql'))
+    _part = DDL(f'CREATE TABLE {_name}_default PARTITION OF {_name} DEFAULT')
+    event.listen(metadata.tables[_name], 'after_create', _part.execute_if(dialect='postgresql'))
 
 
 def create_tables(

@@ -48,16 +48,24 @@ def postgresql_server() -> Iterator[str]:
     shutil.rmtree(folder)
 
 
+@contextmanager
+def new_database(server_url: str, owner: str = '') -> Iterator[str]:
+    "A database without tables on this server, for as long as the block lasts; its URL."
+    name, server = f'football_{uuid.uuid4().hex[:8]}', create_engine(server_url, isolation_level='AUTOCOMMIT')
+    with server.connect() as connection: connection.exec_driver_sql(f'CREATE DATABASE {name}' + (f' OWNER {owner}' if owner else ''))
+    try: yield make_url(server_url).set(database=name).render_as_string(hide_password=False)
+    finally:
+        with server.connect() as connection: connection.exec_driver_sql(f'DROP DATABASE {name} WITH (FORCE)')
+        server.dispose()
+
+
 @pytest.fixture
 def postgresql(postgresql_server: str) -> Iterator[Engine]:
     "An empty PostgreSQL database with every table."
-    name, server = f'football_{uuid.uuid4().hex[:8]}', create_engine(postgresql_server, isolation_level='AUTOCOMMIT')
-    with server.connect() as connection: connection.exec_driver_sql(f'CREATE DATABASE {name}')
-    engine = open_database(make_url(postgresql_server).set(database=name).render_as_string(hide_password=False))
-    yield engine
-    engine.dispose()
-    with server.connect() as connection: connection.exec_driver_sql(f'DROP DATABASE {name} WITH (FORCE)')
-    server.dispose()
+    with new_database(postgresql_server) as url:
+        engine = open_database(url)
+        yield engine
+        engine.dispose()
 
 
 def free_port() -> int:

@@ -25,7 +25,7 @@ def _odds(divided: bool) -> None:
         sa.CheckConstraint("market IN ('1x2', 'total', 'handicap')", name='ck_odds_market_known'),
         sa.CheckConstraint("phase IN ('opening', 'closing')", name='ck_odds_phase_known'),
         sa.CheckConstraint('price > 1', name='ck_odds_price'),
-        **({'postgresql_partition_by': 'RANGE (known_at)'} if divided else {}))
+        postgresql_partition_by='RANGE (known_at)' if divided else None)
 
 
 def _logs(divided: bool) -> None:
@@ -39,7 +39,7 @@ def _logs(divided: bool) -> None:
         sa.Column('error_type', sa.String), sa.Column('error', sa.String), sa.Column('snapshot_id', sa.String),
         sa.Column('run_id', sa.String, nullable=False), sa.Column('run_key', sa.String, nullable=False),
         sa.PrimaryKeyConstraint(*key, name='pk_data_collection_logs'),
-        **({'postgresql_partition_by': 'RANGE (start_time)'} if divided else {}))
+        postgresql_partition_by='RANGE (start_time)' if divided else None)
 
 
 def _move(table: str, make: Callable[[bool], None], divided: bool, indexes: dict[str, list[str]]) -> None:
