@@ -529,6 +529,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '/', 'git_u
             'football_pred.migrations.env': {},
             'football_pred.migrations.versions.0001_tables': {},
             'football_pred.migrations.versions.0002_partitions': {},
+            'football_pred.migrations.versions.0003_indexes': {},
             'football_pred.models': { 'football_pred.models.ModelError': ('models.html#modelerror', 'football_pred/models.py'),
                                       'football_pred.models.model_name': ('models.html#model_name', 'football_pred/models.py'),
                                       'football_pred.models.new_model': ('models.html#new_model', 'football_pred/models.py'),

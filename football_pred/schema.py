@@ -99,7 +99,7 @@ matches = Table('matches', metadata,
     _one_of('status', STATUSES), CheckConstraint('home_team <> away_team', name='two_teams'),
     CheckConstraint('home_goals >= 0 AND away_goals >= 0', name='goals'),
     CheckConstraint("status <> 'finished' OR (home_goals IS NOT NULL AND away_goals IS NOT NULL AND result_known_at > kickoff)", name='result'),
-    Index(None, 'league', 'kickoff'))
+    Index(None, 'league', 'kickoff'), Index(None, 'kickoff', 'match_id'), Index(None, 'date'))
 
 fixture_changes = Table('fixture_changes', metadata,
     Column('match_id', String, ForeignKey('matches.match_id'), primary_key=True), Column('snapshot_id', String, primary_key=True),
@@ -135,7 +135,7 @@ job_runs = Table('job_runs', metadata,
     Column('heartbeat_at', Moment, nullable=False), Column('finished_at', Moment), Column('report', String), Column('checks', JSON),
     Column('error_type', String), Column('error', String), _one_of('state', RUN_STATES),
     Index('uq_job_runs_lease', 'lease', unique=True, sqlite_where=text("state = 'running'"), postgresql_where=text("state = 'running'")),
-    Index(None, 'key', 'state'), Index(None, 'job', 'started_at'))
+    Index(None, 'key', 'state'), Index(None, 'job', 'started_at'), Index(None, 'started_at'))
 
 predictions = Table('predictions', metadata,
     Column('sequence', BigInteger, primary_key=True, autoincrement=False), Column('prediction_id', String, nullable=False, unique=True),
@@ -148,7 +148,8 @@ predictions = Table('predictions', metadata,
     Column('confidence', Float, nullable=False), Column('data_fingerprint', String, nullable=False),
     Column('feature_fingerprint', String, nullable=False), Column('run_id', String, nullable=False),
     Column('previous_seal', String, nullable=False), Column('seal', String, nullable=False, unique=True),
-    UniqueConstraint('match_id', 'model', 'model_version', 'as_of'), _one_of('predicted_result', ('home_win', 'draw', 'away_win')),
+    UniqueConstraint('match_id', 'model', 'model_version', 'as_of'), Index(None, 'league', 'sequence'),
+    _one_of('predicted_result', ('home_win', 'draw', 'away_win')),
     CheckConstraint('as_of < kickoff', name='before_kickoff'),
     CheckConstraint('p_home >= 0 AND p_draw >= 0 AND p_away >= 0 AND abs(p_home + p_draw + p_away - 1) < 1e-9', name='probabilities'),
     sqlite_with_rowid=False)
