@@ -468,7 +468,7 @@ def test_one_bad_forecast_keeps_all_out(home, fresh, name, value):
 
 
 def test_the_same_match_twice_in_one_append_keeps_all_out(home, fresh):
-    with pytest.raises(DBAPIError, match='exists already'): append(home, fresh, pl.concat([SAID, SAID[:1]]))
+    with pytest.raises(DBAPIError, match=r'exists already|duplicate key'): append(home, fresh, pl.concat([SAID, SAID[:1]]))
     assert count_rows(fresh)['predictions'] == 0
 
 
