@@ -111,14 +111,14 @@ def judge_payload(
 
 # %% ../nbs/18_assemble.ipynb #8b0ec230
 def _tell(connection: Connection, rows: pl.DataFrame, odds: pl.DataFrame, snapshot: Mapping[str, Any], told_at: datetime) -> None:
-    "Events of a payload."
+    "Events of a payload; its id in each makes a fixture that moves there and back three events."
     def plain(frame: pl.DataFrame, *names: str) -> list[tuple[str, dict[str, Any]]]:
         moments = [pl.col(name).dt.strftime('%Y-%m-%dT%H:%M:%S+00:00') for name in names if isinstance(frame.schema[name], pl.Datetime)]
         return [(row['match_id'], {'version': schema.EVENT_VERSION} | row) for row in frame.select(names).with_columns(moments).to_dicts()]
     ended = rows.filter(pl.col('status').is_in(_ENDED))
     which = ('match_id', 'league', 'season', 'kickoff', 'home_team', 'away_team', 'status')
-    emit_all(connection, 'matches', plain(rows, *which, 'kickoff_known', 'neutral', 'source'), told_at)
-    emit_all(connection, 'results', plain(ended, *which, 'home_goals', 'away_goals', 'result_known_at', 'source'), told_at)
+    emit_all(connection, 'matches', plain(rows, *which, 'kickoff_known', 'neutral', 'source', 'snapshot_id'), told_at)
+    emit_all(connection, 'results', plain(ended, *which, 'home_goals', 'away_goals', 'result_known_at', 'source', 'snapshot_id'), told_at)
     recent = pl.col('known_at') > snapshot['fetched_at'] - timedelta(days=7)
     priced = odds.filter(pl.col('match_id').is_in(rows['match_id'].implode()) | recent)
     news = priced.group_by('match_id', maintain_order=True).agg(prices=pl.len(), known_at=pl.max('known_at'), snapshot_id=pl.first('snapshot_id'))

@@ -13,6 +13,7 @@ from typing import Any
 
 import click
 
+from .backups import backups
 from .database import database
 from .serving import keys, serve
 from .terminal import console as _console
@@ -38,7 +39,7 @@ def _ago(moment: Any) -> str:
     return f'{seconds:.0f} s ago'
 
 
-for command in (models, serve, keys, database): cli.add_command(command)
+for command in (models, serve, keys, database, backups): cli.add_command(command)
 
 # %% ../nbs/79_cli.ipynb #2f3a5242
 MARKS = {'succeeded': '[green]✓[/]', 'up to date': '[green]=[/]', 'skipped': '[yellow]-[/]', 'running': '[blue]…[/]'}  # anything else is ✗

@@ -38,7 +38,8 @@ def emit_all(
     rows = [dict(event_id=event_id(topic, key, payload), topic=topic, key=key, payload=dict(payload), created_at=created_at) for key, payload in told]
     if not rows: return 0
     dialect: Any = sqlite if connection.dialect.name == 'sqlite' else postgresql
-    return connection.execute(dialect.insert(events).on_conflict_do_nothing(index_elements=['event_id']), rows).rowcount
+    new = dialect.insert(events).on_conflict_do_nothing(index_elements=['event_id']).returning(events.c.sequence)
+    return len(connection.execute(new, rows).all())
 
 
 def emit(

@@ -7,7 +7,7 @@ __all__ = ['Listener', 'Schedule', 'load_schedule', 'Step', 'source_of', 'run']
 
 # %% ../nbs/72_pipelines.ipynb #91dc7af8
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -29,6 +29,7 @@ class Schedule:
     needs: dict[str, list[str]] # Jobs that each job builds on
     pipelines: dict[str, list[str]] # Jobs of each pipeline, in order
     moments: dict[str, dict[str, str]] # Sources that stand still, with the moment from which each job looks at them; 'other' for the rest
+    always: list[str] = field(default_factory=list) # Jobs that are never up to date
 
     def looks_from(self,
         job: str, # Name of a job
@@ -48,9 +49,9 @@ def load_schedule(
     try: content = yaml.safe_load(path.read_text()) or {}
     except FileNotFoundError: raise JobError(f'{path} is missing; is {project} a checkout? FOOTBALL_PROJECT says where to look') from None
     except yaml.YAMLError as error: raise JobError(f'{path} is not YAML: {str(error).replace(chr(10), " ")}') from None
-    if not isinstance(content, dict) or set(content) - {'moments'} != {'needs', 'pipelines'}:
-        raise JobError(f'{path} needs the two parts needs and pipelines, and may have a third, moments')
-    schedule = Schedule(content['needs'], content['pipelines'], content.get('moments', {}))
+    if not isinstance(content, dict) or set(content) - {'moments', 'always'} != {'needs', 'pipelines'}:
+        raise JobError(f'{path} needs the two parts needs and pipelines, and may have moments and always')
+    schedule = Schedule(content['needs'], content['pipelines'], content.get('moments', {}), content.get('always', []))
     jobs = job_names(project)
     for source, moments in schedule.moments.items():
         if 'other' not in moments: raise JobError(f'{path}: moments of {source} lack the one for other jobs, named other')
@@ -58,7 +59,7 @@ def load_schedule(
             if name not in (*jobs, 'other'): raise JobError(f'{path}: moments of {source} name the job {name!r}{nearest(name, jobs)}')
             try: read_moment(moment)
             except ValueError as error: raise JobError(f'{path}: moments of {source}, {name}: {error}') from None
-    for where, names in (*schedule.needs.items(), *schedule.pipelines.items()):
+    for where, names in (*schedule.needs.items(), *schedule.pipelines.items(), ('always', schedule.always)):
         for name in names:
             if name not in jobs: raise JobError(f'{path}: {where} names the job {name!r}{nearest(name, jobs)}')
     try: list(TopologicalSorter(schedule.needs).static_order())
@@ -140,6 +141,7 @@ def _run_step(settings: Settings, engine: Engine, job: Job, params: Mapping[str,
         run_id = done[need].run_id if need in done else getattr(last_success(engine, job=need), 'run_id', None)
         if run_id: upstream.append(run_id)
     key = run_key(settings.project, job, params, upstream)
-    if not force and (earlier := last_success(engine, key=key)): return Step(job.name, 'up to date', earlier.run_id, None)
+    again = force or job.name in schedule.always
+    if not again and (earlier := last_success(engine, key=key)): return Step(job.name, 'up to date', earlier.run_id, None)
     finished = run_job(settings, engine, job, params, key, upstream, pipeline, force, lambda n, cells: listener(job.name, n, cells))
     return Step(job.name, finished.state, finished.run_id, finished)

@@ -309,6 +309,33 @@ def test_a_fixture_gets_its_result(engine, gather):
     assert read(engine, 'matches', 'status', 'home_goals', 'away_goals', 'result_known_at') == [('finished', 2, 0, known_at)]
 
 
+def test_what_is_new_is_told_once_in_the_transaction_that_writes_it(engine, home, fetch, monkeypatch):
+    def told() -> list[tuple[str, str | None]]:
+        with engine.connect() as connection: found = connection.execute(select(schema.events).order_by(schema.events.c.sequence)).all()
+        assert {(one.key, one.payload['match_id'], one.payload['version']) for one in found} <= {('E0-2526-arsenal-everton',)*2 + (1,)}
+        return [(one.topic, one.payload.get('kickoff', '')[5:10]) for one in found]
+    def take_in(**changes: str | None) -> None:
+        source = Pages(_2526=page(row(**changes)))
+        fetch(source)
+        clean(engine, home/'snapshots', {source.name: source}, told_at=START)
+    to_come = dict(home_goals=None, away_goals=None)
+    take_in(**to_come)
+    take_in(**to_come, time='15:00 ')
+    assert told() == [('matches', '04-04')]
+    take_in(**to_come, date='2026-05-19')
+    take_in(date='2026-05-19')
+    assert told()[1:] == [('matches', '05-19'), ('matches', '05-19'), ('results', '05-19')]
+    def fails(*_: object) -> None: raise RuntimeError('pulled out')
+    with monkeypatch.context() as patched:
+        patched.setattr('football_pred.assemble.Taken', fails)
+        with pytest.raises(RuntimeError, match='pulled out'): take_in(date='2026-05-19', home_goals='3')
+    assert (len(told()), read(engine, 'matches', 'home_goals')) == (4, [(2,)])
+    clean(engine, home/'snapshots', {'pages': Pages()}, told_at=START)
+    assert (told()[4:], read(engine, 'matches', 'home_goals')) == ([('matches', '05-19'), ('results', '05-19')], [(3,)])
+    rebuild(engine, home/'snapshots', {'pages': Pages()})
+    assert len(told()) == 6
+
+
 def test_two_addresses_that_disagree_about_a_match_change_it_once(engine, gather, tidy):
     source = Pages(_2526_played=page(row()), _2526_coming=page(row(date='2026-04-05')))
     gather(source)
