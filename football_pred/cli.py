@@ -14,6 +14,7 @@ from typing import Any
 import click
 
 from .backups import backups
+from .database import database
 from .exporting import exporter
 from .serving import keys, serve
 from .stack import down, up
@@ -41,7 +42,7 @@ def _ago(moment: Any) -> str:
     return f'{seconds:.0f} s ago'
 
 
-for command in (models, serve, exporter, keys, backups, relay, consume, up, down): cli.add_command(command)
+for command in (models, serve, exporter, keys, database, backups, relay, consume, up, down): cli.add_command(command)
 
 # %% ../nbs/79_cli.ipynb #2f3a5242
 MARKS = {'succeeded': '[green]✓[/]', 'up to date': '[green]=[/]', 'skipped': '[yellow]-[/]', 'running': '[blue]…[/]'}  # anything else is ✗
@@ -280,12 +281,14 @@ def _told(error: BaseException) -> tuple[str, int] | None:
     from football_pred.runner import Terminated
     from football_pred.runs import AlreadyRunning
     from football_pred.sources import SourceError
+    from football_pred.store import NotReady
     from football_pred.teams import UnknownName
     if isinstance(error, (JobError, KeyProblem, ModelError, SourceError, UnknownName)): return str(error), 2
     if isinstance(error, ValidationError):
         wrong = [f"FOOTBALL_{'_'.join(map(str, one['loc'])).upper()}: {one['msg']}, got {one['input']!r}" for one in error.errors()]
         return '; '.join(wrong), 2
     if isinstance(error, AlreadyRunning): return str(error), 3
+    if isinstance(error, NotReady): return str(error), 4
     hint = 'is there space, and is FOOTBALL_HOME writable?'
     if isinstance(error, OperationalError): return f'the database does not answer: {error.orig}; {hint}', 4
     if isinstance(error, OSError): return f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}; {hint}", 4

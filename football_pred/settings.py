@@ -80,6 +80,12 @@ class Settings(BaseSettings):
         return self.database_url.get_secret_value() if self.database_url else f"sqlite:///{self.home/'football.db'}"
 
     @property
+    def connection(self) -> dict[str, Any]:
+        "The database, as `store.open_database` takes it."
+        return {'url': self.database, 'pool_size': self.pool_size, 'statement_seconds': self.statement_seconds,
+                'name': f'football-pred {self.run_id}'.strip()}
+
+    @property
     def snapshots(self) -> Path | UPath: return UPath(self.snapshots_url) if self.snapshots_url else self.home/'snapshots'
 
     @property
