@@ -30,7 +30,8 @@ def _server_options(patience: int, statement_seconds: float | None, name: str) -
     "How a connection to PostgreSQL behaves."
     limits = {'statement_timeout': statement_seconds or 0, 'lock_timeout': 30, 'idle_in_transaction_session_timeout': 600}
     return {'application_name': name, 'connect_timeout': patience, 'keepalives': 1, 'keepalives_idle': 30, 'keepalives_interval': 10,
-            'keepalives_count': 3, 'tcp_user_timeout': 60_000, 'options': ' '.join(f'-c {limit}={seconds*1000:.0f}' for limit, seconds in limits.items())}
+            'keepalives_count': 3, 'tcp_user_timeout': 60_000,
+            'options': ' '.join(f'-c {limit}={seconds*1000:.0f}' for limit, seconds in limits.items())}
 
 
 def open_engine(
