@@ -19,11 +19,11 @@ from sqlalchemy.exc import OperationalError
 from .jobs import JobError, check_params, run_key
 from .pipelines import Due, Listener, Plan, Step, earlier_run, next_step, plan, run_due
 from .runner import Finished, Terminated
-from .runs import AlreadyRunning, recent_runs, run_seconds
+from .runs import AlreadyRunning, reap_lost, recent_runs, run_seconds
 from .schedule import QUEUES, load_schedule
 from .schema import job_runs
 from .settings import Settings
-from .store import open_database
+from .store import open_database, writing
 from .text import read_moment
 
 if TYPE_CHECKING:
@@ -114,17 +114,19 @@ def send(
     app.tasks['football_pred.run_job'].apply_async((order,), task_id=order['ids'][n], queue=queue, **options)
 
 
-def _deaths(engine: Engine, key: str, asked: datetime) -> int:
+def _deaths(settings: Settings, engine: Engine, key: str, asked: datetime) -> int:
     "Runs of this key that were lost since somebody asked for it."
     query = select(func.count()).where(job_runs.c.key == key, job_runs.c.state == 'lost', job_runs.c.started_at >= asked)
-    with engine.connect() as connection: return connection.execute(query).scalar_one()
+    with writing(engine) as connection:
+        reap_lost(connection, datetime.now(UTC), settings.lease_seconds)
+        return connection.execute(query).scalar_one()
 
 
 def _make(settings: Settings, engine: Engine, planned: Plan, due: Due) -> Step:
     "Make a run, unless it was made before or its worker dies of it every time."
     check_params(due.job, due.params, 'order')
     if earlier := earlier_run(engine, planned, due.key): return Step(due.job.name, 'up to date', earlier.run_id, None)
-    if (deaths := _deaths(engine, due.key, planned.asked)) > settings.job_retries:
+    if (deaths := _deaths(settings, engine, due.key, planned.asked)) > settings.job_retries:
         return Step(due.job.name, 'lost', None, None, f'its worker died {deaths} times')
     return run_due(settings, engine, planned, due)
 

@@ -214,7 +214,7 @@ def test_killed_in_the_middle_it_is_run_once_more(settings, engine, project, tmp
 
 def test_a_job_that_kills_its_worker_is_given_up(settings, engine, project):
     write_job(project, 'work', 'import os, signal; os.kill(os.getppid(), signal.SIGKILL)\nimport threading; threading.Event().wait(30)')
-    with worker(settings.model_copy(update={'job_retries': 1}), FOOTBALL_JOB_RETRIES='1'):
+    with worker(settings, FOOTBALL_JOB_RETRIES='1'):
         error = told(sent(settings, order(settings)))
     assert error.args[0] | {'run_id': None} == {'job': 'work', 'state': 'lost', 'run_id': None, 'why': 'its worker died 2 times'}
     assert states(engine) == ['lost', 'lost']
