@@ -45,9 +45,10 @@ def _terminable() -> Iterator[None]:
         if told.is_set(): return
         told.set()
         raise Terminated
-    before = signal.signal(signal.SIGTERM, raise_terminated)
+    before = {number: signal.signal(number, raise_terminated) for number in (signal.SIGTERM, signal.SIGQUIT)} # Celery ends its processes by SIGQUIT
     try: yield
-    finally: signal.signal(signal.SIGTERM, before)
+    finally:
+        for number, handler in before.items(): signal.signal(number, handler)
 
 # %% ../nbs/71_runner.ipynb #6c3fcaf0
 class _Watch:

@@ -242,7 +242,7 @@ def test_sigterm_cancels_a_job_that_does_not_end_and_another_worker_runs_it(sett
         kernel = recent_runs(engine)[0]['processes'][1]
         process.terminate()
         process.wait(120)
-        assert states(engine) == ['cancelled']
+        wait_until(lambda: states(engine) == ['cancelled'])
         assert find_process(kernel) is None
     leave.touch()
     with worker(settings): assert told(result)['state'] == 'succeeded'
