@@ -194,9 +194,10 @@ class Served(Way):
         try:
             with serving(self.settings, self.patience) as address, httpx.Client(base_url=address, headers={'X-API-Key': key}, timeout=20) as client:
                 self.until(lambda: client.get('/health').status_code != 401, lambda: 'the server does not take a new key')
-                health = client.get('/health').json()
-                away = [f"{part}: {one['reason']}" for part, one in health['parts'].items() if not one['up'] and part != 'feature_store']
-                expect(not away, '; '.join(away))
+                def away() -> str:
+                    parts = client.get('/health').raise_for_status().json()['parts']
+                    return '; '.join(f"{part}: {one['reason']}" for part, one in parts.items() if not one['up'])
+                self.until(lambda: not away(), away)
                 coming = client.get('/api/v1/predictions', params={'limit': 1}).raise_for_status().json()
                 expect(bool(coming), 'no match is to come')
                 told = client.get(f"/api/v1/predictions/{coming[0]['match_id']}").raise_for_status().json()
