@@ -1124,6 +1124,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '/', 'git_u
                                       'football_pred.runner._Watch.kernel_started': ( 'runner.html#_watch.kernel_started',
                                                                                       'football_pred/runner.py'),
                                       'football_pred.runner._attach': ('runner.html#_attach', 'football_pred/runner.py'),
+                                      'football_pred.runner._copy_away': ('runner.html#_copy_away', 'football_pred/runner.py'),
                                       'football_pred.runner._engine_for': ('runner.html#_engine_for', 'football_pred/runner.py'),
                                       'football_pred.runner._execute': ('runner.html#_execute', 'football_pred/runner.py'),
                                       'football_pred.runner._notebook': ('runner.html#_notebook', 'football_pred/runner.py'),

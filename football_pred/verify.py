@@ -7,7 +7,7 @@ __all__ = ['Production', 'verify']
 
 # %% ../nbs/76_verify.ipynb #854f662c
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 from urllib.parse import unquote, urlsplit, urlunsplit
@@ -19,6 +19,7 @@ from sqlalchemy import Engine, func, select
 from . import schema
 from .probes import Served, Tried, expect, try_part
 from .settings import Settings, secret_values
+from .text import nearest
 
 # %% ../nbs/76_verify.ipynb #bb9d608a
 def _apart(secret: SecretStr | None) -> tuple[str, tuple[str, str]]:
@@ -116,15 +117,20 @@ def verify(
     engine: Engine, # Database with the tables
     now: Callable[[], datetime], # Current moment, UTC
     patience: float = 60, # Seconds to wait for what others do
+    only: Sequence[str] = (), # Names of the parts to try; none: all
 ) -> list[Tried]: # In the order of the path
-    "Try every part."
+    "Try the parts."
     parts, secrets = Production(settings, engine, now, patience), secret_values(settings)
     def unset(name: str) -> str: return '' if getattr(settings, name) else f'FOOTBALL_{name.upper()}'
-    return [try_part(part, needs, do, secrets) for part, needs, do in (
+    every = (
         ('database', '', parts.database), ('cache', unset('cache_url'), parts.cache), ('object store', unset('snapshots_url'), parts.object_store),
         ('data pipeline', '', parts.data), ('feature store', '', parts.features), ('registry', '', parts.registry),
         ('forecast pipeline', '', parts.forecasts), ('API', '', parts.api), ('metrics', unset('exporter_url'), parts.metrics),
         ('broker', unset('kafka_servers'), parts.broker), ('stream', unset('kafka_servers'), parts.stream),
         ('workers', unset('broker_url'), parts.workers), ('Flower', unset('flower_url'), parts.flower),
         ('Prometheus', unset('prometheus_url'), parts.prometheus), ('Alertmanager', unset('alertmanager_url'), parts.alertmanager),
-        ('Grafana', unset('grafana_url'), parts.grafana))]
+        ('Grafana', unset('grafana_url'), parts.grafana))
+    names = [part for part, _, _ in every]
+    for name in only:
+        if name not in names: raise ValueError(f'unknown part {name!r}{nearest(name, names)}')
+    return [try_part(part, needs, do, secrets) for part, needs, do in every if not only or part in only]
