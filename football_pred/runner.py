@@ -214,8 +214,9 @@ def _copy_away(settings: Settings, folder: Path) -> None:
     "Copy what a run left to where reports are kept; the run is none the worse when that place is away."
     if not settings.reports_url or not folder.exists(): return
     place: Any = UPath(settings.reports_url)
+    files = sorted(path for path in folder.rglob('*') if path.is_file())
     try:
-        for path in sorted(path for path in folder.rglob('*') if path.is_file()): write_atomic(place/path.relative_to(settings.reports), path.read_bytes())
+        for path in files: write_atomic(place/path.relative_to(settings.reports), path.read_bytes())
     except Exception as error: warnings.warn(f'the report of {folder.name} is not in {settings.reports_url}: {error}', stacklevel=2)
 
 

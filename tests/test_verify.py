@@ -1,4 +1,4 @@
-"""The production set, run without Docker by the commands and settings of docker-compose.yml: a day on its workers, `verify`, and each part gone in turn.
+"""The production set, without Docker, by the commands and settings of docker-compose.yml: a day, `verify`, and each part gone in turn.
 
 PostgreSQL, Redis, a server of the S3 API and one of Kafka's protocol are the real ones of the other tests; Grafana cannot be run here."""
 import json
@@ -18,7 +18,7 @@ from tests.served import COMMAND, started
 from tests.stack import native
 from tests.test_stack import kafka, own_redis, places
 
-assert kafka and own_redis and places
+FIXTURES = (kafka, own_redis, places)
 SERVICES = ('mlflow', 'api', 'relay', 'consumer', 'worker-collect', 'worker-train', 'worker-predict', 'worker-maintenance', 'flower', 'exporter')
 JOBS = ('collect', 'clean', 'features', 'train', 'backtest', 'predict', 'settle')
 
