@@ -46,7 +46,7 @@ class FeatureReader:
         places: Places, # Where they are
         telemetry: Telemetry, # Where time is counted
     ):
-        self.places, self.telemetry, self.problem = places, telemetry, 'not loaded yet'
+        self.places, self.telemetry, self.problem, self.table_problem = places, telemetry, 'not loaded yet', ''
         import_module('sqlalchemy.orm')  # Feast wants it; imported while requests are answered, SQLAlchemy would use it half-made
         self._store: Any = None
         self._again_at = 0.0
@@ -69,7 +69,8 @@ class FeatureReader:
     def fingerprints(self, match_ids: Sequence[str]) -> dict[str, str]:
         "Of the features of each match that has some, as the job wrote them last; they are also what is read while the store is away."
         try: self._table = read_offline(self.places, 'matches').filter(pl.col('match_id').is_in(list(match_ids)))
-        except FeatureStoreError as error: self.problem = str(error)
+        except FeatureStoreError as error: self.table_problem = str(error)
+        else: self.table_problem = ''
         return {row['match_id'][0]: features_fingerprint(row) for row in self._table.partition_by('match_id')} if self._table.height else {}
 
     def read(self, match_id: str) -> tuple[dict[str, Any] | None, str]:
@@ -111,7 +112,7 @@ def _health(app: FastAPI) -> dict[str, dict[str, Any]]:
         with answers.engine.connect() as connection: connection.execute(text('SELECT 1'))
         database = ''
     except SQLAlchemyError as error: database = reason_of(error)
-    reasons = {'database': database, 'cache': answers.cache.problem, 'feature_store': app.state.reader.problem, 'registry': answers.registry_problem,
+    reasons = {'database': database, 'cache': answers.cache.problem, 'feature_store': app.state.reader.problem or app.state.reader.table_problem, 'registry': answers.registry_problem,
                'models': answers.problems.get('models', ''), 'outlook': answers.problems.get('outlook', '')}
     for part, reason in reasons.items(): answers.telemetry.up.labels(part).set(int(not reason))
     return {part: {'up': not reason, 'reason': reason} for part, reason in reasons.items()}
