@@ -7,6 +7,7 @@ __all__ = ['FeatureReader', 'Remembered', 'create_app']
 
 # %% ../nbs/68_app.ipynb #9ca1655e
 import asyncio
+import gc
 import logging
 import threading
 import time
@@ -21,6 +22,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import PlainTextResponse
 from fastapi.staticfiles import StaticFiles
+from fastapi_offline import FastAPIOffline
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
@@ -28,7 +30,7 @@ from starlette.exceptions import HTTPException
 from . import __version__, forecast_routes, page, record_routes
 from .cache import open_cache
 from .features import FEATURE_NAMES, features_fingerprint
-from .guard import Guard, Problem, defect, problem_response
+from .guard import Guard, Problem, defect, problem_response, wants_page
 from .messages import problems
 from .offline_features import FeatureStoreError, Places, read_offline
 from .publisher import Answers, encode, reason_of
@@ -51,10 +53,15 @@ class FeatureReader:
         self._table = pl.DataFrame(schema={'match_id': pl.String})
 
     def warm(self) -> None:
-        "Import Feast and open the store, as soon as it can be opened."
-        from football_pred.feature_store import open_store
+        "Import Feast and open the store, as soon as it can be opened; the first reading, which imports even more, keeps nobody waiting."
+        from football_pred.feature_store import online, open_store
         while self._store is None:
-            try: self._store, self.problem = open_store(self.places), ''
+            try:
+                store = open_store(self.places)
+                try: online(store, ['none'])
+                except FeatureStoreError as error:
+                    if error.__cause__ is not None: raise
+                self._store, self.problem = store, ''
             except FeatureStoreError as error:
                 self.problem = str(error)
                 time.sleep(5)
@@ -140,7 +147,7 @@ def _add_problems(app: FastAPI) -> None:
     def about(request: Request) -> dict[str, Any]: return {'about': {'request_id': request.scope['state'].get('request_id', '')}}
 
     def send(request: Request, problem: Problem) -> Response:
-        if page.wants_page(request): return page.problem_page(problem, request.url.path)
+        if wants_page(request.headers.get('accept', ''), request.url.path): return page.problem_page(problem, request.url.path)
         return problem_response(problem, request.url.path, request.scope['state'].get('request_id', ''))
 
     @app.exception_handler(HTTPException)
@@ -164,6 +171,13 @@ def _add_problems(app: FastAPI) -> None:
         return send(request, defect())
 
 
+async def _keep_still(answers: Answers, warming: threading.Thread) -> None:
+    "Once everything is loaded, let the garbage collector look only at what comes later: looking at all of it holds up every request."
+    while warming.is_alive() or answers.registry_problem == 'not asked yet': await asyncio.sleep(1)
+    gc.collect()
+    gc.freeze()
+
+
 def create_app(
     settings: Settings, # Settings in force
     now: Callable[[], datetime], # Current moment, UTC
@@ -178,14 +192,17 @@ def create_app(
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         await answers.refresh(forced=True)
-        looking = [asyncio.create_task(answers.keep_fresh()), asyncio.create_task(answers.keep_confirmed())]
-        threading.Thread(target=reader.warm, daemon=True).start()
+        warming = threading.Thread(target=reader.warm, daemon=True)
+        warming.start()
+        looking = [asyncio.create_task(work) for work in (answers.keep_fresh(), answers.keep_confirmed(), _keep_still(answers, warming))]
         yield
         for task in looking: task.cancel()
+        gc.unfreeze()
         engine.dispose()
 
-    app = FastAPI(title='football_pred', version=__version__, lifespan=lifespan, max_body_size=settings.request_bytes,
-                  description='Forecasts of football matches, sealed before kick-off and scored after the whistle.')
+    app = FastAPIOffline(title='football_pred', version=__version__, lifespan=lifespan, max_body_size=settings.request_bytes, redoc_url=None,
+                         static_url='/docs/static',
+                         description='Forecasts of football matches, sealed before kick-off and scored after the whistle.')
     app.state.answers, app.state.reader = answers, reader
     app.state.coming, app.state.log = page.Coming(), logging.getLogger('football_pred.app')
     app.state.remembered = Remembered(lambda: (answers.outlook.mark, answers.outlook.moment) if answers.outlook else None)
@@ -195,4 +212,4 @@ def create_app(
     settings.reports.mkdir(parents=True, exist_ok=True)
     app.mount('/reports', StaticFiles(directory=settings.reports, html=True))
     return Guard(app, telemetry, lambda: answers.keys, settings.keys_wanted, settings.rate_limit, settings.request_bytes, settings.request_seconds,
-                 answers.quick)
+                 answers.quick, page.problem_page)

@@ -15,7 +15,7 @@ import numpy as np
 import polars as pl
 from sklearn.base import clone
 
-from .goals import OUTCOMES, outcome_codes
+from .goals import OUTCOMES, NotConverged, outcome_codes
 from .margins import LEAST_OVERROUND, fair_probabilities
 from .scoring import check_probabilities
 
@@ -78,6 +78,11 @@ def _moment(value: datetime | date) -> datetime:
     return value
 
 
+def _same(error: ValueError, where: str) -> ValueError:
+    "The error with where it happened; that a model did not converge stays told."
+    return (NotConverged if isinstance(error, NotConverged) else ValueError)(f'{where}: {error}')
+
+
 def _forecast_league(
     models: Mapping[str, Any], # Unfitted estimators by name
     history: pl.DataFrame, # Finished matches of the league, earliest known result first
@@ -97,7 +102,7 @@ def _forecast_league(
         if not known.height: raise ValueError(f'No result of {where} is known yet: begin later')
         for name, model in models.items():
             try: forecast = check_probabilities(clone(model).fit(known, as_of=as_of).predict_proba(block))
-            except ValueError as error: raise ValueError(f'Model {name}, {where}: {error}') from error
+            except ValueError as error: raise _same(error, f'Model {name}, {where}') from error
             if len(forecast) != size: raise ValueError(f'Model {name}, {where}: {len(forecast)} forecasts of {size} matches')
             probabilities[name][first:first + size] = forecast
         first += size
@@ -129,7 +134,7 @@ def _walk(
     unknown = targets.filter(pl.col('as_of') < pl.lit(finished['result_known_at'].min()))
     if unknown.height: raise ValueError(f"No result of {unknown['league'][0]} at {unknown['as_of'][0]:%Y-%m-%d %H:%M} UTC is known yet: begin later")
     try: said = check_probabilities(clone(model).walk(finished.drop('outcome'), known_fixtures(targets)))
-    except ValueError as error: raise ValueError(f'Model {name}: {error}') from error
+    except ValueError as error: raise _same(error, f'Model {name}') from error
     if len(said) != targets.height: raise ValueError(f'Model {name}: {len(said)} forecasts of {targets.height} matches')
     return said
 

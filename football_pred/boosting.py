@@ -83,9 +83,11 @@ class GradientBoosting(DescribedModel):
         for name, least in (('rounds', 1), ('step', 0), ('leaves', 2), ('leaf_matches', 1), ('ridge', 0), ('prior_matches', 0)):
             value = getattr(self, name)
             if not least <= value < np.inf or value == 0: raise ValueError(f'{name} is {value}, expected a finite number above 0, at least {least}')
-        columns = self._columns(sides)
-        columns[:, np.isnan(columns).all(axis=0)] = 0.0  # what was never known tells nothing apart
-        unknown = np.full((3, columns.shape[1]), np.nan)
+        counts = weight > 0
+        columns, outcomes, weight = self._columns(sides)[counts], outcomes[counts], weight[counts]
+        known = ~np.isnan(columns).all(axis=0)
+        columns[:, ~known] = 0.0  # what was never known tells nothing apart
+        unknown = np.tile(np.where(known, np.nan, 0.0), (3, 1))
         learner = HistGradientBoostingClassifier(max_iter=self.rounds, learning_rate=self.step, max_leaf_nodes=self.leaves,
             min_samples_leaf=self.leaf_matches, l2_regularization=self.ridge, early_stopping=False, random_state=0)
         learner.fit(np.vstack([columns, unknown]), np.append(outcomes, [0, 1, 2]), np.append(weight, np.full(3, self.prior_matches/3)))

@@ -86,6 +86,7 @@ class CarriedDixonColes(DixonColes):
         "Learn from new matches."
         if not hasattr(self, '_tables'): return self.fit(matches, as_of)
         played = None if matches is None or not len(matches) else read_played(matches, as_of)  # type: ignore[arg-type]
+        if played is None and self._at == NEVER: raise ValueError('There are no matches to learn from')
         if played is None and as_of is None: raise ValueError('There are no new matches; say as_of')
         moment = played.as_of if played else as_of
         at = round(moment.timestamp()*1e6)  # type: ignore[union-attr]

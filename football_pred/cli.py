@@ -14,7 +14,10 @@ from typing import Any
 import click
 
 from .backups import backups
+from .exporting import exporter
 from .serving import keys, serve
+from .stack import down, up
+from .streaming import consume, relay
 from .terminal import console as _console
 from .terminal import models
 from .terminal import open_home as _open
@@ -38,7 +41,7 @@ def _ago(moment: Any) -> str:
     return f'{seconds:.0f} s ago'
 
 
-for command in (models, serve, keys, backups): cli.add_command(command)
+for command in (models, serve, exporter, keys, backups, relay, consume, up, down): cli.add_command(command)
 
 # %% ../nbs/79_cli.ipynb #2f3a5242
 MARKS = {'succeeded': '[green]✓[/]', 'up to date': '[green]=[/]', 'skipped': '[yellow]-[/]', 'running': '[blue]…[/]'}  # anything else is ✗
@@ -255,13 +258,15 @@ def replay(check: bool) -> None:
 
 # %% ../nbs/79_cli.ipynb #db8e0e83
 @cli.command()
-def lab() -> None:
-    "Open the notebooks in JupyterLab."
+@click.option('--host', default='127.0.0.1', show_default=True, help='Address to listen on.')
+@click.option('--port', default=8888, show_default=True, type=click.IntRange(1, 65535), help='Port to listen on.')
+def lab(host: str, port: int) -> None:
+    "Open the notebooks in JupyterLab; JUPYTER_TOKEN, if set, opens it."
     from importlib.util import find_spec
 
     from football_pred.settings import Settings
-    if find_spec('jupyterlab') is None: raise click.UsageError("JupyterLab is not installed; install the package with its extra 'dev'")
-    os.execv(sys.executable, [sys.executable, '-m', 'jupyterlab', str(Settings().project/'nbs')])
+    if find_spec('jupyterlab') is None: raise click.UsageError("JupyterLab is not installed; install the package with its extra 'lab'")
+    os.execv(sys.executable, [sys.executable, '-m', 'jupyterlab', '--ip', host, '--port', str(port), str(Settings().project/'nbs')])
 
 # %% ../nbs/79_cli.ipynb #cd919388
 def _told(error: BaseException) -> tuple[str, int] | None:

@@ -15,7 +15,7 @@ from fastapi import APIRouter, Query, Request, Response
 
 from .guard import Problem
 from .messages import CODE, Batch, MatchId, Pairing, Prediction, as_json, problems
-from .outlook import forecast_pairings
+from .outlook import Outlook, forecast_pairings
 from .publisher import Answers, encode
 from .records import NotThere, check_league, find_match
 from .teams import UnknownName, find_team
@@ -63,7 +63,14 @@ async def predictions(request: Request, league: Annotated[str | None, Query(patt
     if league is not None: chosen = chosen.filter(league=league)
     if date is not None: chosen = chosen.filter(pl.col('kickoff').dt.date() == date)
     made = await answers.compute(chosen['match_id'][offset:offset + limit].to_list())
+    _count(answers, outlook, list(made))
     return Response(b'[' + b','.join(made.values()) + b']', media_type='application/json')
+
+
+def _count(answers: Answers, outlook: Outlook, match_ids: list[str]) -> None:
+    leagues = outlook.fixtures['league'].to_list()
+    by = {league: (league, one.name) for league, one in outlook.published.items()}
+    answers.count(by[leagues[outlook.rows[match_id]]] for match_id in match_ids)
 
 
 def _known_league(answers: Answers, league: str) -> None:
@@ -76,7 +83,7 @@ def _known_league(answers: Answers, league: str) -> None:
 async def batch(request: Request, asked: Batch) -> Response:
     "Forecasts of many coming matches; where there is none, the problem stands in its place."
     answers: Answers = request.app.state.answers
-    answers.ready()
+    outlook = answers.ready()
     made = await answers.compute(list(dict.fromkeys(asked.match_ids)))
     def missing(match_id: str) -> bytes:
         problem = explain(answers, match_id)
@@ -84,6 +91,7 @@ async def batch(request: Request, asked: Batch) -> Response:
     lost = list(dict.fromkeys(match_id for match_id in asked.match_ids if match_id not in made))
     if len(lost) > 100:
         raise Problem(404, 'No such matches', f'{len(lost):,} of {len(asked.match_ids):,} are not coming matches, such as {lost[0]}')
+    _count(answers, outlook, [match_id for match_id in asked.match_ids if match_id in made])
     made |= await asyncio.to_thread(lambda: {match_id: missing(match_id) for match_id in lost})
     return Response(b'[' + b','.join(made[match_id] for match_id in asked.match_ids) + b']', media_type='application/json')
 
@@ -104,4 +112,5 @@ async def pairing(request: Request, asked: Pairing) -> Response:
         try: return Response((await answers.answer(match_id))[0], media_type='application/json')
         except KeyError: raise await asyncio.to_thread(explain, answers, match_id) from None
     teams = pl.DataFrame({'home_team': [home], 'away_team': [away], 'league': [asked.league], 'neutral': [asked.neutral]})
+    answers.telemetry.served.labels(asked.league, outlook.published[asked.league].name).inc()
     return as_json(forecast_pairings(teams, outlook.published)[0])

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['OUTCOMES', 'MAX_RATE', 'check_goals', 'outcome_codes', 'score_grid', 'outcome_probabilities', 'over_under',
-           'both_to_score', 'most_likely_score', 'Played', 'read_played', 'read_fixtures', 'decay', 'PlainEstimator',
-           'GoalModel']
+           'both_to_score', 'most_likely_score', 'Played', 'read_played', 'read_fixtures', 'decay', 'NotConverged',
+           'PlainEstimator', 'GoalModel']
 
 # %% ../nbs/30_goals.ipynb #0a2cf57e
 from datetime import UTC, datetime
@@ -220,6 +220,10 @@ def decay(
     return np.exp2(-np.asarray(age)/half_life)
 
 # %% ../nbs/30_goals.ipynb #94f289a0
+class NotConverged(ValueError):
+    "A fit that did not reach a maximum, or of which there is none."
+
+
 class PlainEstimator(BaseEstimator):
     "An estimator whose constructor stores, whose `fit` learns, and which can be written as plain data."
     learned: ClassVar[tuple[str, ...]] = ()  # names, each ending in _, that make up the fitted state

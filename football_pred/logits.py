@@ -12,6 +12,7 @@ import numpy as np
 
 from .described import NUMBERS, DescribedModel, Sides
 from .features import FORM
+from .goals import NotConverged
 from .outcome import fit_softmax, linear, softmax
 
 # %% ../nbs/37_logits.ipynb #8ca3abb6
@@ -58,7 +59,7 @@ def fit_ordered(
         while loss(at + fraction*step) > now + 1e-9*abs(now) and fraction > 1e-9: fraction /= 2
         at = at + fraction*step
         if gradient@step < 1e-13*(1 + target.sum()): return at[:-1], float(at[-1])
-    raise ValueError(f'No maximum after 100 steps on {len(design)} matches; use more information than {information:g}')
+    raise NotConverged(f'No maximum after 100 steps on {len(design)} matches; use more information than {information:g}')
 
 # %% ../nbs/37_logits.ipynb #c861ef7f
 class OrderedLogit(DescribedModel):

@@ -12,7 +12,7 @@ from typing import ClassVar, Self
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from .goals import PlainEstimator, decay, outcome_codes, read_fixtures, read_played
+from .goals import NotConverged, PlainEstimator, decay, outcome_codes, read_fixtures, read_played
 
 # %% ../nbs/33_outcome.ipynb #48f4e604
 class BaseRate(PlainEstimator):
@@ -33,6 +33,8 @@ class BaseRate(PlainEstimator):
         if not 0 < self.prior_matches < np.inf: raise ValueError(f'prior_matches is {self.prior_matches}, expected a finite number above 0')
         played = read_played(matches, as_of)
         outcomes, weight = outcome_codes(played.home_goals, played.away_goals), played.weight*decay(played.age, self.half_life)
+        if not 0 < weight.sum() < np.inf:
+            raise ValueError(f'The weights of the {len(weight)} matches sum to {weight.sum():g}; check weight and half_life')
         counts = np.bincount(outcomes[~played.neutral], weight[~played.neutral], 3)
         home, draw, away = np.bincount(outcomes[played.neutral], weight[played.neutral], 3)
         counts = counts + self.prior_matches/3 + np.array([(home + away)/2, draw, (home + away)/2])
@@ -89,7 +91,7 @@ def fit_softmax(
         while loss(values + fraction*step) > now + 1e-9*abs(now) and fraction > 1e-6: fraction /= 2
         values = values + fraction*step
         if rise < 1e-13*(1 + weight.sum()): return values
-    raise ValueError(f'No maximum after 100 steps on {len(design)} matches; use more information than {information.min():g}')
+    raise NotConverged(f'No maximum after 100 steps on {len(design)} matches; use more information than {information.min():g}')
 
 # %% ../nbs/33_outcome.ipynb #a33c0003
 def fit_log_linear(
@@ -112,4 +114,4 @@ def fit_log_linear(
         while loss(values + fraction*step) > now + 1e-9*abs(now) and fraction > 1e-6: fraction /= 2
         values = values + fraction*step
         if rise < 1e-13*(1 + weight.sum()): return values
-    raise ValueError(f'No maximum after 100 steps on {len(design)} matches; use more information than {information.min():g}')
+    raise NotConverged(f'No maximum after 100 steps on {len(design)} matches; use more information than {information.min():g}')

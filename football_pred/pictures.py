@@ -202,13 +202,14 @@ def plot_skill_over_time(
         .agg(difference=(pl.col('rps') - pl.col('other')).sum()).sort('week'))
     with _picture(7.6, 3.9) as (figure, (axes,)):
         axes.axhline(0, color=INK, linewidth=1, label=f'{reference} (zero)')
-        for model, colour in zip(models, MODEL_COLOURS, strict=False):
+        for i, (model, colour) in enumerate(zip(models, MODEL_COLOURS, strict=False)):
             line = weekly.filter(pl.col('model') == model)
             # From zero at the start of the first week to the sum at the end of each.
             ends = [*line['week'].head(1), *line['week'].dt.offset_by('1w')]
-            axes.plot(ends, [0.0, *line['difference'].cum_sum()][:len(ends)], color=colour, linewidth=1.8, label=model)
+            axes.plot(ends, [0.0, *line['difference'].cum_sum()][:len(ends)], color=colour, linewidth=1.8, label=model,
+                linestyle='-' if i < 4 else (0, (4, 2)))  # what lies beneath a later line is seen between its dashes
         axes.set(ylabel='Sum of RPS differences (lower is better)')
-        locator = AutoDateLocator(maxticks=9)
+        locator = AutoDateLocator(maxticks=11)
         axes.xaxis.set(major_locator=locator, major_formatter=ConciseDateFormatter(locator))
         axes.grid(axis='y')
         figure.legend(loc='outside upper left', ncols=4)

@@ -14,7 +14,7 @@ import pandas as pd
 import statsmodels.formula.api as smf
 from statsmodels.genmod.families import Poisson
 
-from .goals import GoalModel, Played, decay, read_played
+from .goals import GoalModel, NotConverged, Played, decay, read_played
 
 # %% ../nbs/31_poisson.ipynb #7e077347
 AVERAGE = '(average)'  # the reference level: an opponent of average attack and defence
@@ -70,7 +70,7 @@ class PoissonGoals(GoalModel):
         factor = 'C({}, Treatment("' + AVERAGE + '"))'
         formula = f'goals ~ home + {factor.format("team")} + {factor.format("opponent")}'
         self.result_ = smf.glm(formula, rows, family=Poisson(), freq_weights=rows['weight'].to_numpy()).fit(tol=1e-12)
-        if not self.result_.converged: raise ValueError(f'No maximum after {self.result_.fit_history["iteration"]} steps on {len(rows)} rows')
+        if not self.result_.converged: raise NotConverged(f'No maximum after {self.result_.fit_history["iteration"]} steps on {len(rows)} rows')
         effects = self.result_.params
         self.teams_ = sorted(set(rows['team']) - {AVERAGE})
         self.attack_ = np.array([effects[f'{factor.format("team")}[T.{team}]'] for team in self.teams_])

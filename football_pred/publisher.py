@@ -11,7 +11,8 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -209,6 +210,14 @@ class Answers(Publisher):
         asked.served.inc()
         asked.stored.inc()
         return content, cached
+
+    def count(self,
+        given: Iterable[tuple[str, str]], # League and model of each forecast that leaves
+    ) -> None:
+        "Count forecasts of the ledger that are given out."
+        for (league, model), times in Counter(given).items():
+            self.telemetry.served.labels(league, model).inc(times)
+            self.telemetry.stored.labels(league).inc(times)
 
     async def quick(self,
         match_id: str, # A match, perhaps

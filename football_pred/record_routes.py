@@ -137,7 +137,8 @@ def _admin(request: Request) -> str:
     state = request.scope['state']
     if not state.get('scope'): raise Problem(401, 'Key wanted', 'Send a key of scope admin in the header X-API-Key', {'WWW-Authenticate': 'Bearer'})
     if state['scope'] != 'admin':
-        raise Problem(403, 'Not allowed', 'This key may only read; football-pred keys create NAME --scope admin makes another')
+        raise Problem(403, 'Not allowed', 'This key may only read, as may every key sent as a password; '
+                      'football-pred keys create NAME --scope admin makes another')
     return f"key:{state['caller']}"
 
 

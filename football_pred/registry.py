@@ -20,9 +20,10 @@ from sqlalchemy import Engine
 
 from .events import audit, emit
 from .models import ModelError, pack_model, unpack_model, version_of
+from .schema import EVENT_VERSION
 from .store import lock, write_atomic, writing
 from .text import nearest
-from .tracking import METRICS, MlflowSide, RegistryDown, Trial
+from .tracking import METRICS, RegistryDown, Reported, Trial
 
 # %% ../nbs/52_registry.ipynb #d8e79d77
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ class Copies:
         if not self.has(version): write_atomic(self.folder/'versions'/f'{version}.json', content)
 
 # %% ../nbs/52_registry.ipynb #19a0f4b0
-class Copied(MlflowSide):
+class Copied(Reported):
     "MLflow and the copy of what is in use."
     def __init__(self, uri: str, artifacts: str, copies: Path) -> None:
         super().__init__(uri, artifacts)
@@ -271,7 +272,8 @@ class Registry(Copied):
         with writing(self.engine) if self.engine else nullcontext() as connection:
             if connection is not None: lock(connection, f'champion of {league}')
             with self._asking(): told = self._move(league, choose, {'action': action, 'actor': actor, 'reason': reason})
-            if connection is not None and self.clock is not None and emit(connection, 'models', league, told, at := self.clock()):
+            event = told | {'version': EVENT_VERSION, 'model_version': told['version']}
+            if connection is not None and self.clock is not None and emit(connection, 'models', league, event, at := self.clock()):
                 audit(connection, told['actor'], told['action'], league, told, at)
         found = self._published(league, 'champion')
         assert found is not None

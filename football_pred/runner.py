@@ -183,6 +183,15 @@ def _publish(settings: Settings, output: Path, run_id: str) -> tuple[str | None,
     return str(page.relative_to(settings.reports)), read_checks(json.loads(output.read_text()))
 
 
+def _attach(settings: Settings, output: Path) -> None:
+    "Give the report to the MLflow runs that the job named in `attach.json`; the run is none the worse when MLflow is away."
+    if not (named := output.with_name('attach.json')).exists(): return
+    from football_pred.tracking import RegistryDown, Reported
+    where, files = settings.registry, [file for file in (output, output.with_suffix('.html')) if file.exists()]
+    try: Reported(where['uri'], where['artifacts']).attach(json.loads(named.read_bytes()), files)
+    except RegistryDown as error: warnings.warn(f'the report of {output.parent.name} is not in MLflow: {error}', stacklevel=2)
+
+
 def write_index(
     settings: Settings, # Settings in force
     engine: Engine, # Database with the tables
@@ -239,6 +248,7 @@ def run_job(
         report, checks = _publish(settings, output, run_id)
         now = datetime.now(UTC)
         if state != 'lost': finish_run(engine, run_id, state, now, report=report, checks=checks, error_type=error_type, error=error)
+        _attach(settings, output)
         write_index(settings, engine)
     if signalled is not None: raise signalled
     return Finished(run_id, state, (now - started).total_seconds(), settings.reports/report if report else None, checks, error)

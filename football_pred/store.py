@@ -28,10 +28,13 @@ from . import schema
 # %% ../nbs/02_store.ipynb #9c6ee1aa
 def open_engine(
     url: str, # SQLAlchemy URL
+    patience: int = 10, # Seconds to a connection with PostgreSQL, at least 2
 ) -> Engine: # Engine whose tables may not exist yet
     "Connect to a database; the folder of a SQLite file is made."
     parsed = make_url(url)
-    if parsed.get_backend_name() != 'sqlite': return create_engine(parsed, pool_pre_ping=True)
+    if parsed.get_backend_name() != 'sqlite':
+        limits = {'connect_timeout': patience, 'keepalives_idle': 30, 'keepalives_interval': 10, 'keepalives_count': 3, 'tcp_user_timeout': 60_000}
+        return create_engine(parsed, pool_pre_ping=True, connect_args={name: value for name, value in limits.items() if name not in parsed.query})
     if parsed.database: Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
     engine = create_engine(parsed)
 

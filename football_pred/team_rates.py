@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 
-from .dixon_coles import NotConverged
+from .goals import NotConverged
 from .watched import DAY, Asked, Rating, Watched
 
 # %% ../nbs/36_team_rates.ipynb #9ed9e8ce
@@ -184,7 +184,7 @@ def newton_step(
     tables: Tables, # What was seen
     mean: np.ndarray, # Prior mean of attack and defence, shape (ratings, teams)
     ridge: np.ndarray, # Prior information on them, shape (ratings, 1)
-) -> tuple[Point, np.ndarray, np.ndarray]: # Step to take, and information from matches on each attack and defence
+) -> tuple[Point, Point, np.ndarray, np.ndarray]: # Step to take, gradient, and information from matches on each attack and defence
     "Newton's step of the penalised log-likelihood."
     n_ratings, size = point.attack.shape
     level, total = point.level.reshape(n_ratings, -1), tables.total.reshape(n_ratings, -1)
@@ -206,7 +206,8 @@ def newton_step(
     rest[:, own, own] += np.concatenate([defended + ridge, in_league + LEVEL_PRIOR], axis=1)
     step = np.linalg.solve(rest, (rest_gradient - (scaled@attack_gradient[:, :, None])[:, :, 0])[:, :, None])
     attack_step = (attack_gradient - (cross@step)[:, :, 0])/diagonal
-    return Point(attack_step, step[:, :size, 0], step[:, size:, 0].reshape(point.level.shape)), attacked, defended
+    gradient = Point(attack_gradient, rest_gradient[:, :size], rest_gradient[:, size:].reshape(point.level.shape))
+    return Point(attack_step, step[:, :size, 0], step[:, size:, 0].reshape(point.level.shape)), gradient, attacked, defended
 
 # %% ../nbs/36_team_rates.ipynb #a1b64dca
 TOLERANCE = 1e-6  # largest change of a parameter in the last step; the error left is of the order of its square
@@ -219,7 +220,7 @@ def settle(
 ) -> tuple[Point, np.ndarray, np.ndarray]: # The maximum, and information from matches on each attack and defence
     "Walk to the maximum."
     for _ in range(60):
-        step, attacked, defended = newton_step(point, tables, mean, ridge)
+        step, _, attacked, defended = newton_step(point, tables, mean, ridge)
         largest = max(np.abs(part).max(initial=0.0) for part in step)
         fraction = min(1.0, 1/max(largest, 1e-300))  # no parameter moves by more than 1 at once
         point = Point._make(old + fraction*move for old, move in zip(point, step, strict=True))

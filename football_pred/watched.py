@@ -135,7 +135,7 @@ def read_results(
     kickoff = pl.col('kickoff').cast(pl.Datetime('us', getattr(frame.schema['kickoff'], 'time_zone', None))).dt.epoch('us')
     midnight = (kickoff//DAY + 1)*DAY  # where nobody says when a result became known, it is the midnight after the kick-off
     known = pl.col('result_known_at').dt.epoch('us').fill_null(midnight) if 'result_known_at' in frame.columns else midnight
-    country, tier = place(frame.select(texts[0]).to_series())
+    country, tier = place(frame.select('home_team', texts[0])['league'])
     return frame.select(
         pl.col('home_team', 'away_team').cast(pl.String), *texts, *numbers, moment=kickoff, country=country, tier=pl.Series(tier),
         known=known,

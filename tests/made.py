@@ -1,11 +1,20 @@
-"Made-up matches with everything that real ones have, for tests of models."
+"Every model there is, and made-up matches with everything that real ones have."
 from datetime import timedelta
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
 
+from football_pred.carried import CarriedDixonColes
 from football_pred.goals import outcome_probabilities, score_grid
+from football_pred.models import CLASSES, new_model
 from football_pred.sample import sample_matches, sample_strengths
+
+PRODUCTS = Path(__file__).parents[1]/'params/models'
+MODELS: dict[str, Any] = {name: new_model(name, products=PRODUCTS) for name in (*CLASSES, *(path.stem for path in sorted(PRODUCTS.glob('*.yaml'))))}
+MODELS['CarriedDixonColes'] = CarriedDixonColes()  # no class of the registry, see its notebook
+
 
 def division(league: str, n_teams: int, n_seasons: int, names: list[str], seed: int) -> pl.DataFrame:
     "Seasons of one league whose clubs have these names."

@@ -128,6 +128,20 @@ def test_a_model_is_compared_promoted_refused_and_rolled_back(trained):
     assert told[1][2].startswith('a trial (refused by the gate: RPS less that of the champion')
 
 
+@pytest.mark.parametrize(('arguments', 'reason'), [
+    ('{ridge: 0, half_life: 0.1}', 'no fit: '), ('{ridge: 0}', 'no trial: Model ')], ids=['fit', 'trial'])
+def test_a_model_that_does_not_converge_is_refused_and_the_others_go_on(trained, arguments, reason):
+    result = call(trained, 'run', 'train', '-p', 'model', 'DixonColes', '-p', 'arguments', arguments)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert 'candidates refused 1' in ' '.join(result.stdout.split())
+    page = max((trained/'reports').rglob('train.html'), key=lambda path: path.stat().st_mtime_ns).read_text()
+    assert f'refused: {reason}' in page
+    assert 'has scored no goal, so it has no finite estimate; use ridge &gt; 0' in page
+    assert 'E0-goals-only' in page.split('Versions kept')[-1]
+    status = call(trained, 'status').stdout
+    assert 'champion of E0: E0-dixon-coles ' in status
+
+
 @pytest.mark.parametrize(('arguments', 'message'), [
     (('compare', 'E9'), 'did you mean E0?'), (('promote', 'E0', '99'), "no version '99'"), (('rollback', 'E9', '--reason', 'x'), 'did you mean E0?')])
 def test_a_wrong_league_or_version_is_named(trained, arguments, message):

@@ -1,6 +1,9 @@
 "What every model promises: the estimator contract, the score grid, the frames it reads, and the simulated league."
 import json
 from datetime import UTC, datetime, timedelta
+from functools import cache
+from importlib import import_module
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -10,9 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.base import clone
 
+import football_pred
+from football_pred.described import DescribedModel
 from football_pred.dixon_coles import DixonColes
 from football_pred.goals import (
     OUTCOMES,
+    GoalModel,
+    PlainEstimator,
     both_to_score,
     decay,
     most_likely_score,
@@ -22,22 +29,53 @@ from football_pred.goals import (
     read_played,
     score_grid,
 )
+from football_pred.models import CLASSES
 from football_pred.outcome import BaseRate
 from football_pred.poisson import PoissonGoals
+from football_pred.products import SecondStage
 from football_pred.sample import sample_fixtures, sample_matches, sample_scores, sample_strengths
+from tests.made import MODELS as EVERY
+from tests.made import with_numbers
 
-MATCHES = sample_matches(sample_strengths(8, n_outside=2, seed=3), n_seasons=3, promoted=1, n_teams=8, seed=3)
+SAMPLE = sample_matches(sample_strengths(8, n_outside=2, seed=3), n_seasons=3, promoted=1, n_teams=8, seed=3)
+MATCHES = with_numbers(SAMPLE)
 FIXTURES = pl.DataFrame({
     'home_team': ['team_00', 'team_01', 'team_07', 'stranger', 'team_02', 'stranger'],
     'away_team': ['team_01', 'team_00', 'team_09', 'team_03', 'stranger', 'other stranger'],
     'neutral': [False, False, True, False, True, False]})
-MODELS = [DixonColes(), DixonColes(half_life=None, ridge=1, newcomer=-0.1), PoissonGoals(), PoissonGoals(half_life=None),
-          BaseRate(), BaseRate(half_life=100)]
-every_model = pytest.mark.parametrize('model', MODELS, ids=repr)
-goal_model = pytest.mark.parametrize('model', MODELS[:4], ids=repr)
+MODELS = EVERY | {repr(model): model for model in (
+    DixonColes(half_life=None, ridge=1, newcomer=-0.1), PoissonGoals(half_life=None), BaseRate(half_life=100))}
 
 
-def fitted(model, matches=MATCHES, **options): return clone(model).fit(matches, **options)
+def of_kind(*kinds):
+    "Every model of these kinds, one test each."
+    some = {name: model for name, model in MODELS.items() if isinstance(model, kinds)}
+    return pytest.mark.parametrize('model', some.values(), ids=some)
+
+
+every_model, goal_model, counting_model = of_kind(PlainEstimator), of_kind(GoalModel), of_kind(GoalModel, BaseRate)
+describing_model = of_kind(DescribedModel, SecondStage)  # reads seasons and dates, and knows what was known when
+
+
+@cache
+def usual(name): return clone(MODELS[name]).fit(MATCHES)
+
+
+def fitted(model, matches=MATCHES, **options):
+    "The model, which has learned from matches; from the usual ones only once."
+    names = [name for name, one in MODELS.items() if one is model]
+    return usual(names[0]) if names and matches is MATCHES and not options else clone(model).fit(matches, **options)
+
+
+def test_every_model_is_covered():
+    "Whatever has the contract is in the registry, and so in these tests, those of bad input and those of leakage."
+    for path in Path(football_pred.__file__).parent.glob('*.py'):
+        if 'File to edit: ../nbs/3' in path.read_text(): import_module(f'football_pred.{path.stem}')
+    def kinds(kind): return {kind}.union(*map(kinds, kind.__subclasses__()))
+    ours = {kind for kind in kinds(PlainEstimator) if kind.__module__.startswith('football_pred.')}
+    found = ours - {PlainEstimator, GoalModel, DescribedModel, SecondStage}
+    assert {kind.__name__ for kind in found} == {*CLASSES, 'CarriedDixonColes'}
+    assert found == {type(model) for model in EVERY.values()}
 
 
 # The estimator contract
@@ -58,6 +96,8 @@ def test_constructor_only_stores(model):
     learner = clone(model)
     assert learner.fit(MATCHES) is learner
     assert all(hasattr(learner, name) for name in learner.learned)
+    assert not [name for name in {*learner.learned, *vars(learner)} - {*learner.get_params()} if not name.endswith('_') and not name.startswith('_')]
+    assert learner.get_params() == model.get_params()
 
 
 @every_model
@@ -141,13 +181,33 @@ def test_strangers_never_raise(model):
     if not isinstance(model, BaseRate): assert forecast[0, 0] > forecast[0, 2]
 
 
-@every_model
+NEEDED = MATCHES.select('away_team', 'kickoff', 'home_goals', 'home_team', 'away_goals')
+
+
+@describing_model
+def test_needed_columns_are_enough(model):
+    if getattr(model, 'learn_from', '') != 'closing': assert np.isfinite(fitted(model, NEEDED).predict_proba(FIXTURES)).all()
+    else:
+        with pytest.raises(ValueError, match='closing prices to learn from'): fitted(model, NEEDED)
+
+
+@counting_model
 def test_only_needed_columns_are_read(model):
-    needed = MATCHES.select('away_team', 'kickoff', 'home_goals', 'home_team', 'away_goals')
-    assert np.array_equal(fitted(model, needed).predict_proba(FIXTURES), fitted(model).predict_proba(FIXTURES))
+    assert np.array_equal(fitted(model, NEEDED).predict_proba(FIXTURES), fitted(model).predict_proba(FIXTURES))
 
 
-@every_model
+@describing_model
+def test_weights_count(model):
+    "A match without weight is still part of what was known of the teams, so here a weight of two is not two matches."
+    first = pl.int_range(pl.len()) < 60
+    weighted, doubled = MATCHES.with_columns(weight=first.cast(pl.Float64)), MATCHES.with_columns(weight=pl.when(first).then(1.0).otherwise(2.0))
+    said = [fitted(model, frame).predict_proba(FIXTURES) for frame in (MATCHES, weighted, doubled)]
+    assert not np.array_equal(said[0], said[1])
+    assert not np.array_equal(said[0], said[2])
+    assert not np.array_equal(said[1], said[2])
+
+
+@counting_model
 def test_a_match_of_weight_two_is_two_matches(model):
     twice = pl.concat([MATCHES, MATCHES.head(30)])
     weighted = MATCHES.with_columns(weight=pl.Series([2.0]*30 + [1.0]*(len(MATCHES) - 30)))
@@ -388,14 +448,14 @@ def test_decay():
 # The simulated league
 
 def test_sample_has_every_column():
-    assert MATCHES.columns == ['match_id', 'league', 'season', 'kickoff', 'kickoff_known', 'date', 'home_team', 'away_team', 'neutral', 'status',
+    assert SAMPLE.columns == ['match_id', 'league', 'season', 'kickoff', 'kickoff_known', 'date', 'home_team', 'away_team', 'neutral', 'status',
                                'home_goals', 'away_goals', 'result_known_at']
-    assert MATCHES.schema['kickoff'] == pl.Datetime('us', 'UTC')
-    assert MATCHES.schema == sample_fixtures(['a', 'b']).schema
-    assert MATCHES['match_id'].is_unique().all()
-    assert MATCHES.equals(MATCHES.sort('kickoff', 'match_id'))
-    assert set(MATCHES['status']) == {'finished'}
-    assert (MATCHES['result_known_at'] > MATCHES['kickoff']).all()
+    assert SAMPLE.schema['kickoff'] == pl.Datetime('us', 'UTC')
+    assert SAMPLE.schema == sample_fixtures(['a', 'b']).schema
+    assert SAMPLE['match_id'].is_unique().all()
+    assert SAMPLE.equals(SAMPLE.sort('kickoff', 'match_id'))
+    assert set(SAMPLE['status']) == {'finished'}
+    assert (SAMPLE['result_known_at'] > SAMPLE['kickoff']).all()
 
 
 @pytest.mark.parametrize('n_teams', [2, 3, 5, 8, 20])
@@ -410,11 +470,11 @@ def test_sample_season_is_a_double_round_robin(n_teams):
 
 def test_sample_is_reproducible_and_promotes():
     again = sample_matches(sample_strengths(8, n_outside=2, seed=3), n_seasons=3, promoted=1, n_teams=8, seed=3)
-    assert again.equals(MATCHES)
-    first, second = (set(MATCHES.filter(season=season)['home_team']) for season in ('2122', '2223'))
+    assert again.equals(SAMPLE)
+    first, second = (set(SAMPLE.filter(season=season)['home_team']) for season in ('2122', '2223'))
     assert len(first - second) == len(second - first) == 1
     assert sample_matches(seed=1)['home_goals'].to_list() != sample_matches(seed=2)['home_goals'].to_list()
-    assert MATCHES['kickoff'].min() > datetime(2021, 8, 1, tzinfo=UTC)
+    assert SAMPLE['kickoff'].min() > datetime(2021, 8, 1, tzinfo=UTC)
 
 
 def test_sample_scores_have_the_dependence():

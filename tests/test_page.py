@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
-from urllib.parse import urljoin
+from urllib.parse import urljoin, urlsplit
 
 import httpx
 import pytest
@@ -177,6 +177,33 @@ def test_a_match_that_is_over_has_its_scores(after, visit):
     assert 'the data inside the package have no prices' in board.locator('main').inner_text()
     assert board.evaluate('document.documentElement.scrollWidth') <= 360
     assert 'No matches' in visit(f'{after}/').locator('main').inner_text()
+
+
+@needs_chromium
+def test_the_documentation_needs_no_other_host(site, visit):
+    page = visit(f'{site}/docs', 1280)
+    page.get_by_text('/api/v1/predictions/{match_id}').wait_for()
+    page.get_by_role('button', name=re.compile('get /api/v1/leagues$')).click()
+    page.get_by_role('button', name='Try it out').click()
+    page.get_by_role('button', name='Execute').click()
+    page.locator('.live-responses-table .microlight', has_text='E0-dixon-coles').wait_for()
+    assert page.complaints == []
+    assert len(page.asked) >= 5
+    assert {urlsplit(url).netloc for url in page.asked if not url.startswith('data:')} == {urlsplit(site).netloc}
+
+
+@needs_chromium
+def test_a_browser_asks_for_the_key(home, browser):
+    key = run(home, 'keys', 'create', 'a person').stdout.splitlines()[-1]
+    with serving(home, FOOTBALL_KEYS_WANTED='true') as address:
+        wait_until(lambda: httpx.get(f'{address}/health/ready').status_code == 200)
+        for password, status in (('fp_wrong', 401), (key, 200)):
+            context = browser.new_context(http_credentials={'username': 'anybody', 'password': password})
+            page, answers = context.new_page(), []
+            page.on('response', lambda answer, seen=answers: seen.append(answer.status))
+            assert page.goto(address).status == status
+            assert set(answers) == {status, 200}  # the style is there for those who are refused too
+            context.close()
 
 
 def test_every_link_leads_somewhere(site):

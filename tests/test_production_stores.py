@@ -1,10 +1,11 @@
 "The same collection and cleaning on PostgreSQL and on an object store as on SQLite and in a folder."
+import socket
 from datetime import UTC, datetime
 
 import polars as pl
 import pytest
 from sqlalchemy import select
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, OperationalError
 from upath import UPath
 
 from football_pred import schema
@@ -18,7 +19,7 @@ from football_pred.outcome import BaseRate
 from football_pred.predict import forecast, upcoming
 from football_pred.quality import quality_figures
 from football_pred.settings import Settings
-from football_pred.store import count_rows, read_bytes, read_frame, read_matches, read_records, writing
+from football_pred.store import count_rows, open_engine, read_bytes, read_frame, read_matches, read_records, writing
 
 AT, LATER = datetime(2026, 4, 1, tzinfo=UTC), datetime(2026, 6, 1, tzinfo=UTC)
 KNOWN = {name: find_source(name) for name in SOURCES}
@@ -103,3 +104,18 @@ def test_payloads_are_kept_in_an_object_store(engine, home, bucket):
     with pytest.raises(ValueError, match='has changed on disk'): rebuild(engine, bucket, KNOWN)
     assert collect(engine, bucket, Bundled(), ['E0'], ['2324', '2425', '2526'], lambda: LATER)['status'].to_list() == ['unchanged']*3
     assert rebuild(engine, bucket, KNOWN)[0].payloads == 3
+
+
+def test_a_server_that_does_not_answer_is_given_up():
+    with socket.create_server(('127.0.0.1', 0)) as mute:  # takes connections and says nothing
+        engine = open_engine(f'postgresql+psycopg://somebody@127.0.0.1:{mute.getsockname()[1]}/football', patience=2)
+        with pytest.raises(OperationalError, match='timeout expired'): engine.connect()
+
+
+def test_a_server_that_vanishes_is_noticed(postgresql):
+    with postgresql.connect() as connection: limits = connection.connection.driver_connection.info.get_parameters()
+    assert {name: limits[name] for name in ('connect_timeout', 'keepalives_idle', 'tcp_user_timeout')} == {
+        'connect_timeout': '10', 'keepalives_idle': '30', 'tcp_user_timeout': '60000'}
+    own = open_engine(postgresql.url.update_query_dict({'connect_timeout': '3'}).render_as_string(hide_password=False))
+    with own.connect() as connection: assert connection.connection.driver_connection.info.get_parameters()['connect_timeout'] == '3'
+    own.dispose()

@@ -1,4 +1,5 @@
 "The registry: MLflow as a file and as a real server, the verified copy, and what happens when any of it is killed, changed or not there."
+import json
 import os
 import shutil
 import socket
@@ -26,6 +27,7 @@ from football_pred.products import StagedModel
 from football_pred.registry import Registry
 from football_pred.sample import sample_matches, sample_strengths
 from football_pred.schema import audit_log, events
+from football_pred.settings import Settings
 from football_pred.store import read_frame
 from football_pred.tracking import Trial
 
@@ -127,11 +129,36 @@ def test_from_training_to_rollback(anywhere, engine):
     told = read_frame(engine, select(audit_log.c.actor, audit_log.c.action).order_by(audit_log.c.sequence))
     assert told.rows() == [('ada', 'promote'), ('job train', 'promote'), ('job train', 'promote'), ('ada', 'rollback'), ('ada', 'rollback')]
     payloads = read_frame(engine, select(events.c.payload).order_by(events.c.sequence))['payload'].to_list()
-    assert [(one['version'], one['previous']) for one in payloads] == [(base, None), (better, base), (third, better), (better, third), (base, better)]
+    moves = [(base, None), (better, base), (third, better), (better, third), (base, better)]
+    assert [(one['model_version'], one['previous']) for one in payloads] == moves
     table = registry.versions(league)
     assert table['number'].to_list() == [3, 2, 1]
     assert table.filter(pl.col('aliases').list.contains('champion'))['version'].to_list() == [base]
     assert table['metrics'].struct.field('rps').to_list() == [0.2]*3
+
+
+def test_the_report_of_a_training_is_kept_with_its_run(served_home):
+    settings = Settings(home=served_home)
+    registry = Registry(**settings.registry)
+    notebook, = served_home.glob('reports/train/*/train.ipynb')
+    made, = registry.runs_of(notebook.parent.name)
+    assert made == registry._find('E0', registry.champion('E0').version).run_id
+    for file in (notebook, notebook.with_suffix('.html')):
+        assert Path(registry.client.download_artifacts(made, f'report/{file.name}')).read_bytes() == file.read_bytes()
+    cells = json.loads(notebook.read_text())['cells']
+    assert all(cell['execution_count'] for cell in cells if cell['cell_type'] == 'code'), 'complete'
+
+
+def test_a_report_is_attached_anywhere(anywhere, home):
+    place, league = anywhere
+    registry = Registry(**place)
+    trial = Trial({}, tags={'run_id': f'train-{league}'})
+    registry.register(league, MODELS['SIM-base-rate'], 'SIM-base-rate', {'as_of': AS_OF}, trial)
+    (home/'train.html').write_text('<h1>Train</h1>')
+    made = registry.runs_of(f'train-{league}')
+    registry.attach(made, [home/'train.html'])
+    assert [Path(registry.client.download_artifacts(one, 'report/train.html')).read_text() for one in made] == ['<h1>Train</h1>']
+    assert registry.runs_of('train-of-nobody') == []
 
 
 def test_mlflow_loads_our_model_with_the_same_probabilities(anywhere):
@@ -283,7 +310,7 @@ registry.promote('SIM', register(registry, 'SIM-dixon-coles'), 'job train', 'it 
     again.promote('SIM', register(again, 'SIM-dixon-coles'), 'job train', 'it is better')
     assert again.versions('SIM')['version'].to_list() == [VERSIONS['SIM-dixon-coles'], VERSIONS['SIM-base-rate']]
     payloads = read_frame(engine, select(events.c.payload).order_by(events.c.sequence))['payload'].to_list()
-    assert [(one['version'], one['change']) for one in payloads] == [(VERSIONS['SIM-base-rate'], 1), (VERSIONS['SIM-dixon-coles'], 2)]
+    assert [(one['model_version'], one['change']) for one in payloads] == [(VERSIONS['SIM-base-rate'], 1), (VERSIONS['SIM-dixon-coles'], 2)]
     assert again.rollback('SIM', 'ada', 'a doubt').name == 'SIM-base-rate'
 
 

@@ -13,6 +13,7 @@ import nbformat
 import psutil
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
+from pydantic import SecretStr
 from sqlalchemy import update
 
 from football_pred.jobs import JobError
@@ -21,6 +22,7 @@ from football_pred.runs import AlreadyRunning, find_process, recent_runs
 from football_pred.schema import job_runs
 from football_pred.settings import Settings
 from football_pred.store import open_database, writing
+from tests.conftest import free_port
 
 PARAMETERS = "as_of: str = '2026-03-01T00:00Z'  # Moment of looking\ntimes: int = 1  # How often"
 
@@ -107,6 +109,13 @@ def test_success_leaves_notebook_page_index_and_row(settings, engine, project):
     assert 'worked 3 times' in page.with_suffix('.ipynb').read_text()
     assert row['report'] in (settings.reports/'index.html').read_text()
     assert [find_process(process) for process in row['processes'][1:]] == [None]
+
+
+def test_a_report_that_mlflow_does_not_take_is_told_and_the_run_stays_what_it_was(settings, engine, project):
+    write_job(project, 'from football_pred.settings import Settings', "(Settings().run_folder('work')/'attach.json').write_text('[\"1\"]')")
+    away = settings.model_copy(update={'mlflow_url': SecretStr(f'http://127.0.0.1:{free_port()}')})
+    with pytest.warns(UserWarning, match=r'the report of work-\S+ is not in MLflow'): step, = run(away, engine, 'work')
+    assert step.state == one_run(engine)['state'] == 'succeeded'
 
 
 def test_failure_keeps_numbers_and_report(settings, engine, project):

@@ -3,8 +3,10 @@ import json
 import logging
 import os
 import re
+import shlex
 import shutil
 import socket
+import subprocess
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -13,6 +15,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import polars as pl
@@ -196,6 +199,55 @@ def test_a_match_that_is_not_served_any_more_is_no_fault_of_the_store(server, ca
     assert httpx.get(f'{server}/health').json()['status'] == 'ok'
 
 
+def test_the_lines_of_the_readme_are_routes_and_answer(server):
+    page = (Path(__file__).parents[1]/'README.md').read_text()
+    lines = re.findall(r'^curl .*', page, re.M)
+    routes, asked = httpx.get(f'{server}/openapi.json').json()['paths'], set()
+    for line in lines:
+        path = urlsplit(next(word for word in shlex.split(line) if word.startswith('http'))).path
+        method = 'post' if '--json' in line else 'get'
+        command = [*shlex.split(line.replace('http://127.0.0.1:8000', server)), '-sS', '--fail-with-body']
+        said = subprocess.run(command, capture_output=True, text=True)
+        assert said.returncode == 0, (line, said.stdout, said.stderr)
+        assert json.loads(said.stdout) or path.endswith('scoreboard'), line
+        found = [route for route, methods in routes.items() if method in methods and re.fullmatch(re.sub(r'{\w+}', '[^/]+', route), path)]
+        assert found, line
+        asked |= {(method, route) for route in found}
+    assert len(asked) >= 7
+
+
+@pytest.mark.parametrize('path', ['/', '/docs', '/openapi.json', '/reports/index.html', '/health', '/health/live', '/metrics', '/api/v1/leagues',
+                                  '/api/v1/predictions/E0-2526-west-ham-wolves', '/api/v1/predictions?limit=3', '/api/v1/matches/none', '/nowhere'])
+def test_head_answers_as_get_does_without_the_body(server, path):
+    with httpx.Client(base_url=server, timeout=20) as client:
+        client.get(path)  # so that the second is in the cache as the third is
+        get, head = client.get(path), client.head(path)
+        assert (head.status_code, head.content) == (get.status_code, b'')
+        volatile = {'date', 'x-request-id', *(['content-length'] if path == '/metrics' else [])}
+        assert {name: text for name, text in head.headers.items() if name not in volatile} == {
+            name: text for name, text in get.headers.items() if name not in volatile}
+        assert client.get('/health/live').status_code == 200  # the connection is still of use
+
+
+def test_every_forecast_that_leaves_is_counted(home):
+    with in_process(home) as client:
+        def given(name: str = 'served') -> int:
+            return int(sum(map(float, re.findall(rf'football_predictions_{name}_total{{.*}} (\S+)', client.get('/metrics').text))))
+        match_ids = [one['match_id'] for one in client.get('/api/v1/predictions?limit=5').json()]
+        assert given() == 5
+        client.get(f'/api/v1/predictions/{match_ids[0]}')
+        assert given() == 6
+        client.post('/api/v1/predictions/batch', json={'match_ids': [*match_ids[:3], match_ids[0], 'E0-2526-no-such']})
+        assert given() == given('stored') == 10
+        client.post('/api/v1/predictions', json={'league': 'E0', 'home_team': 'Arsenal', 'away_team': 'Liverpool', 'neutral': True})
+        assert (given(), given('stored')) == (11, 10)
+        shown = client.get('/').text.count('class="bar"')
+        assert shown > 50
+        assert given() == 11 + shown
+        client.get(f'/matches/{match_ids[0]}')
+        assert given() == 12 + shown
+
+
 # What they are told
 
 @pytest.mark.parametrize(('path', 'status', 'says'), [
@@ -274,6 +326,41 @@ def test_readers_may_need_a_key_and_must_not_ask_too_often(home, tokens):
         guesses = [client.get('/api/v1/leagues', headers={'X-API-Key': f'fp_{i}'}).status_code for i in range(6)]
         assert guesses == [401]*4 + [429]*2
         assert client.get('/health/ready').status_code == 200
+
+
+def test_with_keys_wanted_everything_asks_for_one(home, tokens):
+    paths = ['/', '/docs', '/docs/static/swagger-ui.css', '/openapi.json', '/reports/', '/health', '/runs', '/api/v1/leagues', '/nowhere']
+    with in_process(home, keys_wanted=True) as client:
+        for path in paths:
+            told(client.get(path), 401, 'X-API-Key')
+            assert client.get(path, headers={'X-API-Key': tokens['read']}).status_code == (404 if path == '/nowhere' else 200)
+            assert client.get(path, auth=('anybody', tokens['read'])).status_code == (404 if path == '/nowhere' else 200)
+        assert {client.get(path).status_code for path in ('/health/live', '/health/ready', '/metrics')} == {200}
+        browser = {'Accept': 'text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8'}
+        for asked in (client.get('/', headers=browser), client.get('/', headers=browser, auth=('anybody', 'fp_wrong'))):
+            assert asked.status_code == 401
+            assert asked.headers['www-authenticate'].startswith('Basic realm=')
+            assert '<h1>' in asked.text
+            style = re.search(r'href="(/look-\w+\.css)"', asked.text)[1]
+            assert client.get(style).status_code == 200
+        assert client.get('/api/v1/leagues', headers=browser).headers['www-authenticate'] == 'Bearer'
+        body = {'version': '0'*16, 'reason': 'because'}
+        told(client.post('/api/v1/models/E0/promote', json=body, auth=('anybody', tokens['admin'])), 403, 'password')
+        told(client.post('/api/v1/models/E0/promote', json=body, headers={'X-API-Key': tokens['admin']}), 404)
+
+
+def test_people_are_told_of_limits_by_a_page(home):
+    browser = {'Accept': 'text/html,*/*;q=0.8'}
+    with in_process(home, rate_limit='2/minute', request_bytes=10) as client:
+        large = client.post('/', headers=browser, content=b'x'*11)
+        assert (large.status_code, large.headers['content-type']) == (413, 'text/html; charset=utf-8')
+        client.get('/')
+        late = client.get('/', headers=browser)
+        assert (late.status_code, late.headers['content-type']) == (429, 'text/html; charset=utf-8')
+        assert 'ask again in' in late.text
+        assert late.headers['x-request-id']
+        assert 1 <= int(late.headers['retry-after']) <= 61
+        told(client.get('/', headers={'Accept': 'application/json, text/html;q=0.5'}), 429)
 
 
 def test_what_takes_too_long_is_given_up(home, monkeypatch):

@@ -1,6 +1,6 @@
 """How fast the Dixon-Coles fit is beside penaltyblog's, on the same matches and weights, and whether its likelihood is as high.
 
-    python tests/benchmarks/bench_dixon_coles.py [--repeats 30]
+    python -m tests.benchmarks.bench_dixon_coles [--repeats 30]
 
 Each repeat times both, one after the other, from team names to fitted parameters, so that a slow moment of the machine hits both:
 one fit of theirs, one of ours with the processor's caches full of theirs, and twenty of ours in a row as in a walk-forward.
@@ -9,30 +9,16 @@ penaltyblog is given its weights; we compute ours from the kick-offs within the 
 import argparse
 import os
 import statistics
-import time
-from pathlib import Path
 
 for name in ('OMP_NUM_THREADS', 'OPENBLAS_NUM_THREADS', 'MKL_NUM_THREADS'): os.environ.setdefault(name, '1')
 
 import numpy as np  # noqa: E402
 import polars as pl  # noqa: E402
 
-DATA = Path(__file__).parents[2]/'football_pred/data/premier_league.csv'
+from tests.benchmarks.common import premier_league, timed  # noqa: E402
+
 SEASONS = ('1516', '1617', '1718', '1819', '1920')
 XI = 0.002  # penaltyblog's decay: the weight is exp(-xi days)
-
-
-def five_seasons() -> pl.DataFrame:
-    "1,900 Premier League matches."
-    matches = pl.read_csv(DATA, schema_overrides={'season': pl.String, 'time': pl.String}).filter(pl.col('season').is_in(SEASONS))
-    return matches.with_columns(kickoff=pl.col('date').str.to_datetime('%Y-%m-%d', time_zone='UTC', time_unit='us')).sort('kickoff')
-
-
-def timed(function, *arguments):
-    "Seconds taken, and the result."
-    start = time.perf_counter()
-    result = function(*arguments)
-    return time.perf_counter() - start, result
 
 
 def main() -> None:
@@ -43,7 +29,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--repeats', type=int, default=30)
     repeats = parser.parse_args().repeats
-    matches = five_seasons()
+    matches = premier_league().filter(pl.col('season').is_in(SEASONS))
     columns = [matches[name].to_numpy() for name in ('home_goals', 'away_goals', 'home_team', 'away_team')]
     weights = np.exp(-XI*(matches['kickoff'].max() - matches['kickoff']).dt.total_days().to_numpy())
 

@@ -20,7 +20,7 @@ for name in ('OMP_NUM_THREADS', 'OPENBLAS_NUM_THREADS', 'MKL_NUM_THREADS'): os.e
 import numpy as np  # noqa: E402
 import polars as pl  # noqa: E402
 
-from tests.benchmarks.bench_dixon_coles import timed  # noqa: E402
+from tests.benchmarks.common import timed  # noqa: E402
 from tests.conftest import free_port, run_redis  # noqa: E402
 from tests.made import two_divisions  # noqa: E402
 

@@ -11,15 +11,13 @@ import argparse
 import os
 import statistics
 from datetime import UTC, datetime
-from pathlib import Path
 
 for name in ('OMP_NUM_THREADS', 'OPENBLAS_NUM_THREADS', 'MKL_NUM_THREADS', 'POLARS_MAX_THREADS'): os.environ.setdefault(name, '1')
 
 import numpy as np  # noqa: E402
 import polars as pl  # noqa: E402
 
-from tests.benchmarks.bench_dixon_coles import timed  # noqa: E402
-from tests.benchmarks.bench_products import ROOT, real_matches  # noqa: E402
+from tests.benchmarks.common import real_matches, timed  # noqa: E402
 
 AT = datetime(2026, 6, 1, tzinfo=UTC)
 COMPARED = {'points_5': 'points', 'goals_for_5': 'scored', 'goals_against_5': 'conceded', 'points_10': 'points'}
@@ -64,7 +62,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--repeats', type=int, default=3)
     repeats = parser.parse_args().repeats
-    real = real_matches(Path(os.environ.get('FOOTBALL_SHARED_DATA', ROOT.parent/'shared/data')), '1993-07-01')
+    real = real_matches('1993-07-01')
     sizes = (25_000, 50_000, 100_000, 200_000)
     inputs = {size: repeated(real, size) for size in sizes}
     build_features(inputs[25_000], AT)

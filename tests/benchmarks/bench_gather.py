@@ -3,7 +3,6 @@
 Reads the real files of `FOOTBALL_SHARED_DATA` (or `../shared/data`): `python -m tests.benchmarks.bench_gather`.
 """
 import io
-import os
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -25,8 +24,8 @@ from football_pred.open_files import TwoTiers
 from football_pred.sources import Request, Source
 from football_pred.store import open_database, read_frame, upsert, writing
 from football_pred.teams import load_reference
+from tests.benchmarks.common import SHARED
 
-DATA = Path(os.environ.get('FOOTBALL_SHARED_DATA', Path(__file__).parents[3]/'shared/data'))
 LEAGUES, SEASONS = ['E0', 'E1', 'D1', 'D2', 'SP1', 'SP2', 'I1', 'I2', 'F1', 'F2'], ['2021', '2122', '2223', '2324', '2425']
 OTHERS = dict(zip(LEAGUES, ['E2', 'E3', 'EC', 'N1', 'P1', 'T1', 'B1', 'G1', 'SC0', 'SC1'], strict=True))  # leagues that stand in for more matches
 AT = datetime(2026, 6, 1, tzinfo=UTC)
@@ -34,7 +33,7 @@ AT = datetime(2026, 6, 1, tzinfo=UTC)
 
 class Sheets(FootballDataUK):
     "The season files, read from the folder."
-    def fetch(self, request: Request) -> bytes: return (DATA/'football_data_uk'/f'{request.league}_{request.season}.csv').read_bytes()
+    def fetch(self, request: Request) -> bytes: return (SHARED/'football_data_uk'/f'{request.league}_{request.season}.csv').read_bytes()
 
 
 class Head(TwoTiers):
@@ -42,7 +41,7 @@ class Head(TwoTiers):
     def __init__(self, matches: int): self.matches = matches
 
     def fetch(self, request: Request) -> bytes:
-        history = pl.read_parquet(DATA/self.file)
+        history = pl.read_parquet(SHARED/self.file)
         more = pl.concat([history, history.with_columns(pl.col('league').replace_strict(OTHERS))]).head(self.matches)
         more.write_parquet(out := io.BytesIO())
         return out.getvalue()

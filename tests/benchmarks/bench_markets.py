@@ -8,11 +8,12 @@ ready, the same for both, and once from expected goals, where each makes its own
 import argparse
 import os
 import statistics
-import time
 
 for name in ('OMP_NUM_THREADS', 'OPENBLAS_NUM_THREADS', 'MKL_NUM_THREADS'): os.environ.setdefault(name, '1')
 
 import numpy as np  # noqa: E402
+
+from tests.benchmarks.common import timed  # noqa: E402
 
 TOTALS = [1.5, 2.25, 2.5, 3.0, 3.5]
 HANDICAPS = [-1.5, -1.0, -0.75, -0.5, 0.0, 0.25, 0.5]
@@ -36,13 +37,6 @@ def theirs(boxes):
         rows.append([*box.home_draw_away, *(over for _, _, over in total), *(push for _, push, _ in total), *(one['win'] for one in spread),
                      *(one['push'] for one in spread), box.btts_yes])
     return np.array(rows)
-
-
-def timed(function, *arguments):
-    "Seconds taken, and the result."
-    start = time.perf_counter()
-    result = function(*arguments)
-    return time.perf_counter() - start, result
 
 
 def main() -> None:

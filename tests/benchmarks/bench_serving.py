@@ -3,8 +3,8 @@
     python -m tests.benchmarks.bench_serving [--home FOLDER] [--seconds 3] [--rounds 3]
 
 The same client (wrk, one thread) asks both in turn, with 100 and 1,000 connections: `{"ok": true}` of the bare application, and of the server a
-forecast from the cache, one that is computed, and a batch of 100. The order turns round every round, and medians are printed. Without --home, one is
-made from the bundled data, which takes minutes.
+forecast from the cache, one that is computed, and a batch of 100. The order turns round every round, and medians are printed; the 99th percentile
+also as a multiple of the median and of that of the bare application. Without --home, one is made from the bundled data, which takes minutes.
 """
 import argparse
 import json
@@ -98,8 +98,10 @@ def main() -> None:
             for name, runs in found.items():
                 middle = {key: statistics.median(one[key] for one in runs) for key in runs[0]}
                 ratio = middle['rate']/statistics.median(one['rate'] for one in found['bare'])
+                late = middle['p99']/statistics.median(one['p99'] for one in found['bare'])
                 print(f"{connections:>5} connections  {name:<13}{middle['rate']:>9,.0f} a second  {ratio:>5.2f} of bare  "
-                      f"p50 {middle['p50']:>7.1f} ms  p99 {middle['p99']:>7.1f} ms  errors {sum(one['errors'] for one in runs):.0f}")
+                      f"p50 {middle['p50']:>7.1f} ms  p99 {middle['p99']:>7.1f} ms, {middle['p99']/middle['p50']:>4.1f} of p50, "
+                      f"{late:>4.1f} of bare  errors {sum(one['errors'] for one in runs):.0f}")
         print(f'{megabytes():.0f} MB afterwards; load {os.getloadavg()[0]:.1f}')
 
 

@@ -14,8 +14,7 @@ for name in ('OMP_NUM_THREADS', 'OPENBLAS_NUM_THREADS', 'MKL_NUM_THREADS'): os.e
 import numpy as np  # noqa: E402
 import polars as pl  # noqa: E402
 
-from tests.benchmarks.bench_dixon_coles import DATA  # noqa: E402
-from tests.benchmarks.bench_markets import timed  # noqa: E402
+from tests.benchmarks.common import premier_league, timed  # noqa: E402
 
 def loop(before, home, away, grids, teams, simulations, rng):
     "One simulation after the other: a score for each fixture, points, goal difference, order."
@@ -42,8 +41,7 @@ def main() -> None:
     parser.add_argument('--simulations', type=int, default=10_000)
     parser.add_argument('--repeats', type=int, default=7)
     asked = parser.parse_args()
-    matches = pl.read_csv(DATA, schema_overrides={'season': pl.String, 'time': pl.String})
-    matches = matches.with_columns(kickoff=pl.col('date').str.to_datetime('%Y-%m-%d', time_zone='UTC', time_unit='us')).sort('kickoff', 'home_team')
+    matches = premier_league()
     half = matches.filter(season='2425').head(190)
     model = DixonColes().fit(matches.filter(pl.col('kickoff') <= half['kickoff'].max()))
     left = remaining_fixtures(half)

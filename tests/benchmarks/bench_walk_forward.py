@@ -14,15 +14,14 @@ import os
 import statistics
 import time
 from datetime import UTC, datetime
-from pathlib import Path
 
 for name in ('OMP_NUM_THREADS', 'OPENBLAS_NUM_THREADS', 'MKL_NUM_THREADS', 'POLARS_MAX_THREADS'): os.environ.setdefault(name, '1')
 
 import numpy as np  # noqa: E402
 import polars as pl  # noqa: E402
 
-from tests.benchmarks.bench_dixon_coles import XI, timed  # noqa: E402
-from tests.benchmarks.bench_products import LEAGUES, ROOT, real_matches  # noqa: E402
+from tests.benchmarks.bench_dixon_coles import XI  # noqa: E402
+from tests.benchmarks.common import LEAGUES, real_matches, timed  # noqa: E402
 
 START = datetime(2020, 7, 1, tzinfo=UTC)
 
@@ -48,7 +47,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--sample', type=int, default=8, help='weeks of each league in which penaltyblog is timed')
     sample = parser.parse_args().sample
-    matches = real_matches(Path(os.environ.get('FOOTBALL_SHARED_DATA', ROOT.parent/'shared/data')), '2015-07-01')
+    matches = real_matches('2015-07-01')
     columns = ['home_team', 'away_team', 'home_goals', 'away_goals', 'kickoff']
     rows, ours, steps, gaps, gradients, cold, half_life = [], [], [], [], [], 0.0, np.log(2)/XI
     for league in LEAGUES:

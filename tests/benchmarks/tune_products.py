@@ -1,10 +1,11 @@
-"""Choose the arguments of a product where it is not judged, and keep the trace.
+"""What other arguments of a product would do where it is not judged.
 
-    python -m tests.benchmarks.tune_products goals_only [--out params/models/tried.csv]
+    python -m tests.benchmarks.tune_products goals_only [--only 'half_life None' ...] [--out params/models/tried.csv]
 
 The goals products are compared on the first divisions of 2014/15 to 2020/21. Prices begin in 2020/21, so the price products are compared on
-the second divisions of 2021/22 to 2024/25. Every candidate is the file in params/models with some arguments changed (`CHANGES`); `tune`
-forecasts with each of them and scores each season. The matches come from FOOTBALL_SHARED_DATA, as in bench_products.
+the second divisions of 2021/22 to 2024/25. Every candidate is the file in params/models with one argument changed (`CHANGES`); it is compared
+with the file as it is written, on the same matches: below zero it is better. --out puts the differences into the file, in place of earlier
+ones of the same candidates. The matches come from FOOTBALL_SHARED_DATA, as in bench_products.
 """
 import argparse
 import os
@@ -15,48 +16,65 @@ for name in ('OMP_NUM_THREADS', 'OPENBLAS_NUM_THREADS', 'MKL_NUM_THREADS', 'POLA
 
 import polars as pl  # noqa: E402
 
-from tests.benchmarks.bench_products import LEAGUES, ROOT, load_products, real_matches  # noqa: E402
+from tests.benchmarks.bench_products import load_products  # noqa: E402
+from tests.benchmarks.common import LEAGUES, clustered, real_matches, timed  # noqa: E402
 
 CHANGES = {
-    'goals_only': {'half_life': [2500, None], 'ratings': 'leave one out'},
-    'goals_plus_shots': {'half_life': [2500, None], 'ratings': 'leave one out'},
-    'prices_of_earlier_matches': {'ridge': [0.3, 0.1, 1.0], 'ratings': 'leave one out'},
-    'market_blend': {'ridge': [10, 3, 30, 0.3]}}
+    'goals_only': {'half_life': [None], 'ratings': 'leave one out'},
+    'goals_plus_shots': {'half_life': [None], 'ratings': 'leave one out'},
+    'prices_of_earlier_matches': {'ridge': [0.1, 1.0], 'ratings': 'leave one out'},
+    'market_blend': {'ridge': [3, 30]}}
+KEY = ['product', 'compared_on', 'against', 'changed']
 
 
 def candidates(model: object, changes: dict) -> dict:
-    "The model as it is written, and with one argument changed at a time."
+    "The model with one argument changed at a time."
     from sklearn.base import clone
-    out = {'as written': model}
+    out = {}
     for name, values in changes.items():
         now = getattr(model, name)
-        for value in ([now[:i] + now[i + 1:] for i in range(len(now))] if values == 'leave one out' else values):
-            label = f'without {now[[one in value for one in now].index(False)]}' if values == 'leave one out' else f'{name}={value}'
-            if value != now: out[label] = clone(model).set_params(**{name: value})
+        if values == 'leave one out':
+            named = {f'without {" ".join(f"{key} {value}" for key, value in one.items())}': now[:i] + now[i + 1:] for i, one in enumerate(now)}
+        else: named = {f'{name} {value}': value for value in values}
+        out |= {label: clone(model).set_params(**{name: value}) for label, value in named.items()}
     return out
 
 
 def main() -> None:
     from football_pred.backtest import walk_forward
-    from football_pred.tuning import choose_by_season
+    from football_pred.goals import outcome_codes
+    from football_pred.scoring import log_loss_by_match
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('product', choices=list(CHANGES))
+    parser.add_argument('--only', nargs='+', help='names of some candidates')
     parser.add_argument('--out', type=Path)
     chosen = parser.parse_args()
     priced = chosen.product not in ('goals_only', 'goals_plus_shots')
-    matches = real_matches(Path(os.environ.get('FOOTBALL_SHARED_DATA', ROOT.parent/'shared/data')))
     start, end = (datetime(year, 7, 1, tzinfo=UTC) for year in ((2021, 2025) if priced else (2014, 2021)))
-    models, parts = candidates(load_products([chosen.product])[chosen.product], CHANGES[chosen.product]), []
-    for name, model in models.items():
-        said = walk_forward({name: model}, matches, start, end, refit='day')
-        parts.append(said.filter(pl.col('league').is_in(LEAGUES) != priced))
-        print(name, f'{parts[-1].height:,} forecasts', flush=True)
-    _, trace = choose_by_season(pl.concat(parts), list(models))
-    trace = trace.with_columns(product=pl.lit(chosen.product))
-    last = trace.filter(season=trace['season'][-1]).select('candidate', 'matches', pl.col('log_loss').round(5)).sort('log_loss')
-    with pl.Config(tbl_rows=-1, fmt_str_lengths=120, tbl_width_chars=160): print('Log loss over the seasons before the last'), print(last)
-    if chosen.out: trace.write_csv(chosen.out, float_precision=6)
+    matches = real_matches().filter(pl.col('kickoff') < end)
+    leagues = [league for league in matches['league'].unique(maintain_order=True) if (league in LEAGUES) != priced]
+    model = load_products([chosen.product])[chosen.product]
+    models = {'as written': model} | candidates(model, CHANGES[chosen.product])
+    if unknown := set(chosen.only or ()) - set(models): parser.error(f'{sorted(unknown)} not among the candidates {list(models)}')
+    where = 'second divisions 2021/22-2024/25' if priced else 'first divisions 2014/15-2020/21'
+    rows, base = [], pl.DataFrame()
+    for name, candidate in models.items():
+        if chosen.only and name not in ('as written', *chosen.only): continue
+        seconds, said = timed(walk_forward, {name: candidate}, matches, start, end, 'day', None, leagues)
+        codes = outcome_codes(said['home_goals'], said['away_goals'])
+        losses = said.select('match_id', 'kickoff', loss=log_loss_by_match(said.select('p_home', 'p_draw', 'p_away'), codes))
+        print(f'{name}: {said.height:,} forecasts, log loss {losses["loss"].mean():.5f}, {seconds:.0f} s', flush=True)
+        if name == 'as written': base = losses.select('match_id', base='loss')
+        else:
+            joined = losses.join(base, on='match_id', validate='1:1')
+            mean, error = clustered(joined.with_columns(pl.col('loss') - pl.col('base')), 'loss')
+            rows.append((chosen.product, where, 'as written', name, f'{mean:+.5f}', f'{error:.5f}'))
+    new = pl.DataFrame(rows, schema=[*KEY, 'log_loss_difference', 'standard_error'], orient='row')
+    with pl.Config(tbl_rows=-1, fmt_str_lengths=120, tbl_width_chars=160, tbl_hide_dataframe_shape=True): print(new.drop(KEY[:3]))
+    if chosen.out:
+        old = pl.read_csv(chosen.out, infer_schema=False)
+        pl.concat([old.join(new, on=KEY, how='anti', maintain_order='left'), new]).write_csv(chosen.out)
 
 
 if __name__ == '__main__': main()
