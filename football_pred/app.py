@@ -184,7 +184,7 @@ def create_app(
     clock: Callable[[], datetime] | None = None, # Moment from which matches are looked at, UTC; None: now
 ) -> Any: # ASGI application
     "Make the server."
-    engine, telemetry = open_database(settings.database), Telemetry()
+    engine, telemetry = open_database(**settings.connection), Telemetry()
     reader = FeatureReader(Places(settings.features, *settings.feature_urls), telemetry)
     registry, cache = Registry(**settings.registry, engine=engine, clock=now), open_cache(settings.cache, settings.cache_seconds)
     answers = Answers(engine, registry, cache, telemetry, clock or now, now, settings.anchors, reader.fingerprints)

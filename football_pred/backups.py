@@ -69,7 +69,7 @@ def bring_back(name: str) -> None:
     except BackupError as error: raise click.ClickException(str(error)) from None
     rows = sum(one['rows'] for one in restored.tables.values())
     click.echo(f'{restored.name}: {rows:,} rows of {len(restored.tables)} tables are what they were; {len(files)} files')
-    found = verify_ledger(open_database(settings.database), settings.anchors)
+    found = verify_ledger(open_database(**settings.connection), settings.anchors)
     for problem in found.problems: click.echo(f'✗ {problem}')
     click.echo(f'{found.forecasts:,} forecasts in the ledger, ' + (f'{len(found.problems)} problems' if found.problems else 'untouched'))
     if found.problems: sys.exit(1)

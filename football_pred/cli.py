@@ -14,6 +14,7 @@ from typing import Any
 import click
 
 from .backups import backups
+from .database import database
 from .exporting import exporter
 from .serving import keys, serve
 from .stack import down, up
@@ -21,6 +22,7 @@ from .streaming import consume, relay
 from .terminal import console as _console
 from .terminal import models
 from .terminal import open_home as _open
+from .workers import beat, flower, worker
 
 # %% ../nbs/79_cli.ipynb #b1392cba
 @click.group(context_settings={'help_option_names': ['-h', '--help'], 'max_content_width': 110})
@@ -41,7 +43,8 @@ def _ago(moment: Any) -> str:
     return f'{seconds:.0f} s ago'
 
 
-for command in (models, serve, exporter, keys, backups, relay, consume, up, down): cli.add_command(command)
+_COMMANDS = (models, serve, exporter, keys, worker, beat, flower, relay, consume, database, backups, up, down)
+for command in _COMMANDS: cli.add_command(command)
 
 # %% ../nbs/79_cli.ipynb #2f3a5242
 MARKS = {'succeeded': '[green]✓[/]', 'up to date': '[green]=[/]', 'skipped': '[yellow]-[/]', 'running': '[blue]…[/]'}  # anything else is ✗
@@ -68,11 +71,14 @@ def _given(params: tuple[tuple[str, str], ...], as_of: str | None) -> dict[str, 
 @click.option('-p', 'params', nargs=2, multiple=True, metavar='NAME VALUE', help='Set a parameter; the value is YAML. Can be repeated.')
 @click.option('--as-of', metavar='ISO', help='The moment to look from, such as 2026-03-01T00:00Z.')
 @click.option('--force', is_flag=True, help='Also run what is up to date.')
-def run(name: str, params: tuple[tuple[str, str], ...], as_of: str | None, force: bool) -> None:
+@click.option('--on', 'where', default='here', show_default=True, type=click.Choice(['here', 'workers']), help='Who runs it.')
+def run(name: str, params: tuple[tuple[str, str], ...], as_of: str | None, force: bool, where: str) -> None:
     "Run a job, or the jobs of a pipeline in order."
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    from football_pred.pipelines import run as run_named
+    from football_pred.pipelines import run as run_here
+    from football_pred.worker import run_on_workers
+    run_named: Any = run_here if where == 'here' else run_on_workers
     given = _given(params, as_of)
     settings, engine = _open()
     console = _console()
@@ -280,12 +286,14 @@ def _told(error: BaseException) -> tuple[str, int] | None:
     from football_pred.runner import Terminated
     from football_pred.runs import AlreadyRunning
     from football_pred.sources import SourceError
+    from football_pred.store import NotReady
     from football_pred.teams import UnknownName
     if isinstance(error, (JobError, KeyProblem, ModelError, SourceError, UnknownName)): return str(error), 2
     if isinstance(error, ValidationError):
         wrong = [f"FOOTBALL_{'_'.join(map(str, one['loc'])).upper()}: {one['msg']}, got {one['input']!r}" for one in error.errors()]
         return '; '.join(wrong), 2
     if isinstance(error, AlreadyRunning): return str(error), 3
+    if isinstance(error, NotReady): return str(error), 4
     hint = 'is there space, and is FOOTBALL_HOME writable?'
     if isinstance(error, OperationalError): return f'the database does not answer: {error.orig}; {hint}', 4
     if isinstance(error, OSError): return f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}; {hint}", 4

@@ -52,7 +52,7 @@ class Reader:
         self.kind = parsed.get_backend_name()
         self._path = Path(parsed.database) if self.kind == 'sqlite' and parsed.database else None
         if self._path is not None and not self._path.parent.is_dir(): raise FileNotFoundError(f'there is no folder {self._path.parent}')
-        self.engine, self._queries = open_engine(url), Spreads(SECONDS)
+        self.engine, self._queries = open_engine(url, statement_seconds=60, name='football-pred exporter'), Spreads(SECONDS)
         self._lock, self._turn = threading.Lock(), threading.local()
         event.listen(self.engine, 'before_cursor_execute', self._before)
         event.listen(self.engine, 'after_cursor_execute', self._after)

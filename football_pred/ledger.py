@@ -26,7 +26,7 @@ from .predict import PREDICTED
 from .schema import EVENT_VERSION, GENESIS, Moment, missing_guards, predictions, settlements
 from .schema import matches as match_rows
 from .scoring import brier_by_match, log_loss_by_match, rps_by_match
-from .store import read_frame, writing
+from .store import lock, read_frame, writing
 
 # %% ../nbs/51_ledger.ipynb #ea7723b1
 def seal(
@@ -84,6 +84,7 @@ def append_forecasts(
     taken = ('match_id', 'league', 'season', 'home_team', 'away_team', 'kickoff', 'p_home', 'p_draw', 'p_away', 'home_rate', 'away_rate',
              'predicted_result', 'confidence')
     with writing(engine) as connection:
+        lock(connection, 'predictions')
         head = connection.execute(select(predictions.c.sequence, predictions.c.seal).order_by(predictions.c.sequence.desc()).limit(1)).first()
         sequence, previous = (head.sequence, head.seal) if head else (0, GENESIS)
         there = set(connection.execute(select(predictions.c.match_id).where(
@@ -247,6 +248,7 @@ def settle(
     over = matches.filter(status='finished').select('match_id', 'home_goals', 'away_goals')
     wanted = ('prediction_id', 'match_id', 'p_home', 'p_draw', 'p_away', 'predicted_result', 'seal')
     with writing(engine) as connection:
+        lock(connection, 'settlements')
         made = select(*[predictions.c[name] for name in wanted]).where(predictions.c.as_of < as_of)
         open_forecasts = read_frame(connection, made).join(over, on='match_id')
         before = read_frame(connection, _latest_settlements()).select('prediction_id', 'revision', home_before='home_goals', away_before='away_goals')

@@ -23,7 +23,7 @@ from typing import Any
 from sqlalchemy import Engine
 from sqlalchemy.exc import OperationalError
 
-from .jobs import Job
+from .jobs import Job, JobError
 from .runs import NoLongerRunning, begin_run, describe_process, finish_run, recent_runs, run_seconds, stop_process, update_run
 from .settings import Settings, environment, mask, secret_values
 from .store import write_atomic
@@ -36,14 +36,19 @@ class Terminated(BaseException):
 
 @contextmanager
 def _terminable() -> Iterator[None]:
-    "Turn SIGTERM into an exception, where this is the main thread, so that the run reaches its end."
+    "Turn the first SIGTERM into an exception, where this is the main thread, so that the run reaches its end, which no further one disturbs."
+    told = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    def raise_terminated(_number: int, _frame: Any) -> None: raise Terminated
-    before = signal.signal(signal.SIGTERM, raise_terminated)
+    def raise_terminated(_number: int, _frame: Any) -> None:
+        if told.is_set(): return
+        told.set()
+        raise Terminated
+    before = {number: signal.signal(number, raise_terminated) for number in (signal.SIGTERM, signal.SIGQUIT)} # Celery ends its processes by SIGQUIT
     try: yield
-    finally: signal.signal(signal.SIGTERM, before)
+    finally:
+        for number, handler in before.items(): signal.signal(number, handler)
 
 # %% ../nbs/71_runner.ipynb #6c3fcaf0
 class _Watch:
@@ -126,6 +131,17 @@ def _engine_for(watch: _Watch, env: dict[str, str], cwd: Path, progress: Callabl
 ONE_THREAD = dict.fromkeys(('OMP_NUM_THREADS', 'OPENBLAS_NUM_THREADS'), '1')  # small matrices, and many jobs at a time
 
 
+def _notebook(job: Job, params: Mapping[str, Any]) -> Any:
+    "The notebook of a job; for a part of it, as far as its cell tagged `parts`."
+    import nbformat
+    found = nbformat.read(job.path, as_version=4)
+    if not params.get('part'): return found
+    last = [i for i, cell in enumerate(found.cells) if 'parts' in cell.metadata.get('tags', ())]
+    if len(last) != 1: raise JobError(f'job {job.name} needs one cell tagged parts, it has {len(last)}: {job.path}')
+    found.cells = found.cells[:last[0] + 1]
+    return found
+
+
 def _execute(job: Job, params: Mapping[str, Any], output: Path, settings: Settings, watch: _Watch, run: Mapping[str, Any],
              fresh: bool, progress: Callable[[int, int], None]) -> None:
     import papermill
@@ -137,10 +153,11 @@ def _execute(job: Job, params: Mapping[str, Any], output: Path, settings: Settin
     papermill_io.register('run:', _MaskedWriter(output, secret_values(settings)))
     papermill_engines.register(run['run_id'], _engine_for(watch, env, settings.home, progress))
     try:
-        papermill.execute_notebook(str(job.path), 'run:notebook.ipynb', dict(params), engine_name=run['run_id'], progress_bar=False,
+        papermill.execute_notebook(_notebook(job, params), 'run:notebook.ipynb', dict(params), engine_name=run['run_id'], progress_bar=False,
                                    kernel_name='python3', language='python')
     except papermill.PapermillExecutionError as error: raise NotebookFailed(error.ename, error.evalue, error.cell_index) from None
     except DeadKernelError: raise NotebookFailed('DeadKernelError', 'the kernel died') from None
+    except RuntimeError as error: raise NotebookFailed('DeadKernelError', str(error)) from None  # it died, or hung, before its first cell
     finally:
         papermill_io._handlers = [pair for pair in papermill_io._handlers if pair[0] != 'run:']
         papermill_engines._engines.pop(run['run_id'])
@@ -224,9 +241,11 @@ def run_job(
 ) -> Finished: # How it ended; `runs.AlreadyRunning` when another run holds the lease
     "Run a job to its end; Ctrl-C and SIGTERM are passed on after the run has been closed."
     started = datetime.now(UTC)
-    run_id = f"{job.name}-{started:%Y%m%dT%H%M%SZ}-{uuid.uuid4().hex[:6]}"
-    output = settings.model_copy(update={'run_id': run_id}).run_folder(job.name)/f'{job.name}.ipynb'
-    run = dict(run_id=run_id, job=job.name, pipeline=pipeline, key=key, params=dict(params), upstream=upstream or [], lease=job.name,
+    part = params.get('part') # a part of a job is a job of its own, and every part has its own lease
+    name, lease = (f'{job.name}-part', f'{job.name}:{part}') if part else (job.name, job.name)
+    run_id = f"{name}-{started:%Y%m%dT%H%M%SZ}-{uuid.uuid4().hex[:6]}"
+    output = settings.model_copy(update={'run_id': run_id}).run_folder(name)/f'{name}.ipynb'
+    run = dict(run_id=run_id, job=name, pipeline=pipeline, key=key, params=dict(params), upstream=upstream or [], lease=lease,
                as_of=read_moment(params['as_of']) if 'as_of' in params else started)
     signalled: BaseException | None = None
     state, error_type, error = 'failed', None, None

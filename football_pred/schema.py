@@ -6,7 +6,7 @@
 __all__ = ['STATUSES', 'RUN_STATES', 'STATISTICS', 'MARKETS', 'REJECT_KINDS', 'EVENT_VERSION', 'EVENT_TOPICS', 'SCOPES',
            'GENESIS', 'metadata', 'leagues', 'teams', 'team_aliases', 'snapshots', 'matches', 'fixture_changes', 'odds',
            'rejects', 'data_collection_logs', 'job_runs', 'predictions', 'settlements', 'events', 'api_keys',
-           'audit_log', 'Moment', 'frame_type', 'frame_schema', 'create_tables', 'missing_guards']
+           'audit_log', 'PARTITIONED', 'Moment', 'frame_type', 'frame_schema', 'create_tables', 'missing_guards']
 
 # %% ../nbs/01_schema.ipynb #9eedfd7c
 from datetime import UTC, datetime
@@ -99,7 +99,7 @@ matches = Table('matches', metadata,
     _one_of('status', STATUSES), CheckConstraint('home_team <> away_team', name='two_teams'),
     CheckConstraint('home_goals >= 0 AND away_goals >= 0', name='goals'),
     CheckConstraint("status <> 'finished' OR (home_goals IS NOT NULL AND away_goals IS NOT NULL AND result_known_at > kickoff)", name='result'),
-    Index(None, 'league', 'kickoff'))
+    Index(None, 'league', 'kickoff'), Index(None, 'kickoff', 'match_id'), Index(None, 'date'))
 
 fixture_changes = Table('fixture_changes', metadata,
     Column('match_id', String, ForeignKey('matches.match_id'), primary_key=True), Column('snapshot_id', String, primary_key=True),
@@ -111,7 +111,7 @@ odds = Table('odds', metadata,
     Column('known_at', Moment, primary_key=True), Column('phase', String, nullable=False), Column('price', Float, nullable=False),
     Column('source', String, nullable=False), Column('snapshot_id', String, ForeignKey('snapshots.snapshot_id'), nullable=False),
     _one_of('market', tuple(MARKETS)), _one_of('phase', ('opening', 'closing')), CheckConstraint('price > 1', name='price'),
-    sqlite_with_rowid=False)
+    sqlite_with_rowid=False, postgresql_partition_by='RANGE (known_at)')
 
 rejects = Table('rejects', metadata,
     Column('snapshot_id', String, ForeignKey('snapshots.snapshot_id'), primary_key=True), Column('row_number', Integer, primary_key=True),
@@ -120,11 +120,12 @@ rejects = Table('rejects', metadata,
 
 data_collection_logs = Table('data_collection_logs', metadata,
     Column('log_id', String, primary_key=True), Column('data_source', String, nullable=False), Column('collection_type', String, nullable=False),
-    Column('url', String, nullable=False), Column('start_time', Moment, nullable=False), Column('end_time', Moment, nullable=False),
+    Column('url', String, nullable=False), Column('start_time', Moment, primary_key=True), Column('end_time', Moment, nullable=False),
     Column('status', String, nullable=False), Column('records', Integer, nullable=False), Column('errors', Integer, nullable=False),
     Column('http_status', Integer), Column('attempts', Integer, nullable=False), Column('error_type', String), Column('error', String),
     Column('snapshot_id', String), Column('run_id', String, nullable=False),
-    Column('run_key', String, nullable=False), Index(None, 'data_source', 'start_time'), Index(None, 'run_key', 'url'))
+    Column('run_key', String, nullable=False), Index(None, 'data_source', 'start_time'), Index(None, 'run_key', 'url'),
+    postgresql_partition_by='RANGE (start_time)')
 
 job_runs = Table('job_runs', metadata,
     Column('run_id', String, primary_key=True), Column('job', String, nullable=False), Column('pipeline', String),
@@ -134,7 +135,7 @@ job_runs = Table('job_runs', metadata,
     Column('heartbeat_at', Moment, nullable=False), Column('finished_at', Moment), Column('report', String), Column('checks', JSON),
     Column('error_type', String), Column('error', String), _one_of('state', RUN_STATES),
     Index('uq_job_runs_lease', 'lease', unique=True, sqlite_where=text("state = 'running'"), postgresql_where=text("state = 'running'")),
-    Index(None, 'key', 'state'), Index(None, 'job', 'started_at'))
+    Index(None, 'key', 'state'), Index(None, 'job', 'started_at'), Index(None, 'started_at'))
 
 predictions = Table('predictions', metadata,
     Column('sequence', BigInteger, primary_key=True, autoincrement=False), Column('prediction_id', String, nullable=False, unique=True),
@@ -147,7 +148,8 @@ predictions = Table('predictions', metadata,
     Column('confidence', Float, nullable=False), Column('data_fingerprint', String, nullable=False),
     Column('feature_fingerprint', String, nullable=False), Column('run_id', String, nullable=False),
     Column('previous_seal', String, nullable=False), Column('seal', String, nullable=False, unique=True),
-    UniqueConstraint('match_id', 'model', 'model_version', 'as_of'), _one_of('predicted_result', ('home_win', 'draw', 'away_win')),
+    UniqueConstraint('match_id', 'model', 'model_version', 'as_of'), Index(None, 'league', 'sequence'),
+    _one_of('predicted_result', ('home_win', 'draw', 'away_win')),
     CheckConstraint('as_of < kickoff', name='before_kickoff'),
     CheckConstraint('p_home >= 0 AND p_draw >= 0 AND p_away >= 0 AND abs(p_home + p_draw + p_away - 1) < 1e-9', name='probabilities'),
     sqlite_with_rowid=False)
@@ -236,6 +238,12 @@ for _table in (predictions, settlements):
 for _statement in (_POSTGRESQL_CHAIN,
                    'CREATE TRIGGER predictions_chain BEFORE INSERT ON predictions FOR EACH ROW EXECUTE FUNCTION refuse_unchained()'):
     event.listen(predictions, 'after_create', DDL(_statement).execute_if(dialect='postgresql'))
+
+
+PARTITIONED = {odds.name: 'known_at', data_collection_logs.name: 'start_time'}  # tables that PostgreSQL divides, and by which moment
+for _name in PARTITIONED:
+    _part = DDL(f'CREATE TABLE {_name}_default PARTITION OF {_name} DEFAULT')
+    event.listen(metadata.tables[_name], 'after_create', _part.execute_if(dialect='postgresql'))
 
 
 def create_tables(

@@ -52,6 +52,8 @@ class Settings(BaseSettings):
     job_retries: int = Field(default=2, ge=0, description='Times a run is tried again after an error worth retrying')
     heartbeat_seconds: float = Field(default=2, gt=0, description='Seconds between the signs of life of a run')
     lease_seconds: float = Field(default=60, gt=0, description='Seconds without a sign of life after which a run on another machine is lost')
+    processes: int = Field(default=1, ge=1, description='Processes of a run that compute the parts of its job')
+    worker_seconds: float = Field(default=8, gt=0, description='Seconds that a job has left when its worker is told to end; then others run it anew')
     shared_data: Path | None = Field(default=None, description='Folder of match files at hand, for the source two_tiers')
     football_data_uk_url: str = Field(default='', description='Where football_data_uk is served; empty: its site')
     openfootball_url: str = Field(default='', description='Where openfootball is served; empty: its repository')
@@ -78,6 +80,12 @@ class Settings(BaseSettings):
     def database(self) -> str:
         "SQLAlchemy URL of the database, with its password."
         return self.database_url.get_secret_value() if self.database_url else f"sqlite:///{self.home/'football.db'}"
+
+    @property
+    def connection(self) -> dict[str, Any]:
+        "The database, as `store.open_database` takes it."
+        return {'url': self.database, 'pool_size': self.pool_size, 'statement_seconds': self.statement_seconds,
+                'name': f'football-pred {self.run_id}'.strip()}
 
     @property
     def snapshots(self) -> Path | UPath: return UPath(self.snapshots_url) if self.snapshots_url else self.home/'snapshots'
@@ -112,6 +120,9 @@ class Settings(BaseSettings):
 
     @property
     def reports(self) -> Path: return self.home/'reports'
+
+    @property
+    def parts(self) -> Path: return self.home/'parts'
 
     def source_options(self, source: str) -> dict[str, str]:
         "Address and token of a source, as `collect.find_source` takes them; what is not set is left out."

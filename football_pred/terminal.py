@@ -17,7 +17,7 @@ def open_home() -> tuple[Any, Any]: # Settings, and the engine of their database
     from football_pred.settings import Settings
     from football_pred.store import open_database
     settings = Settings()
-    return settings, open_database(settings.database)
+    return settings, open_database(**settings.connection)
 
 
 def console() -> Any: # Of rich; as wide as the terminal, or wide enough for a log

@@ -16,13 +16,35 @@ from sqlalchemy import Engine, create_engine
 from sqlalchemy.engine import make_url
 from threadpoolctl import threadpool_limits
 
+from football_pred.settings import Settings
 from football_pred.store import open_database
 
+os.environ.pop('FOOTBALL_DATABASE_URL', None)  # of whoever runs the tests
 assert scipy.linalg # loaded, so that the limit reaches its threads too
 threadpool_limits(1)  # matrices are small: more threads than one only wait for each other
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption('--database', default='sqlite', choices=['sqlite', 'postgresql'], help='what `home` and `engine` keep their rows in')
+
+
+@pytest.fixture(scope='session')
+def sqlite(pytestconfig: pytest.Config) -> None:
+    "Whatever asks for this is about the SQLite file itself."
+    if pytestconfig.getoption('--database') != 'sqlite': pytest.skip('it is about SQLite itself')
+
+
 @pytest.fixture
-def home(tmp_path: Path) -> Path:
+def database_url(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str | None]:
+    "The database of a test, and of the processes that it starts; None: a SQLite file in its home."
+    if request.config.getoption('--database') == 'sqlite': yield None
+    else:
+        with new_database(request.getfixturevalue('postgresql_server')) as url:
+            monkeypatch.setenv('FOOTBALL_DATABASE_URL', url)
+            yield url
+
+
+@pytest.fixture
+def home(tmp_path: Path, database_url: str | None) -> Path:
     "A new folder for everything that a test writes."
     folder = tmp_path/'home'
     folder.mkdir()
@@ -31,8 +53,8 @@ def home(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def engine(home: Path) -> Iterator[Engine]:
-    "An empty database with every table, in a SQLite file."
-    engine = open_database(f"sqlite:///{home/'football.db'}")
+    "An empty database with every table."
+    engine = open_database(Settings(home=home).database)
     yield engine
     engine.dispose()
 
@@ -48,16 +70,24 @@ def postgresql_server() -> Iterator[str]:
     shutil.rmtree(folder)
 
 
+@contextmanager
+def new_database(server_url: str, owner: str = '') -> Iterator[str]:
+    "A database without tables on this server, for as long as the block lasts; its URL."
+    name, server = f'football_{uuid.uuid4().hex[:8]}', create_engine(server_url, isolation_level='AUTOCOMMIT')
+    with server.connect() as connection: connection.exec_driver_sql(f'CREATE DATABASE {name}' + (f' OWNER {owner}' if owner else ''))
+    try: yield make_url(server_url).set(database=name).render_as_string(hide_password=False)
+    finally:
+        with server.connect() as connection: connection.exec_driver_sql(f'DROP DATABASE {name} WITH (FORCE)')
+        server.dispose()
+
+
 @pytest.fixture
 def postgresql(postgresql_server: str) -> Iterator[Engine]:
     "An empty PostgreSQL database with every table."
-    name, server = f'football_{uuid.uuid4().hex[:8]}', create_engine(postgresql_server, isolation_level='AUTOCOMMIT')
-    with server.connect() as connection: connection.exec_driver_sql(f'CREATE DATABASE {name}')
-    engine = open_database(make_url(postgresql_server).set(database=name).render_as_string(hide_password=False))
-    yield engine
-    engine.dispose()
-    with server.connect() as connection: connection.exec_driver_sql(f'DROP DATABASE {name} WITH (FORCE)')
-    server.dispose()
+    with new_database(postgresql_server) as url:
+        engine = open_database(url)
+        yield engine
+        engine.dispose()
 
 
 def free_port() -> int:

@@ -46,9 +46,10 @@ def files(root: Path, pattern: str) -> list[Path]:
 
 @pytest.fixture
 def exported(tmp_path):
-    "The notebooks and settings alone: a module without a notebook is not carried over."
+    "The notebooks and settings alone, and the migrations, which are written by hand: a module without a notebook is not carried over."
     shutil.copytree(ROOT/'nbs', tmp_path/'nbs', ignore=shutil.ignore_patterns('.ipynb_checkpoints'))
     shutil.copy(ROOT/'settings.ini', tmp_path)
+    shutil.copytree(LIBRARY/'migrations', tmp_path/'football_pred/migrations', ignore=shutil.ignore_patterns('__pycache__'))
     return tmp_path
 
 

@@ -21,6 +21,7 @@ from football_pred import ledger, schema
 from football_pred.ledger import append_forecasts, seal, settle, settled_forecasts, verify_ledger
 from football_pred.predict import forecast
 from football_pred.sample import sample_matches, sample_strengths
+from football_pred.settings import Settings
 from football_pred.store import count_rows, open_database, read_frame, read_matches, upsert, writing
 
 MATCHES = sample_matches(sample_strengths(6))
@@ -43,7 +44,7 @@ SAID = forecast(Fixed(), COMING)
 
 def open_ledger(home: Path) -> Engine:
     "A database with the matches, all of them played in the end."
-    engine = open_database(f"sqlite:///{home/'football.db'}")
+    engine = open_database(Settings(home=home).database)
     league = dict(league='SIM', name='Simulated', country='Nowhere', tier=1, time_zone='UTC', teams=6)
     snapshot = dict(snapshot_id='s', source='sample', url='sample:', kind='results', sha256='0'*64, bytes=0, fetched_at=NOW, path='',
                     sequence=1, rows=0)
@@ -61,7 +62,7 @@ def append(home: Path, engine: Engine, said: pl.DataFrame, **changes: object) ->
 
 def verify(home: Path) -> ledger.Verified:
     "What somebody finds who opens the ledger anew."
-    engine = open_database(f"sqlite:///{home/'football.db'}")
+    engine = open_database(Settings(home=home).database)
     try: return verify_ledger(engine, home/'anchors.jsonl')
     finally: engine.dispose()
 
@@ -116,7 +117,7 @@ def reseal(connection: sqlite3.Connection, first: int, **changes: object) -> Non
 
 
 @pytest.fixture(scope='module')
-def original(tmp_path_factory) -> Path:
+def original(tmp_path_factory, sqlite) -> Path:
     "Nine forecasts in three appends, all settled."
     home = tmp_path_factory.mktemp('original')
     engine = open_ledger(home)
@@ -467,7 +468,7 @@ def test_one_bad_forecast_keeps_all_out(home, fresh, name, value):
 
 
 def test_the_same_match_twice_in_one_append_keeps_all_out(home, fresh):
-    with pytest.raises(DBAPIError, match='exists already'): append(home, fresh, pl.concat([SAID, SAID[:1]]))
+    with pytest.raises(DBAPIError, match=r'exists already|duplicate key'): append(home, fresh, pl.concat([SAID, SAID[:1]]))
     assert count_rows(fresh)['predictions'] == 0
 
 
@@ -497,7 +498,7 @@ def test_an_anchor_that_cannot_be_written_is_an_error_that_the_next_run_makes_up
 
 def append_much(home: Path, model: str, start: multiprocessing.synchronize.Barrier) -> None:
     "Forecasts of a model of one's own and of one that others use too, in turns."
-    engine = open_database(f"sqlite:///{home/'football.db'}")
+    engine = open_database(Settings(home=home).database)
     start.wait(60)
     for turn in range(10):
         for name in (model, 'SIM-common'): append(home, engine, SAID, model=name, as_of=NOW + timedelta(minutes=turn))

@@ -1,6 +1,6 @@
 "The same collection and cleaning on PostgreSQL and on an object store as on SQLite and in a folder."
 import socket
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 
 import polars as pl
 import pytest
@@ -20,6 +20,7 @@ from football_pred.predict import forecast, upcoming
 from football_pred.quality import quality_figures
 from football_pred.settings import Settings
 from football_pred.store import count_rows, open_engine, read_bytes, read_frame, read_matches, read_records, writing
+from football_pred.upkeep import make_partitions
 
 AT, LATER = datetime(2026, 4, 1, tzinfo=UTC), datetime(2026, 6, 1, tzinfo=UTC)
 KNOWN = {name: find_source(name) for name in SOURCES}
@@ -43,6 +44,29 @@ def test_replay_on_postgresql(postgresql, home):
     _, tables = rebuild(postgresql, home/'snapshots', KNOWN)
     assert tables.filter(table='matches').row(0) == ('matches', 1140, 380, 0, 0)
     assert rebuild(postgresql, home/'snapshots', KNOWN)[1].select('added', 'changed', 'removed').sum().row(0) == (0, 0, 0)
+
+
+def test_replay_of_prices_that_stand_in_parts(postgresql, home, shared_data):
+    class Sheets(SOURCES['football_data_uk']):
+        def fetch(self, request): return (shared_data/'football_data_uk'/f'{request.league}_{request.season}.csv').read_bytes()
+    collect(postgresql, home/'snapshots', Sheets(), ['E0'], ['2425'], lambda: LATER)
+    with writing(postgresql) as connection: make_partitions(connection, date(2024, 10, 1), 3)
+    cleaned = clean(postgresql, home/'snapshots', KNOWN)
+    with writing(postgresql) as connection: make_partitions(connection, date(2025, 2, 1), 2)
+    with postgresql.connect() as connection:
+        parts = dict(connection.exec_driver_sql('SELECT tableoid::regclass::text, count(*) FROM odds GROUP BY 1').all())
+    assert (len(parts), sum(parts.values())) == (6, cleaned.odds)
+    def differences(): return rebuild(postgresql, home/'snapshots', KNOWN)[1].filter(table='odds').select('added', 'changed', 'removed').row(0)
+    assert differences() == (0, 0, 0)
+    with writing(postgresql) as connection:
+        gone = connection.exec_driver_sql('DELETE FROM odds_2024_11').rowcount
+        wrong = connection.exec_driver_sql("UPDATE odds SET price = 99 WHERE bookmaker = 'bet365' AND market = 'total'").rowcount
+        connection.exec_driver_sql("INSERT INTO odds SELECT match_id, 'nobody', market, line, selection, known_at, phase, price, source, snapshot_id "
+                                   "FROM odds WHERE bookmaker = 'bet365' AND market = '1x2' AND selection = 'home' AND phase = 'closing'")
+        surplus = connection.exec_driver_sql("SELECT count(*) FROM odds WHERE bookmaker = 'nobody'").scalar()
+    assert min(gone, wrong, surplus) > 0
+    assert differences() == (gone, wrong, surplus)
+    assert differences() == (0, 0, 0)
 
 
 def test_prices_on_postgresql(postgresql, home, shared_data):

@@ -36,8 +36,8 @@ def project(tmp_path):
 
 
 @pytest.fixture
-def settings(project, tmp_path):
-    return Settings(home=tmp_path/'home', project=project, database_url=None, job_timeout=60, heartbeat_seconds=0.1, job_retries=2)
+def settings(project, tmp_path, database_url):
+    return Settings(home=tmp_path/'home', project=project, database_url=database_url, job_timeout=60, heartbeat_seconds=0.1, job_retries=2)
 
 
 @pytest.fixture
@@ -162,7 +162,7 @@ def test_tries_end(settings, engine, project):
     assert (row['state'], row['attempts'], row['error_type']) == ('failed', 2, 'ConnectionError')
 
 
-def test_secrets_are_masked_in_everything_that_is_stored(project, tmp_path):
+def test_secrets_are_masked_in_everything_that_is_stored(project, tmp_path, sqlite):
     secret = f"sqlite:///{tmp_path/'hush-hush.db'}"
     settings = Settings(home=tmp_path/'home', project=project, database_url=secret)
     engine = open_database(settings.database)
@@ -259,7 +259,7 @@ def test_what_was_done_is_not_done_again_unless_something_changed(settings, engi
 
 
 @pytest.fixture
-def small_disk(tmp_path):
+def small_disk(tmp_path, sqlite):
     "A file system of 3 MB."
     folder = tmp_path/'disk'
     folder.mkdir()
