@@ -288,7 +288,10 @@ def build(board: Board) -> str:
     for title, panels in board.rows.items():
         builder.with_row(boards.Row(title))
         for panel in panels: builder.with_panel(build_panel(panel))
-    return json.dumps(json.loads(json.dumps(builder.build(), cls=JSONEncoder)), indent=1, ensure_ascii=False) + '\n'
+    made = json.loads(json.dumps(builder.build(), cls=JSONEncoder))
+    every = [inner for one in made['panels'] for inner in (one, *one.get('panels', []))]
+    for number, panel in enumerate(every, 1): panel['id'] = number
+    return json.dumps(made, indent=1, ensure_ascii=False) + '\n'
 
 
 def main(check: bool) -> int:
