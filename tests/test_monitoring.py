@@ -210,7 +210,13 @@ def traffic(api: str) -> None:
 
 
 # What cannot have data here, by why.
-NO_DATA: dict[str, set[str]] = {}
+NO_DATA: dict[str, set[str]] = {
+    'there is no Kafka': {'football_jobs: Consumer behind, A', 'rule ConsumerLagging', 'rule OutboxLagging'},
+    'there are no workers': {'football_jobs: Online, A', 'football_jobs: Tasks running, A', 'rule WorkersGone'},
+    'the database is SQLite': {'rule DatabaseConnectionsHigh'},
+    'no other part is configured': {'rule PartUnreachable'},
+    'no run goes on': {'football_jobs: Running and stuck, A'},
+    'the model reads no features': {'football_api: Time to read features, A'}}
 
 
 @needs_prometheus
