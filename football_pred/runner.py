@@ -22,6 +22,7 @@ from typing import Any
 
 from sqlalchemy import Engine
 from sqlalchemy.exc import OperationalError
+from upath import UPath
 
 from .jobs import Job, JobError
 from .runs import NoLongerRunning, begin_run, describe_process, finish_run, recent_runs, run_seconds, stop_process, update_run
@@ -209,6 +210,16 @@ def _attach(settings: Settings, output: Path) -> None:
     except RegistryDown as error: warnings.warn(f'the report of {output.parent.name} is not in MLflow: {error}', stacklevel=2)
 
 
+def _copy_away(settings: Settings, folder: Path) -> None:
+    "Copy what a run left to where reports are kept; the run is none the worse when that place is away."
+    if not settings.reports_url or not folder.exists(): return
+    place: Any = UPath(settings.reports_url)
+    files = sorted(path for path in folder.rglob('*') if path.is_file())
+    try:
+        for path in files: write_atomic(place/path.relative_to(settings.reports), path.read_bytes())
+    except Exception as error: warnings.warn(f'the report of {folder.name} is not in {settings.reports_url}: {error}', stacklevel=2)
+
+
 def write_index(
     settings: Settings, # Settings in force
     engine: Engine, # Database with the tables
@@ -268,6 +279,7 @@ def run_job(
         now = datetime.now(UTC)
         if state != 'lost': finish_run(engine, run_id, state, now, report=report, checks=checks, error_type=error_type, error=error)
         _attach(settings, output)
+        _copy_away(settings, output.parent)
         write_index(settings, engine)
     if signalled is not None: raise signalled
     return Finished(run_id, state, (now - started).total_seconds(), settings.reports/report if report else None, checks, error)

@@ -55,6 +55,7 @@ class Native:
     def __init__(self, name: str, folder: Path, mapping: Mapping[str, str]):
         service = config()['services'][name]
         self.name, self.folder, self.log = name, folder, folder/f'{name}.log'
+        self.process: subprocess.Popen | None = None  # once it runs
         places = {**mapping, '/opt/football/bin': str(TOOLS), '/var/lib/football|/tmp/football': str(folder/'home'),
                   r'/tmp(?![^/])': str(folder/'tmp'), r'/app(?![^/])': str(ROOT), r'\$PATH': os.defpath, r'\b0\.0\.0\.0\b': '127.0.0.1'}
         self.env = {key: mapped(str(value), places) for key, value in (image_environment() | service['environment']).items()}
@@ -84,7 +85,7 @@ class Native:
     def running(self) -> Iterator['Native']:
         "The service, from being healthy to the end of the block, when it must end by itself on SIGTERM."
         with self.log.open('w') as log:
-            process = subprocess.Popen(self._found(self.command), env=self.env, cwd=self.folder, stdout=log, stderr=log)
+            process = self.process = subprocess.Popen(self._found(self.command), env=self.env, cwd=self.folder, stdout=log, stderr=log)
         def well() -> bool:
             assert process.poll() is None, self.log.read_text()[-3000:]
             return self.healthy()

@@ -136,6 +136,13 @@ def test_job_notebook_has_its_parts(name):
     assert (ROOT/'params'/f'{name}.yaml').exists()
 
 
+@pytest.mark.parametrize('name', load_schedule(ROOT).parts)
+def test_job_in_parts_has_the_cell_that_computes_them(name):
+    cells = json.loads((ROOT/'nbs/jobs'/f'{name}.ipynb').read_text())['cells']
+    assert [cell['metadata'].get('tags', []) for cell in cells].count(['parts']) == 1
+    assert 'part' in load_job(ROOT, name).parameters
+
+
 def test_every_job_is_in_the_schedule(): assert set(load_schedule(ROOT).needs) == set(JOBS)
 
 

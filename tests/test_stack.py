@@ -25,7 +25,7 @@ from sqlalchemy import create_engine
 from football_pred.cli import cli
 from football_pred.settings import Settings
 from football_pred.stack import Docker, StackError, fill_secrets, find_docker, missing, read_env, start, stop
-from tests.conftest import free_port
+from tests.conftest import free_port, run_redis
 from tests.stack import COMPOSE, EVERYTHING, ROOT, SECRETS, TOOLS, compose, config, native, run_kafka
 
 SERVICES = config()['services']
@@ -309,15 +309,21 @@ def kafka() -> Iterator[str]:
     with run_kafka(free_port()) as address: yield address
 
 
+@pytest.fixture(scope='module')
+def own_redis() -> Iterator[str]:
+    "A Redis that nobody else is connected to, since health checks look at connections; in a container there are no others."
+    with run_redis(free_port()) as url: yield url
+
+
 @pytest.fixture
-def places(postgresql, postgresql_server, object_store, kafka, redis_server, tmp_path) -> Iterator[dict[str, str]]:
+def places(postgresql, postgresql_server, object_store, kafka, own_redis, tmp_path) -> Iterator[dict[str, str]]:
     "For every place that the file names, one that is here."
     url, server = postgresql.url, create_engine(postgresql_server, isolation_level='AUTOCOMMIT')
     names = {name: f'{name}_{uuid.uuid4().hex[:8]}' for name in ('mlflow', 'features')}
     with server.connect() as connection:
         for name in names.values(): connection.exec_driver_sql(f'CREATE DATABASE {name}')
     def database(name: str) -> str: return url.set(database=name).render_as_string(hide_password=False)
-    redis_port, kafka_port, ports = redis_server.split(':')[2].split('/')[0], int(kafka.split(':')[1]), {name: free_port() for name in PORTS}
+    redis_port, kafka_port, ports = own_redis.split(':')[2].split('/')[0], int(kafka.split(':')[1]), {name: free_port() for name in PORTS}
     found = {r'postgresql\+psycopg://[^@]+@postgres:5432/football': database(str(url.database)),
              **{rf'postgresql\+psycopg://[^@]+@postgres:5432/{name}': database(there) for name, there in names.items()},
              r'redis://:[^@]+@(redis|cache):6379': f'redis://127.0.0.1:{redis_port}', ':18EB 01 ': f':{int(redis_port):04X} 01 ',

@@ -1,0 +1,96 @@
+"""The production set, without Docker, by the commands and settings of docker-compose.yml: a day, `verify`, and each part gone in turn.
+
+PostgreSQL, Redis, a server of the S3 API and one of Kafka's protocol are the real ones of the other tests; Grafana cannot be run here."""
+import json
+import subprocess
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
+
+import httpx
+import pytest
+from upath import UPath
+
+from football_pred.settings import Settings
+from football_pred.store import count_rows, open_database
+from football_pred.verify import verify
+from tests.conftest import free_port
+from tests.served import COMMAND, started
+from tests.stack import native
+from tests.test_stack import kafka, own_redis, places
+
+FIXTURES = (kafka, own_redis, places)
+SERVICES = ('mlflow', 'api', 'relay', 'consumer', 'worker-collect', 'worker-train', 'worker-predict', 'worker-maintenance', 'flower', 'exporter')
+JOBS = ('collect', 'clean', 'features', 'train', 'backtest', 'predict', 'settle')
+
+
+@contextmanager
+def prometheus(folder, *targets):
+    "Prometheus and Alertmanager over the services; their addresses."
+    one, other = (f'127.0.0.1:{free_port()}' for _ in range(2))
+    (folder/'alertmanager.yml').write_text('route: {receiver: nobody}\nreceivers: [{name: nobody}]\n')
+    jobs = [{'job_name': name, 'static_configs': [{'targets': [target]}]} for name, target in targets]
+    rules = {'groups': [{'name': 'own', 'rules': [{'alert': 'TargetDown', 'expr': 'up == 0'}]}]}
+    (folder/'rules.yml').write_text(json.dumps(rules))
+    (folder/'prometheus.yml').write_text(json.dumps({'global': {'scrape_interval': '1s', 'evaluation_interval': '1s'}, 'rule_files': ['rules.yml'],
+                                                     'scrape_configs': jobs}))
+    quiet = {'stdout': subprocess.DEVNULL, 'stderr': subprocess.DEVNULL}
+    with ExitStack() as stack:
+        stack.enter_context(started(['prometheus-alertmanager', f'--config.file={folder}/alertmanager.yml', f'--storage.path={folder}/am',
+                                     f'--web.listen-address={other}', '--cluster.listen-address='], f'http://{other}/-/ready', **quiet))
+        stack.enter_context(started(['prometheus', f'--config.file={folder}/prometheus.yml', f'--storage.tsdb.path={folder}/tsdb',
+                                     f'--web.listen-address={one}'], f'http://{one}/-/ready', **quiet))
+        yield f'http://{one}', f'http://{other}'
+
+
+@pytest.fixture
+def platform(places, tmp_path, monkeypatch):
+    "Every service that can be run here, healthy; how to stop each, and the environment of a worker."
+    for name in ('buckets', 'migrate'): native(name, tmp_path, places).run_once()
+    running = {}
+    with ExitStack() as stack:
+        for name in SERVICES: running[name] = stack.enter_context(ExitStack())
+        services = {name: native(name, tmp_path, places) for name in SERVICES}
+        for name in SERVICES: running[name].enter_context(services[name].running())
+        targets = [(name, f'127.0.0.1:{services[name].port}') for name in ('api', 'exporter')]
+        watching = running['prometheus'] = stack.enter_context(ExitStack())
+        one, other = watching.enter_context(prometheus(tmp_path, *targets))
+        env = services['worker-maintenance'].env | {'FOOTBALL_PROMETHEUS_URL': one, 'FOOTBALL_ALERTMANAGER_URL': other, 'FOOTBALL_GRAFANA_URL': ''}
+        for name, value in env.items():
+            if name != 'PATH': monkeypatch.setenv(name, value)
+        yield running, env
+
+
+def test_a_day_on_the_production_set_and_every_part_gone_in_turn(platform, places, tmp_path):
+    running, env = platform
+    def call(*arguments): return subprocess.run([COMMAND, *arguments], env=env, capture_output=True, text=True)
+    day = call('run', 'daily', '--on', 'workers')
+    assert day.returncode == 0, day.stdout + day.stderr
+    assert [line.split()[2] for line in day.stdout.splitlines() if line.startswith('✓')] == ['succeeded']*len(JOBS), day.stdout
+    settings = Settings()
+    engine = open_database(**settings.connection)
+    assert count_rows(engine)['predictions'] > 50
+    assert {path.parent.parent.name for path in UPath(settings.reports_url).glob('*/*/*.html')} >= {*JOBS}
+    done = call('run', 'verify')
+    assert done.returncode == 0, done.stdout + done.stderr
+    tried = {one.part: one for one in verify(settings, engine, lambda: datetime.now(UTC), 30)}
+    assert {part: one.state for part, one in tried.items() if one.state != 'passed'} == {'Grafana': 'not configured'}, tried
+    assert len(tried) == 16
+
+    def failed(part, changed=settings):
+        [one] = verify(changed, engine, lambda: datetime.now(UTC), 3, [part])
+        return one.state, one.evidence
+    nowhere = 'redis://127.0.0.1:1/0'
+    for part, change in (('cache', {'cache_url': nowhere}), ('broker', {'kafka_servers': '127.0.0.1:1'}), ('workers', {'broker_url': nowhere}),
+                         ('feature store', {'features_online_url': nowhere})):
+        state, why = failed(part, Settings(**change))
+        assert (state, bool(why)) == ('failed', True), (part, why)
+    for service, part in (('exporter', 'metrics'), ('api', 'API'), ('flower', 'Flower'), ('worker-predict', 'workers'), ('relay', 'stream'),
+                          ('prometheus', 'Prometheus'), ('mlflow', 'registry')):
+        running[service].close()
+        if service == 'relay':  # something that waits to be carried
+            assert call('run', 'predict', '--as-of', '2026-04-03T00:00Z').returncode == 0
+        assert failed(part)[0] == 'failed', (service, part, failed(part))
+    with pytest.raises(httpx.TransportError): httpx.get(settings.api_url)
+    red = call('run', 'verify', '-p', 'only', '[database, metrics]', '-p', 'patience', '3.0')
+    assert (red.returncode, 'metrics is 1' in red.stdout, 'database 0' in red.stdout) == (1, True, True), red.stdout
+    engine.dispose()
