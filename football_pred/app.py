@@ -112,7 +112,9 @@ def _health(app: FastAPI) -> dict[str, dict[str, Any]]:
         with answers.engine.connect() as connection: connection.execute(text('SELECT 1'))
         database = ''
     except SQLAlchemyError as error: database = reason_of(error)
-    reasons = {'database': database, 'cache': answers.cache.problem, 'feature_store': app.state.reader.problem or app.state.reader.table_problem, 'registry': answers.registry_problem,
+    reader = app.state.reader
+    reasons = {'database': database, 'cache': answers.cache.problem, 'feature_store': reader.problem or reader.table_problem,
+               'registry': answers.registry_problem,
                'models': answers.problems.get('models', ''), 'outlook': answers.problems.get('outlook', '')}
     for part, reason in reasons.items(): answers.telemetry.up.labels(part).set(int(not reason))
     return {part: {'up': not reason, 'reason': reason} for part, reason in reasons.items()}
