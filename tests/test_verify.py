@@ -3,27 +3,20 @@
 PostgreSQL, Redis, a server of the S3 API and one of Kafka's protocol are the real ones of the other tests; Grafana cannot be run here."""
 import json
 import subprocess
-from collections import Counter
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import cycle
 
 import httpx
-import psutil
 import pytest
-from sqlalchemy import func, select
 from upath import UPath
 
-from football_pred import schema
-from football_pred.ledger import verify_ledger
 from football_pred.settings import Settings
 from football_pred.store import count_rows, open_database
 from football_pred.verify import verify
 from tests.conftest import free_port
-from tests.served import COMMAND, started, wait_until
+from tests.served import COMMAND, started
 from tests.stack import Native, native
-from tests.test_real_sources import Host
 from tests.test_stack import kafka, own_redis, places
 
 FIXTURES = (kafka, own_redis, places)
@@ -62,12 +55,6 @@ class Platform:
         return subprocess.run([COMMAND, *arguments], env=self.env, capture_output=True, text=True)
 
     def begin(self, name: str) -> None: self.running[name].enter_context(self.services[name].running())
-
-    def kill(self, name: str) -> None:
-        "End a process without a warning, then start the service again."
-        self.services[name].process.kill()
-        self.running[name].close()
-        self.begin(name)
 
 
 @contextmanager
@@ -128,46 +115,3 @@ def test_a_day_on_the_production_set_and_every_part_gone_in_turn(platform):
     red = call('run', 'verify', '-p', 'only', '[database, metrics]', '-p', 'patience', '3.0')
     assert (red.returncode, 'metrics is 1' in red.stdout, 'database 0' in red.stdout) == (1, True, True), red.stdout
     engine.dispose()
-
-
-def test_nothing_is_lost_or_doubled_when_processes_are_killed_under_a_running_day(places, tmp_path, shared_data):
-    "Ten leagues over a real page each, while workers' processes, relay, consumer and server are killed and started again."
-    leagues = ['E0', 'E1', 'D1', 'D2', 'F1', 'F2', 'I1', 'I2', 'SP1', 'SP2']
-    with Host() as host:
-        for league in leagues: host.pages[f'/mmz4281/2425/{league}.csv'] = shared_data/f'football_data_uk/{league}_2425.csv'
-        host.pages['/fixtures.csv'] = shared_data/'football_data_uk/fixtures.csv'
-        with production(places, tmp_path, FOOTBALL_FOOTBALL_DATA_UK_URL=host.url) as platform:
-            given = ['-p', 'source', 'football_data_uk', '-p', 'leagues', json.dumps(leagues), '-p', 'seasons', "['2425']",
-                     '-p', 'models', MODELS, '--as-of', '2025-04-01']
-            day = subprocess.Popen([COMMAND, 'run', 'daily', '--on', 'workers', *given], env=platform.env, text=True, stdout=subprocess.PIPE)
-            killed = Counter()
-            turn = cycle(('relay', 'worker', 'consumer', 'api'))
-            while day.poll() is None and killed.total() < 16:
-                if (name := next(turn)) != 'worker': platform.kill(name)
-                else:
-                    busy = [child for worker in ('collect', 'train', 'predict') for child in
-                            psutil.Process(platform.services[f'worker-{worker}'].process.pid).children() if child.children()]
-                    if not busy: continue
-                    busy[0].kill()  # with the kernel that it watches over left behind
-                killed[name] += 1
-            told = day.communicate()[0]
-            assert day.returncode == 0, told
-            assert min(killed[name] for name in ('relay', 'worker', 'consumer', 'api')) >= 1, killed
-            engine = open_database(platform.env['FOOTBALL_DATABASE_URL'])
-            own = schema.events.c
-            def unsent():
-                with engine.connect() as connection: return connection.execute(select(func.count()).where(own.sent_at.is_(None))).scalar_one()
-            wait_until(lambda: not unsent())
-            with engine.connect() as connection:
-                states = Counter(connection.execute(select(schema.job_runs.c.state)).scalars())
-                made = connection.execute(select(schema.predictions.c.match_id, schema.predictions.c.model, schema.predictions.c.as_of)).all()
-                coming = connection.execute(select(func.count()).where(schema.matches.c.kickoff > datetime(2025, 4, 1, tzinfo=UTC),
-                                                                       schema.matches.c.kickoff <= datetime(2025, 4, 8, tzinfo=UTC))).scalar_one()
-                told_of = connection.execute(select(func.count()).where(own.topic == 'predictions')).scalar_one()
-            problems = verify_ledger(engine, tmp_path/'home/ledger-anchors.jsonl').problems
-            engine.dispose()
-    print(dict(killed), dict(states), len(made), coming)
-    assert states['running'] == 0
-    assert states['lost'] >= 1
-    assert (len(made), told_of, problems) == (len(set(made)), len(made), [])
-    assert len({match_id for match_id, _, _ in made}) >= coming > 40
