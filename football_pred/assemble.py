@@ -21,7 +21,7 @@ from .clean import STATISTICS, clean_odds, clean_payload
 from .compare import bring_in_line, scratch_database
 from .events import emit_all
 from .sources import RAW_MATCHES, Request, Source
-from .store import Folder, fingerprint, keep_record, read_bytes, read_frame, read_records, upsert, writing
+from .store import Folder, fingerprint, in_parts, keep_record, read_bytes, read_frame, read_records, upsert, writing
 from .teams import aliases_of, load_reference
 
 # %% ../nbs/18_assemble.ipynb #b8983ee8
@@ -187,8 +187,8 @@ WHOLE = ('football_data_uk',)  # sources whose payloads hold all their prices of
 def _forget_prices(connection: Connection, odds: pl.DataFrame) -> None:
     "Where the moment of a price follows the kick-off, the prices of a match that moved would otherwise stand twice."
     table, matches = schema.odds, odds['match_id'].unique().sort().to_list()
-    for start in range(0, len(matches), 1000):
-        connection.execute(delete(table).where(table.c.match_id.in_(matches[start:start + 1000]), table.c.source == odds['source'][0]))
+    for some in in_parts(matches, 1000):
+        connection.execute(delete(table).where(table.c.match_id.in_(some), table.c.source == odds['source'][0]))
 
 # %% ../nbs/18_assemble.ipynb #9320307f
 REASONS = {'league': pl.String, 'season': pl.String, 'kind': pl.String, 'reason': pl.String, 'rows': pl.Int64}

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 
 import click
 
-from .serving import clock_of
+from .terminal import clock_of, log_level_option
 
 # %% ../nbs/78_exporting.ipynb #9577e4f3
 def _listen(host: str, port: int) -> socket.socket:
@@ -43,7 +43,7 @@ def _lags(servers: str) -> dict[tuple[str, str], float]:
 @click.option('--port', default=9100, show_default=True, type=click.IntRange(0, 65535), help='Port to listen on; 0: any that is free.')
 @click.option('--interval', default=15.0, show_default=True, type=click.FloatRange(0.1), help='Seconds between the turns of a collector, at least.')
 @click.option('--as-of', metavar='ISO', help='Look at matches from this moment; by default now, or where a source stands still.')
-@click.option('--log-level', default='INFO', show_default=True, type=click.Choice(['DEBUG', 'INFO', 'WARNING', 'ERROR']), help='Least line.')
+@log_level_option
 def exporter(host: str, port: int, interval: float, as_of: str | None, log_level: str) -> None:
     "Tell Prometheus what the platform did and how it stands."
     from functools import partial

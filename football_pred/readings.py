@@ -25,7 +25,7 @@ from .metrics import Sample
 from .registry import Copies
 from .schema import REJECT_KINDS, RUN_STATES, SCOPES, api_keys, events, job_runs, matches, metadata, predictions, rejects, snapshots
 from .settings import Settings
-from .store import Folder, mask_unknown, match_columns, read_frame
+from .store import Folder, in_parts, mask_unknown, match_columns, read_frame
 from .teams import unresolved
 
 # %% ../nbs/66_readings.ipynb #30d6667d
@@ -80,8 +80,7 @@ def coming(
     seen = mask_unknown(read_frame(connection, query), moment).filter(status='scheduled').select('match_id', 'league')
     ids, said = seen['match_id'].to_list(), set[str]()
     forecast = select(predictions.c.match_id).where(predictions.c.match_id == own.match_id).exists()
-    for start in range(0, len(ids), 500):
-        said |= set(connection.execute(select(own.match_id).where(own.match_id.in_(ids[start:start + 500]), forecast)).scalars())
+    for some in in_parts(ids): said |= set(connection.execute(select(own.match_id).where(own.match_id.in_(some), forecast)).scalars())
     return seen.with_columns(forecast=pl.col('match_id').is_in(list(said)))
 
 

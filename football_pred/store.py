@@ -4,15 +4,15 @@
 
 # %% auto #0
 __all__ = ['Folder', 'Place', 'open_engine', 'writing', 'NotReady', 'open_database', 'lock', 'unhurried', 'upsert', 'read_frame',
-           'count_rows', 'mask_unknown', 'match_columns', 'read_matches', 'fingerprint', 'write_atomic', 'keep_bytes',
-           'read_bytes', 'keep_record', 'read_records']
+           'in_parts', 'count_rows', 'mask_unknown', 'match_columns', 'read_matches', 'fingerprint', 'write_atomic',
+           'keep_bytes', 'read_bytes', 'keep_record', 'read_records']
 
 # %% ../nbs/02_store.ipynb #42899675
 import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from datetime import datetime
 from pathlib import Path
@@ -185,6 +185,15 @@ def read_frame(
     frame = pl.DataFrame([tuple(row) for row in rows], schema=types | dict.fromkeys(written, pl.String()), orient='row')
     return frame.with_columns(pl.col(name).str.to_date('%Y-%m-%d') if kind == pl.Date() else
                               pl.col(name).str.to_datetime('%Y-%m-%d %H:%M:%S%.f', time_unit='us', time_zone='UTC') for name, kind in written.items())
+
+
+def in_parts(
+    values: Iterable[Any], # Keys
+    size: int = 500, # In one query
+) -> Iterator[list[Any]]: # The same, some at a time
+    "Few enough values for one query."
+    every = list(values)
+    for start in range(0, len(every), size): yield every[start:start + size]
 
 
 def count_rows(

@@ -14,7 +14,7 @@ from datetime import date, datetime
 from itertools import pairwise
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, delete, func, inspect, select
+from sqlalchemy import Connection, Engine, case, create_engine, delete, func, inspect, select
 
 from .schema import PARTITIONED, create_tables, events, metadata
 from .store import unhurried
@@ -125,9 +125,10 @@ def forget_sent(
     connection: Connection, # From `store.writing`
     before: datetime, # Moment, UTC; events sent earlier go
 ) -> int: # Events deleted
-    "Delete events that were sent long ago."
-    last = select(func.max(events.c.sequence)).group_by(events.c.topic)
-    with unhurried(connection): return connection.execute(delete(events).where(events.c.sent_at < before, events.c.sequence.not_in(last))).rowcount
+    "Delete events that were sent long ago, but the last of each topic, and of each league's models, which the registry would tell anew."
+    own = events.c
+    last = select(func.max(own.sequence)).group_by(own.topic, case((own.topic == 'models', own.key), else_=''))
+    with unhurried(connection): return connection.execute(delete(events).where(own.sent_at < before, own.sequence.not_in(last))).rowcount
 
 # %% ../nbs/06_upkeep.ipynb #cb2b5d99
 READER, WRITER = 'football_reader', 'football_writer'

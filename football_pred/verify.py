@@ -10,25 +10,16 @@ import time
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
-from urllib.parse import unquote, urlsplit, urlunsplit
 
 import httpx
-from pydantic import SecretStr
 from sqlalchemy import Engine, func, select
 
 from . import schema
 from .probes import Served, Tried, expect, try_part
-from .settings import Settings, secret_values
+from .settings import Settings, secret_values, without_login
 from .text import nearest
 
 # %% ../nbs/76_verify.ipynb #bb9d608a
-def _apart(secret: SecretStr | None) -> tuple[str, tuple[str, str]]:
-    "An address, and the user and password that it came with."
-    url = urlsplit(secret.get_secret_value() if secret else '')
-    plain = urlunsplit((url.scheme, url.netloc.rpartition('@')[2], url.path, '', '')).rstrip('/')
-    return plain, (unquote(url.username or ''), unquote(url.password or ''))
-
-
 class Production(Served):
     "What the production stack has besides."
     def broker(self) -> str:
@@ -82,7 +73,7 @@ class Production(Served):
         return f'{len(asked)} workers on {len(served)} queues; settle ordered, {step.state}: {step.run_id}'
 
     def flower(self) -> str:
-        plain, who = _apart(self.settings.flower_url)
+        plain, who = without_login(self.settings.flower_url)
         expect(httpx.get(f'{plain}/api/workers', timeout=20).status_code == 401, 'it answers without a password')
         known = httpx.get(f'{plain}/api/workers', params={'refresh': '1'}, auth=who, timeout=20).raise_for_status().json()
         expect(bool(known), 'it knows no worker')
@@ -106,7 +97,7 @@ class Production(Served):
         return f"version {status['versionInfo']['version']}, receivers {', '.join(one['name'] for one in receivers)}"
 
     def grafana(self) -> str:
-        plain, who = _apart(self.settings.grafana_url)
+        plain, who = without_login(self.settings.grafana_url)
         found = httpx.get(f'{plain}/api/search', params={'tag': 'football'}, auth=who, timeout=20).raise_for_status().json()
         expect(any(one['uid'] == 'football_prediction_performance' for one in found), f'dashboards found: {[one["title"] for one in found]}')
         return f'{len(found)} dashboards'

@@ -172,7 +172,7 @@ def make_app(
     @app.task(name='football_pred.run_job', bind=True, shared=False, max_retries=None, throws=(JobFailed, JobError))
     def run_job(task: 'Task', order: dict[str, Any]) -> dict[str, Any]:
         "Run the next job of an order, and send the order on."
-        engine = open_database(settings.database)
+        engine = open_database(**settings.connection)
         try: return _obey(task, settings, engine, order)
         except AlreadyRunning as running: raise task.retry(exc=running, countdown=5*settings.heartbeat_seconds) from None
         except OperationalError as error: raise task.retry(exc=JobError(str(error.orig)), countdown=min(300, 5*2**task.request.retries)) from error

@@ -11,6 +11,8 @@ from typing import Any
 
 import click
 
+from .terminal import log_level_option
+
 # %% ../nbs/78_workers.ipynb #fff9061b
 def _app() -> Any:
     "App of the settings in force."
@@ -22,7 +24,7 @@ def _app() -> Any:
 @click.command()
 @click.option('--queue', 'queues', multiple=True, metavar='NAME', help='Only collect, train, predict or maintenance; can be repeated.')
 @click.option('--concurrency', default=1, show_default=True, type=click.IntRange(1, 256), help='Jobs at a time.')
-@click.option('--log-level', default='INFO', show_default=True, type=click.Choice(['DEBUG', 'INFO', 'WARNING', 'ERROR']), help='Least line.')
+@log_level_option
 def worker(queues: tuple[str, ...], concurrency: int, log_level: str) -> None:
     "Run the jobs that are ordered: by beat, or with `run --on workers`."
     from football_pred.jobs import JobError
@@ -36,7 +38,7 @@ def worker(queues: tuple[str, ...], concurrency: int, log_level: str) -> None:
 
 
 @click.command()
-@click.option('--log-level', default='INFO', show_default=True, type=click.Choice(['DEBUG', 'INFO', 'WARNING', 'ERROR']), help='Least line.')
+@log_level_option
 def beat(log_level: str) -> None:
     "Order pipelines and jobs at the times of params/schedule.yaml."
     from pathlib import Path
@@ -70,15 +72,14 @@ def flower(host: str, port: int) -> None:
     "Show workers and tasks at a port, behind the user and password of FOOTBALL_FLOWER_URL."
     import signal
     import sys
-    from urllib.parse import unquote, urlsplit
 
     from football_pred.jobs import JobError
-    from football_pred.settings import Settings
+    from football_pred.settings import Settings, without_login
     settings = Settings()
-    url = urlsplit(settings.flower_url.get_secret_value() if settings.flower_url else '')
-    if not url.username or not url.password:
+    user, password = without_login(settings.flower_url)[1]
+    if not user or not password:
         raise JobError('FOOTBALL_FLOWER_URL has no user and password; without, anybody could stop jobs: write it as in http://user:password@flower:5555')
-    shown = _flower(_app(), f'{unquote(url.username)}:{unquote(url.password)}', host, port)
+    shown = _flower(_app(), f'{user}:{password}', host, port)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     click.echo(f'flower listens at {host}:{shown.start_http_server()}')
     try: shown.start()

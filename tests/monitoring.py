@@ -14,6 +14,7 @@ import httpx
 import promql_parser as promql
 import yaml
 
+from football_pred.panels import as_sent
 from tests.conftest import free_port
 from tests.served import started
 
@@ -34,9 +35,7 @@ def panels(board: dict[str, Any]) -> list[dict[str, Any]]:
     return [one for one in every if one['type'] != 'row']
 
 
-def filled(expression: str) -> str:
-    "A query as Grafana sends it, with everything chosen."
-    return re.sub(r'\$\w+', '.*', expression.replace('$__rate_interval', '1m'))
+def filled(expression: str) -> str: return as_sent(expression, '1m')
 
 
 def asked() -> dict[str, str]:

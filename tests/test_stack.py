@@ -11,7 +11,6 @@ import shutil
 import socket
 import stat
 import subprocess
-import uuid
 from collections.abc import Iterator
 
 import click
@@ -25,8 +24,9 @@ from sqlalchemy import create_engine
 from football_pred.cli import cli
 from football_pred.settings import Settings
 from football_pred.stack import Docker, StackError, fill_secrets, find_docker, missing, read_env, start, stop
-from tests.conftest import free_port, run_redis
-from tests.stack import COMPOSE, EVERYTHING, ROOT, SECRETS, TOOLS, compose, config, native, run_kafka
+from tests.conftest import free_port, new_database, run_redis
+from tests.kafka import run_kafka
+from tests.stack import COMPOSE, EVERYTHING, ROOT, SECRETS, TOOLS, compose, config, native
 
 SERVICES = config()['services']
 OURS = [name for name, one in SERVICES.items() if one['image'].startswith('football-pred')]
@@ -306,7 +306,7 @@ PORTS = {'api': 8000, 'mlflow': 5000, 'exporter': 9100, 'flower': 5555, 'jupyter
 
 @pytest.fixture(scope='module')
 def kafka() -> Iterator[str]:
-    with run_kafka(free_port()) as address: yield address
+    with run_kafka() as broker: yield broker.servers
 
 
 @pytest.fixture(scope='module')
@@ -316,24 +316,16 @@ def own_redis() -> Iterator[str]:
 
 
 @pytest.fixture
-def places(postgresql, postgresql_server, object_store, kafka, own_redis, tmp_path) -> Iterator[dict[str, str]]:
+def places(postgresql, postgresql_server, object_store, kafka, own_redis) -> Iterator[dict[str, str]]:
     "For every place that the file names, one that is here."
-    url, server = postgresql.url, create_engine(postgresql_server, isolation_level='AUTOCOMMIT')
-    names = {name: f'{name}_{uuid.uuid4().hex[:8]}' for name in ('mlflow', 'features')}
-    with server.connect() as connection:
-        for name in names.values(): connection.exec_driver_sql(f'CREATE DATABASE {name}')
-    def database(name: str) -> str: return url.set(database=name).render_as_string(hide_password=False)
     redis_port, kafka_port, ports = own_redis.split(':')[2].split('/')[0], int(kafka.split(':')[1]), {name: free_port() for name in PORTS}
-    found = {r'postgresql\+psycopg://[^@]+@postgres:5432/football': database(str(url.database)),
-             **{rf'postgresql\+psycopg://[^@]+@postgres:5432/{name}': database(there) for name, there in names.items()},
-             r'redis://:[^@]+@(redis|cache):6379': f'redis://127.0.0.1:{redis_port}', ':18EB 01 ': f':{int(redis_port):04X} 01 ',
-             'kafka:9092': kafka, ':2384 01 ': f':{kafka_port:04X} 01 ', 'http://s3:8333': object_store,
-             **{rf'(?<=[/@]){name}:{port}': f'127.0.0.1:{ports[name]}' for name, port in PORTS.items()},
-             **{rf'^{port}$|(?<=127\.0\.0\.1:){port}': str(ports[name]) for name, port in PORTS.items()}}
-    yield found
-    with server.connect() as connection:
-        for name in names.values(): connection.exec_driver_sql(f'DROP DATABASE {name} WITH (FORCE)')
-    server.dispose()
+    with new_database(postgresql_server) as mlflow, new_database(postgresql_server) as features:
+        databases = {'football': postgresql.url.render_as_string(hide_password=False), 'mlflow': mlflow, 'features': features}
+        yield {**{rf'postgresql\+psycopg://[^@]+@postgres:5432/{name}': url for name, url in databases.items()},
+               r'redis://:[^@]+@(redis|cache):6379': f'redis://127.0.0.1:{redis_port}', ':18EB 01 ': f':{int(redis_port):04X} 01 ',
+               'kafka:9092': kafka, ':2384 01 ': f':{kafka_port:04X} 01 ', 'http://s3:8333': object_store,
+               **{rf'(?<=[/@]){name}:{port}': f'127.0.0.1:{ports[name]}' for name, port in PORTS.items()},
+               **{rf'^{port}$|(?<=127\.0\.0\.1:){port}': str(ports[name]) for name, port in PORTS.items()}}
 
 
 def test_buckets_are_made_once(places, object_store, tmp_path):

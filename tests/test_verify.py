@@ -1,9 +1,8 @@
 """The production set, without Docker, by the commands and settings of docker-compose.yml: a day, `verify`, and each part gone in turn.
 
 PostgreSQL, Redis, a server of the S3 API and one of Kafka's protocol are the real ones of the other tests; Grafana cannot be run here."""
-import json
 import subprocess
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -14,9 +13,9 @@ from upath import UPath
 from football_pred.settings import Settings
 from football_pred.store import count_rows, open_database
 from football_pred.verify import verify
-from tests.conftest import free_port
-from tests.served import COMMAND, started
-from tests.stack import Native, native
+from tests.monitoring import alertmanager, prometheus, receiver
+from tests.served import COMMAND
+from tests.stack import native
 from tests.test_stack import kafka, own_redis, places
 
 FIXTURES = (kafka, own_redis, places)
@@ -25,58 +24,29 @@ MODELS = '{base rate: {class: BaseRate}, Dixon-Coles: {class: DixonColes}}'  # o
 JOBS = ('collect', 'clean', 'features', 'train', 'backtest', 'predict', 'settle')
 
 
-@contextmanager
-def prometheus(folder, *targets):
-    "Prometheus and Alertmanager over the services; their addresses."
-    one, other = (f'127.0.0.1:{free_port()}' for _ in range(2))
-    (folder/'alertmanager.yml').write_text('route: {receiver: nobody}\nreceivers: [{name: nobody}]\n')
-    jobs = [{'job_name': name, 'static_configs': [{'targets': [target]}]} for name, target in targets]
-    rules = {'groups': [{'name': 'own', 'rules': [{'alert': 'TargetDown', 'expr': 'up == 0'}]}]}
-    (folder/'rules.yml').write_text(json.dumps(rules))
-    (folder/'prometheus.yml').write_text(json.dumps({'global': {'scrape_interval': '1s', 'evaluation_interval': '1s'}, 'rule_files': ['rules.yml'],
-                                                     'scrape_configs': jobs}))
-    quiet = {'stdout': subprocess.DEVNULL, 'stderr': subprocess.DEVNULL}
-    with ExitStack() as stack:
-        stack.enter_context(started(['prometheus-alertmanager', f'--config.file={folder}/alertmanager.yml', f'--storage.path={folder}/am',
-                                     f'--web.listen-address={other}', '--cluster.listen-address='], f'http://{other}/-/ready', **quiet))
-        stack.enter_context(started(['prometheus', f'--config.file={folder}/prometheus.yml', f'--storage.tsdb.path={folder}/tsdb',
-                                     f'--web.listen-address={one}'], f'http://{one}/-/ready', **quiet))
-        yield f'http://{one}', f'http://{other}'
-
-
 @dataclass
 class Platform:
     "Services that run, each of which can be stopped alone, and the environment of a worker."
-    services: dict[str, Native]
     running: dict[str, ExitStack]
     env: dict[str, str]
 
     def call(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run([COMMAND, *arguments], env=self.env, capture_output=True, text=True)
 
-    def begin(self, name: str) -> None: self.running[name].enter_context(self.services[name].running())
-
-
-@contextmanager
-def production(places, folder, **more):
-    "Every service that can be run here, healthy."
-    for name in ('buckets', 'migrate'): native(name, folder, places).run_once()
-    with ExitStack() as stack:
-        running = {name: stack.enter_context(ExitStack()) for name in (*SERVICES, 'prometheus')}
-        services = {name: native(name, folder, places) for name in SERVICES}
-        for service in services.values(): service.env |= more
-        platform = Platform(services, running, {})
-        for name in SERVICES: platform.begin(name)
-        targets = [(name, f'127.0.0.1:{services[name].port}') for name in ('api', 'exporter')]
-        one, other = running['prometheus'].enter_context(prometheus(folder, *targets))
-        watched = {'FOOTBALL_PROMETHEUS_URL': one, 'FOOTBALL_ALERTMANAGER_URL': other, 'FOOTBALL_GRAFANA_URL': ''}
-        platform.env |= services['worker-maintenance'].env | watched
-        yield platform
-
 
 @pytest.fixture
 def platform(places, tmp_path, monkeypatch):
-    with production(places, tmp_path) as platform:
+    "Every service that can be run here, healthy."
+    for name in ('buckets', 'migrate'): native(name, tmp_path, places).run_once()
+    services = {name: native(name, tmp_path, places) for name in SERVICES}
+    with ExitStack() as stack:
+        running = {name: stack.enter_context(ExitStack()) for name in (*SERVICES, 'prometheus')}
+        for name, service in services.items(): running[name].enter_context(service.running())
+        other = stack.enter_context(alertmanager(tmp_path, stack.enter_context(receiver())[0]))
+        targets = {name: f'127.0.0.1:{services[name].port}' for name in ('api', 'exporter')}
+        one = running['prometheus'].enter_context(prometheus(tmp_path, '1s', alertmanager=other.removeprefix('http://'), **targets))
+        watched = {'FOOTBALL_PROMETHEUS_URL': one, 'FOOTBALL_ALERTMANAGER_URL': other, 'FOOTBALL_GRAFANA_URL': ''}
+        platform = Platform(running, services['worker-maintenance'].env | watched)
         for name, value in platform.env.items():
             if name != 'PATH': monkeypatch.setenv(name, value)
         yield platform
