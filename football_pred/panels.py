@@ -92,11 +92,14 @@ def plot_board(
                 axes.plot(values['at'], shown, label=name, color=MODEL_COLOURS[i % 7], linewidth=1.4, linestyle='-' if i < 7 else (0, (4, 2)),
                           marker='.' if values.height == 1 else None)
             axes.set_title(panel + {'percentunit': ' (%)', 's': ' (s)', 'reqps': ' (a second)'}.get(unit, ''), loc='left', color=INK, size=9.5)
+            if not lines:
+                axes.set(xticks=[], yticks=[])
+                axes.text(0.5, 0.5, 'none yet', transform=axes.transAxes, ha='center', color=QUIET)
+                continue
             axes.grid(axis='y')
             locator = AutoDateLocator(maxticks=6)
             axes.xaxis.set(major_locator=locator, major_formatter=ConciseDateFormatter(locator))
-            if not lines: axes.text(0.5, 0.5, 'none yet', transform=axes.transAxes, ha='center', color=QUIET)
-            elif len(lines) > 1 or lines[0][0]:
+            if len(lines) > 1 or lines[0][0]:
                 rest = [f'and {len(lines) - most} more'] if len(lines) > most else []
                 axes.legend(loc='upper left', bbox_to_anchor=(1, 1), fontsize=7, title=''.join(rest), title_fontsize=7)
         for axes in list(grid.flat)[len(panels):]: axes.axis('off')
