@@ -17,8 +17,10 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from .aftermath import Aftermath, Tools, follow_results, newly_known
 from .offline_features import FeatureStoreError, Places
-from .relay import LONGEST, is_away
+from .relay import LONGEST
+from .store import is_away
 from .stream import GROUP, BadMessage, Message, StreamAway, asking, create_topics, dead_letter, decode, open_consumer, open_producer
+from .turns import Busy
 
 # %% ../nbs/75_consumer.ipynb #81750c66
 log = logging.getLogger('football_pred.consumer')
@@ -145,7 +147,7 @@ def consume(
                 if batch.raw or done.results:
                     log.info('results followed', extra={'about': {'messages': len(batch.raw), 'unusable': len(batch.unusable)} | vars(done)})
                 total, pause, since, looked = total + len(batch.raw), 0.5, max(since, moment), now
-            except (StreamAway, FeatureStoreError, SQLAlchemyError) as error:
+            except (StreamAway, FeatureStoreError, Busy, SQLAlchemyError) as error:
                 if isinstance(error, SQLAlchemyError) and not is_away(error): raise
                 reason = str(error).partition('\n')[0]
                 log.warning('results wait', extra={'about': {'messages': len(batch.raw), 'reason': reason, 'seconds': pause}})

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from sqlalchemy.exc import OperationalError
 from upath import UPath
 
 from .jobs import Job, JobError
-from .runs import NoLongerRunning, begin_run, describe_process, finish_run, recent_runs, run_seconds, stop_process, update_run
+from .runs import NoLongerRunning, begin_run, describe_process, finish_run, insist, recent_runs, run_seconds, stop_process, update_run
 from .settings import Settings, environment, mask, secret_values
 from .store import write_atomic
 from .text import read_moment
@@ -78,7 +79,7 @@ class _Watch:
     def kernel_started(self, pid: int) -> None:
         "The run has a kernel; the row says which, so that a later run can stop it when this process dies."
         self.kernel = describe_process(pid)
-        update_run(self.engine, self.run_id, processes=[describe_process(), self.kernel])
+        insist(self.engine, lambda: update_run(self.engine, self.run_id, processes=[describe_process(), self.kernel]))
         if self.verdict: stop_process(self.kernel)
 
     def _beats(self) -> None:
@@ -165,7 +166,7 @@ def _execute(job: Job, params: Mapping[str, Any], output: Path, settings: Settin
 
 # %% ../nbs/71_runner.ipynb #794cd649
 PASSING_ERRORS = ('ConnectionError', 'ConnectionRefusedError', 'ConnectionResetError', 'TimeoutError', 'OperationalError', 'InterfaceError',
-                  'DeadKernelError')  # names of errors worth another try
+                  'FeatureStoreDown', 'RegistryDown', 'EndpointConnectionError', 'DeadKernelError')  # names of errors worth another try
 
 
 def _with_retries(attempt: Callable[[], None], watch: _Watch, settings: Settings, engine: Engine) -> None:
@@ -174,10 +175,11 @@ def _with_retries(attempt: Callable[[], None], watch: _Watch, settings: Settings
     def passes(error: BaseException) -> bool:
         return isinstance(error, NotebookFailed) and error.error_type in PASSING_ERRORS and watch.verdict is None
     retrying = Retrying(retry=retry_if_exception(passes), stop=stop_after_attempt(1 + settings.job_retries),
-                        wait=wait_exponential(multiplier=0.5, max=30), reraise=True)
+                        wait=wait_exponential(multiplier=2, max=60), reraise=True)
     for number in retrying:
         with number:
-            if number.retry_state.attempt_number > 1: update_run(engine, watch.run_id, attempts=number.retry_state.attempt_number)
+            attempts = number.retry_state.attempt_number
+            if attempts > 1: insist(engine, partial(update_run, engine, watch.run_id, attempts=attempts))
             attempt()
 
 # %% ../nbs/71_runner.ipynb #8e478566
@@ -277,9 +279,10 @@ def run_job(
         error = mask(error, secret_values(settings)) if error else None
         report, checks = _publish(settings, output, run_id)
         now = datetime.now(UTC)
-        if state != 'lost': finish_run(engine, run_id, state, now, report=report, checks=checks, error_type=error_type, error=error)
+        end = partial(finish_run, engine, run_id, state, now, report=report, checks=checks, error_type=error_type, error=error)
+        if state != 'lost': insist(engine, end)
         _attach(settings, output)
         _copy_away(settings, output.parent)
-        write_index(settings, engine)
+        insist(engine, lambda: write_index(settings, engine))
     if signalled is not None: raise signalled
     return Finished(run_id, state, (now - started).total_seconds(), settings.reports/report if report else None, checks, error)

@@ -49,7 +49,7 @@ class Settings(BaseSettings):
     alertmanager_url: str = Field(default='', description='Where Alertmanager answers; empty: none runs')
     grafana_url: SecretStr | None = Field(default=None, description='Where Grafana answers, with user and password')
     job_timeout: float = Field(default=3600, gt=0, description='Seconds after which a whole run is stopped')
-    job_retries: int = Field(default=2, ge=0, description='Times a run is tried again after an error worth retrying')
+    job_retries: int = Field(default=4, ge=0, description='Times a run is tried again after an error worth retrying')
     heartbeat_seconds: float = Field(default=2, gt=0, description='Seconds between the signs of life of a run')
     lease_seconds: float = Field(default=60, gt=0, description='Seconds without a sign of life after which a run on another machine is lost')
     processes: int = Field(default=1, ge=1, description='Processes of a run that compute the parts of its job')

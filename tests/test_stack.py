@@ -26,7 +26,7 @@ from football_pred.settings import Settings
 from football_pred.stack import Docker, StackError, fill_secrets, find_docker, missing, read_env, start, stop
 from tests.conftest import free_port, new_database, run_redis
 from tests.kafka import run_kafka
-from tests.stack import COMPOSE, EVERYTHING, ROOT, SECRETS, TOOLS, compose, config, native
+from tests.stack import COMPOSE, EVERYTHING, ROOT, SECRETS, TOOLS, compose, config, native, places_for
 
 SERVICES = config()['services']
 OURS = [name for name, one in SERVICES.items() if one['image'].startswith('football-pred')]
@@ -301,9 +301,6 @@ def test_down_keeps_data_unless_told_otherwise(checkout):
 
 # --- the services themselves, without Docker
 
-PORTS = {'api': 8000, 'mlflow': 5000, 'exporter': 9100, 'flower': 5555, 'jupyter': 8888}  # of services of ours, inside the stack
-
-
 @pytest.fixture(scope='module')
 def kafka() -> Iterator[str]:
     with run_kafka() as broker: yield broker.servers
@@ -318,14 +315,9 @@ def own_redis() -> Iterator[str]:
 @pytest.fixture
 def places(postgresql, postgresql_server, object_store, kafka, own_redis) -> Iterator[dict[str, str]]:
     "For every place that the file names, one that is here."
-    redis_port, kafka_port, ports = own_redis.split(':')[2].split('/')[0], int(kafka.split(':')[1]), {name: free_port() for name in PORTS}
     with new_database(postgresql_server) as mlflow, new_database(postgresql_server) as features:
         databases = {'football': postgresql.url.render_as_string(hide_password=False), 'mlflow': mlflow, 'features': features}
-        yield {**{rf'postgresql\+psycopg://[^@]+@postgres:5432/{name}': url for name, url in databases.items()},
-               r'redis://:[^@]+@(redis|cache):6379': f'redis://127.0.0.1:{redis_port}', ':18EB 01 ': f':{int(redis_port):04X} 01 ',
-               'kafka:9092': kafka, ':2384 01 ': f':{kafka_port:04X} 01 ', 'http://s3:8333': object_store,
-               **{rf'(?<=[/@]){name}:{port}': f'127.0.0.1:{ports[name]}' for name, port in PORTS.items()},
-               **{rf'^{port}$|(?<=127\.0\.0\.1:){port}': str(ports[name]) for name, port in PORTS.items()}}
+        yield places_for(databases, own_redis, kafka, object_store)
 
 
 def test_buckets_are_made_once(places, object_store, tmp_path):
