@@ -24,6 +24,7 @@ from .backtest import block_starts, walk_forward
 from .goals import NotConverged
 from .models import recipe
 from .store import Folder, fingerprint, write_atomic
+from .text import SEPARATOR
 
 # %% ../nbs/49_parts.ipynb #08864a6f
 @dataclass(frozen=True)
@@ -92,13 +93,13 @@ def gather(
     matches: pl.DataFrame, # Matches frame of all leagues
     folder: Folder | None = None, # Where parts are kept; None: nowhere
     code: str = '', # Fingerprint of the library, which is part of the name of what is kept
-    part: str = '', # Only this part; empty: all
+    part: str = '', # Only this part, or these, with `SEPARATOR` between them; empty: all
     processes: int = 1, # Processes that compute what is not there yet
     progress: Callable[[int, int], None] = lambda done, total: None, # Called with the walks done and their total
     failed: dict[tuple[str, str], str] | None = None, # Where to note, by model and league, why a walk does not converge; None: it raises
 ) -> pl.DataFrame: # As `backtest.walk_forward`: by model, league and moment; no columns when there is no walk
     "The forecasts of all walks: those that are kept, and the rest computed now."
-    mine, said = [walk for walk in walks if not part or walk.part == part], dict[int, pl.DataFrame]()
+    mine, said = [walk for walk in walks if not part or walk.part in part.split(SEPARATOR)], dict[int, pl.DataFrame]()
     seen = {walk.together or tuple(walk.starts): walk.looks_at(matches) for walk in mine}
     data = {who: fingerprint(frame) for who, frame in seen.items()} if folder is not None else {}
     missing = []

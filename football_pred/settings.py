@@ -53,6 +53,7 @@ class Settings(BaseSettings):
     heartbeat_seconds: float = Field(default=2, gt=0, description='Seconds between the signs of life of a run')
     lease_seconds: float = Field(default=60, gt=0, description='Seconds without a sign of life after which a run on another machine is lost')
     processes: int = Field(default=1, ge=1, description='Processes of a run that compute the parts of its job')
+    part_orders: int = Field(default=2, ge=1, description='Orders that the parts of a job are shared out among: about as many as workers take them')
     worker_seconds: float = Field(default=8, gt=0, description='Seconds that a job has left when its worker is told to end; then others run it anew')
     shared_data: Path | None = Field(default=None, description='Folder of match files at hand, for the source two_tiers')
     football_data_uk_url: str = Field(default='', description='Where football_data_uk is served; empty: its site')

@@ -26,7 +26,7 @@ from .schedule import QUEUES, load_schedule
 from .schema import job_runs
 from .settings import Settings
 from .store import is_away, open_database, writing
-from .text import read_moment
+from .text import SEPARATOR, read_moment
 
 if TYPE_CHECKING:
     from celery import Celery, Task
@@ -138,9 +138,10 @@ def _parts(app: 'Celery', settings: Settings, order: dict[str, Any], due: Due) -
     from celery import chord
     schedule = load_schedule(settings.project)
     parts = schedule.parts_of(due.job.name, due.params)
-    if order['parted'] or len(parts) < 2: return None
+    shares = [SEPARATOR.join(parts[i::settings.part_orders]) for i in range(min(settings.part_orders, len(parts)))]
+    if order['parted'] or len(shares) < 2: return None
     task, queue = app.tasks['football_pred.run_job'], schedule.queue_of(due.job.name)
-    return chord([task.si(order | {'part': part}).set(queue=queue) for part in parts], task.si(order | {'parted': True}).set(queue=queue))
+    return chord([task.si(order | {'part': part}).set(queue=queue) for part in shares], task.si(order | {'parted': True}).set(queue=queue))
 
 
 def _one_part(settings: Settings, due: Due, part: str) -> Due:
