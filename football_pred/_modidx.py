@@ -1669,6 +1669,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '/', 'git_u
             'football_pred.worker': { 'football_pred.worker.JobFailed': ('worker.html#jobfailed', 'football_pred/worker.py'),
                                       'football_pred.worker._beat': ('worker.html#_beat', 'football_pred/worker.py'),
                                       'football_pred.worker._deaths': ('worker.html#_deaths', 'football_pred/worker.py'),
+                                      'football_pred.worker._failed': ('worker.html#_failed', 'football_pred/worker.py'),
                                       'football_pred.worker._finished': ('worker.html#_finished', 'football_pred/worker.py'),
                                       'football_pred.worker._gap': ('worker.html#_gap', 'football_pred/worker.py'),
                                       'football_pred.worker._make': ('worker.html#_make', 'football_pred/worker.py'),

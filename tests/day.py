@@ -114,8 +114,8 @@ def production(folder: Path, object_store: str, data: Path, services: Sequence[s
         yield Platform(known, running, stores)
 
 
-def ordered(name: str, season: str = '2425', *further: str) -> list[str]:
+def ordered(name: str, season: str, *further: str, models: str = MODELS) -> list[str]:
     "The command that runs a job or pipeline for the ten leagues."
-    given = {'source': 'football_data_uk', 'leagues': json.dumps(LEAGUES), 'seasons': json.dumps([season]), 'models': MODELS}
+    given = {'source': 'football_data_uk', 'leagues': json.dumps(LEAGUES), 'seasons': json.dumps([season]), 'models': models}
     taken = {'collect': ('source', 'leagues', 'seasons'), 'clean': (), 'backtest': ('leagues', 'seasons', 'models')}.get(name, tuple(given))
     return [str(COMMAND), 'run', name, *further, *[word for one in taken for word in ('-p', one, given[one])], '--as-of', AS_OF.isoformat()]

@@ -161,9 +161,9 @@ def test_this_environment_is_the_locked_one():
 
 
 def test_ci_runs_the_test_command_of_the_readme():
-    install = "pip install -c requirements.lock -e '.[dev]'"
-    assert install in (ROOT/'README.md').read_text()
-    assert install in (ROOT/'.ci/run').read_text()
+    for part in ("pip install -c requirements.lock -e '.[dev]'", 'pytest -n 2 --dist loadfile'):
+        assert part in (ROOT/'README.md').read_text()
+        assert part in (ROOT/'.ci/run').read_text()
 
 
 @pytest.mark.parametrize('command', [['ruff', 'check', 'football_pred', 'tests', 'tools'], ['mypy']], ids=lambda command: command[0])

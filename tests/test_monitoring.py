@@ -23,6 +23,7 @@ from football_pred.settings import Settings
 from football_pred.store import open_database, upsert, writing
 from football_pred.telemetry import Telemetry
 from tests.conftest import free_port
+from tests.faults import FAULTS
 from tests.monitoring import (
     BOARDS,
     MONITORING,
@@ -180,7 +181,7 @@ def platform(day: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Si
                                             row | {'row_number': 99_998, 'reason': 'no score', 'row': {}}])
     engine.dispose()
     ports = {'api': free_port(), 'exporter': free_port()}
-    env = {'FOOTBALL_HOME': str(home), 'FOOTBALL_RATE_LIMIT': '', 'PATH': str(COMMAND.parent)}
+    env = {'FOOTBALL_HOME': str(home), 'FOOTBALL_RATE_LIMIT': '', 'FOOTBALL_API_URL': f"http://127.0.0.1:{ports['api']}", 'PATH': str(COMMAND.parent)}
     told = home/'log'
 
     def process(name: str) -> ExitStack:
@@ -214,7 +215,6 @@ NO_DATA: dict[str, set[str]] = {
     'there is no Kafka': {'football_jobs: Consumer behind, A', 'rule ConsumerLagging', 'rule OutboxLagging'},
     'there are no workers': {'football_jobs: Online, A', 'football_jobs: Tasks running, A', 'rule WorkersGone'},
     'the database is SQLite': {'rule DatabaseConnectionsHigh'},
-    'no other part is configured': {'rule PartUnreachable'},
     'no run goes on': {'football_jobs: Running and stuck, A'},
     'the model reads no features': {'football_api: Time to read features, A'}}
 
@@ -290,3 +290,14 @@ def test_no_champion_is_told(platform):
     shutil.rmtree(models, ignore_errors=True)
     away.rename(models)
     wait_until(lambda: heard(platform, 'NoChampion', 'resolved'))
+
+
+@needs_prometheus
+@pytest.mark.parametrize('name', FAULTS)
+def test_a_fault_is_told_and_so_is_its_end(platform, name):
+    cause, labels = FAULTS[name]
+    platform.got.clear()
+    engine = open_database(Settings(home=platform.home).database)
+    with cause(platform, engine): wait_until(lambda: heard(platform, name, 'firing', **labels))
+    wait_until(lambda: heard(platform, name, 'resolved', **labels))
+    engine.dispose()

@@ -190,6 +190,36 @@ def test_delivered_twice_it_runs_once(settings, engine, project, tmp_path):
     assert (states(engine), here.read_text()) == (['succeeded'], 'x')
 
 
+def test_a_job_that_failed_is_not_run_again_by_a_second_delivery(settings, engine, project):
+    write_job(project, 'work', "assert times > 2, f'{times} is not above 2'")
+    asked = order(settings)
+    with worker(settings):
+        first, second = (told(sent(settings, asked | {'ids': [name]})) for name in ('first', 'second'))
+    assert first.args == second.args
+    assert states(engine) == ['failed']
+
+
+def hand_out_anew(settings: Settings) -> None:
+    "As if the time were over in which nobody else gets an order."
+    with Redis.from_url(settings.broker) as client:
+        for tag in client.zrange('unacked_index', 0, -1): client.zadd('unacked_index', {tag: 0})
+
+
+def test_an_order_that_is_handed_out_anew_while_its_job_runs_waits(settings, engine, project, tmp_path):
+    text, here, leave = gate(tmp_path)
+    write_job(project, 'work', text)
+    with worker(settings):
+        result = sent(settings, order(settings))
+        wait_until(here.exists)
+        hand_out_anew(settings)
+        with worker(settings) as other:
+            wait_until(lambda: 'is already running' in other.log.read_text())
+            leave.touch()
+            wait_until(lambda: "'up to date'" in other.log.read_text())
+        assert told(result)['run_id'] == recent_runs(engine)[0]['run_id']
+    assert (states(engine), here.read_text()) == (['succeeded'], 'x')
+
+
 @pytest.mark.parametrize('whom', ['child', 'all'])
 def test_killed_in_the_middle_it_is_run_once_more(settings, engine, project, tmp_path, whom):
     "Of the whole worker nothing is left to give the order back: Redis hands it out anew when nobody can be at it any more."
@@ -204,8 +234,7 @@ def test_killed_in_the_middle_it_is_run_once_more(settings, engine, project, tmp
         psutil.Process(child['pid']).kill()
         leave.touch()
         if whom == 'all':
-            with Redis.from_url(settings.broker) as client:  # as if the time were over in which somebody may still be at it
-                for tag in client.zrange('unacked_index', 0, -1): client.zadd('unacked_index', {tag: 0})
+            hand_out_anew(settings)
             stack.enter_context(worker(settings))
         assert told(result)['state'] == 'succeeded'
     assert states(engine) == ['lost', 'succeeded']

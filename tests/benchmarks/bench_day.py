@@ -1,9 +1,10 @@
 """A day of ten leagues, and the backtest in it: in place, on one worker, and on two, with the same stores.
 
-    python -m tests.benchmarks.bench_day [--data FOLDER] [--workers 0 1 2]
+    python -m tests.benchmarks.bench_day [--data FOLDER] [--workers 0 1 2] [--products]
 
 PostgreSQL, Redis, S3 and MLflow are servers in every case. Seconds of the whole day include the start of `football-pred`; those of a job are from the
-start of its first part to the end of its run. Forecasts must be the same in all cases.
+start of its first part to the end of its run. Forecasts must be the same in all cases. With --products the backtest also walks two products
+through the past, which takes long enough for workers to pay.
 """
 import argparse
 import subprocess
@@ -20,7 +21,9 @@ from sqlalchemy import select
 from football_pred.schema import job_runs, predictions
 from football_pred.store import open_database, read_frame
 from tests.benchmarks.common import SHARED
-from tests.day import Platform, ordered, production
+from tests.day import MODELS, Platform, ordered, production
+
+PRODUCTS = MODELS[:-1] + ', goals_only: {class: goals_only}, goals_plus_shots: {class: goals_plus_shots}}'
 
 def start_workers(platform: Platform, count: int, stack: ExitStack) -> None:
     "Workers that take whatever there is."
@@ -31,14 +34,15 @@ def start_workers(platform: Platform, count: int, stack: ExitStack) -> None:
         stack.enter_context(worker.running())
 
 
-def day(data: Path, workers: int, object_store: str) -> tuple[float, pl.DataFrame, pl.DataFrame]:
+def day(data: Path, workers: int, object_store: str, models: str) -> tuple[float, pl.DataFrame, pl.DataFrame]:
     "Seconds, runs and forecasts of a day."
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         platform = stack.enter_context(production(folder, object_store, data, ['mlflow']))
         start_workers(platform, workers, stack)
         begun = perf_counter()
-        subprocess.run(ordered('daily', '2425', *(['--on', 'workers'] if workers else [])), env=platform.env, check=True, stdout=subprocess.DEVNULL)
+        command = ordered('daily', '2425', *(['--on', 'workers'] if workers else []), models=models)
+        subprocess.run(command, env=platform.env, check=True, stdout=subprocess.DEVNULL)
         seconds = perf_counter() - begun
         engine = open_database(platform.env['FOOTBALL_DATABASE_URL'])
         stack.callback(engine.dispose)
@@ -52,13 +56,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--data', type=Path, default=SHARED)
     parser.add_argument('--workers', type=int, nargs='+', default=[0, 1, 2], help='numbers of workers; 0: in place')
+    parser.add_argument('--products', action='store_true', help='backtest products too')
     asked = parser.parse_args()
     server = ThreadedMotoServer('127.0.0.1', port=0, verbose=False)
     server.start()
     address, taken, first = 'http://{}:{}'.format(*server.get_host_and_port()), {}, None
     try:
         for workers in asked.workers:
-            seconds, runs, forecasts = day(asked.data, workers, address)
+            seconds, runs, forecasts = day(asked.data, workers, address, PRODUCTS if asked.products else MODELS)
             first = forecasts if first is None else first
             assert forecasts.equals(first), 'forecasts differ'
             name = f'{workers} workers' if workers else 'in place'
