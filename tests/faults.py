@@ -2,6 +2,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime, timedelta
+from threading import Event, Thread
 from types import SimpleNamespace
 
 from sqlalchemy import Engine, select
@@ -13,7 +14,7 @@ from football_pred.settings import Settings
 from football_pred.store import read_frame, upsert, writing
 from football_pred.transport import Limits
 from tests.conftest import free_port
-from tests.test_exporter import MOMENT, now
+from tests.test_exporter import MOMENT, now, ran
 
 MADE = {'source': 'bundled', 'home_team': 'Arsenal', 'away_team': 'Everton', 'league': 'E0', 'season': '2526', 'kickoff_known': True,
         'neutral': False, 'status': 'scheduled'}
@@ -26,8 +27,9 @@ def matches_at(engine: Engine, *kickoffs: datetime) -> Iterator[None]:
         origin = {'snapshot_id': connection.execute(select(schema.snapshots.c.snapshot_id)).scalars().first()}
         rows = [MADE | origin | {'match_id': f'made-{i}', 'kickoff': at, 'date': at.date()} for i, at in enumerate(kickoffs)]
         connection.execute(schema.matches.insert(), rows)
-    yield
-    with writing(engine) as connection: connection.execute(schema.matches.delete().where(schema.matches.c.match_id.startswith('made-')))
+    try: yield
+    finally:
+        with writing(engine) as connection: connection.execute(schema.matches.delete().where(schema.matches.c.match_id.startswith('made-')))
 
 
 @contextmanager
@@ -36,21 +38,24 @@ def guard_gone(platform: SimpleNamespace, engine: Engine) -> Iterator[None]:
     with writing(engine) as connection:
         made = connection.exec_driver_sql("SELECT sql FROM sqlite_master WHERE name = 'settlements_DELETE'").scalar_one()
         connection.exec_driver_sql('DROP TRIGGER settlements_DELETE')
-    yield
-    with writing(engine) as connection: connection.exec_driver_sql(made)
+    try: yield
+    finally:
+        with writing(engine) as connection: connection.exec_driver_sql(made)
 
 
 @contextmanager
 def silent_run(platform: SimpleNamespace, engine: Engine) -> Iterator[None]:
-    "A run on another machine that has given no sign of life for an hour."
+    "A run that has given no sign of life for an hour."
     begin_run(engine, dict(run_id='silent', job='simulate', pipeline=None, key='silent', params={}, as_of=now(), upstream=[], lease='simulate'),
               now() - timedelta(hours=1))
-    yield
-    finish_run(engine, 'silent', 'cancelled', now())
+    try: yield
+    finally:
+        finish_run(engine, 'silent', 'cancelled', now())
 
 
 @contextmanager
 def unforecast(platform: SimpleNamespace, engine: Engine) -> Iterator[None]:
+    ran(engine, f'mended-{now():%H%M%S%f}', 'clean', 'succeeded')  # or a failing clean would be the only one told of
     with matches_at(engine, MOMENT + timedelta(days=2)): yield
 
 
@@ -66,8 +71,9 @@ def rows_gone(platform: SimpleNamespace, engine: Engine) -> Iterator[None]:
     with writing(engine) as connection:
         for match_id in kept['match_id'].unique().sort().head(kept['match_id'].n_unique()//10):
             connection.execute(schema.odds.delete().where(schema.odds.c.match_id == match_id))
-    yield
-    with writing(engine) as connection: upsert(connection, schema.odds, kept)
+    try: yield
+    finally:
+        with writing(engine) as connection: upsert(connection, schema.odds, kept)
 
 
 @contextmanager
@@ -76,23 +82,33 @@ def unreadable(platform: SimpleNamespace, engine: Engine) -> Iterator[None]:
     path = next(Settings(home=platform.home).backups.glob('*/manifest.json'))
     content = path.read_bytes()
     path.write_bytes(content[:100])
-    yield
-    path.write_bytes(content)
+    try: yield
+    finally:
+        path.write_bytes(content)
 
 
 @contextmanager
 def server_gone(platform: SimpleNamespace, engine: Engine) -> Iterator[None]:
     platform.running['api'].close()
-    yield
-    platform.running['api'] = platform.start('api')
+    try: yield
+    finally:
+        platform.running['api'] = platform.start('api')
 
 
 @contextmanager
 def no_source(platform: SimpleNamespace, engine: Engine) -> Iterator[None]:
-    "Six pages of a source that does not answer."
-    collect(engine, Settings(home=platform.home).snapshots, find_source('openfootball', base_url=f'http://127.0.0.1:{free_port()}'),
-            ['E0', 'D1', 'SP1'], ['2425', '2526'], now, run_id='nobody there', limits=Limits(retries=0, requests_per_second=None))
-    yield
+    "A source that does not answer is asked for six pages, again and again."
+    source, snapshots, stop = find_source('openfootball', base_url=f'http://127.0.0.1:{free_port()}'), Settings(home=platform.home).snapshots, Event()
+    def ask() -> None:
+        while not stop.is_set():
+            collect(engine, snapshots, source, ['E0', 'D1', 'SP1'], ['2425', '2526'], now, run_id='nobody there',
+                    limits=Limits(retries=0, requests_per_second=None))
+    thread = Thread(target=ask)
+    thread.start()
+    try: yield
+    finally:
+        stop.set()
+        thread.join()
 
 
 @contextmanager
@@ -104,8 +120,9 @@ def not_run(platform: SimpleNamespace, engine: Engine) -> Iterator[None]:
             for run_id, at in connection.execute(select(own.run_id, own.finished_at).where(own.job == 'settle')).all():
                 connection.execute(schema.job_runs.update().where(own.run_id == run_id).values(finished_at=at + by))
     move(-timedelta(days=2))
-    yield
-    move(timedelta(days=2))
+    try: yield
+    finally:
+        move(timedelta(days=2))
 
 
 Fault = Callable[[SimpleNamespace, Engine], AbstractContextManager[None]]
