@@ -292,8 +292,8 @@ def test_roles_cover_later_tables(owned, login):
     admin.dispose()
 
 
-def test_passwords_are_kept_as_digests(owned, postgresql_server):
-    with create_engine(postgresql_server).connect() as connection:
+def test_passwords_are_kept_as_digests(owned):
+    with create_engine(owned.set(username='postgres')).connect() as connection:
         kept = dict(connection.exec_driver_sql('SELECT rolname, rolpassword FROM pg_authid WHERE rolname = ANY(%s)', ([READER, WRITER],)).all())
     for role in (READER, WRITER): assert is_password(kept[role], PASSWORDS[role])
 
