@@ -311,7 +311,8 @@ def is_password(verifier: str, password: str) -> bool:
 
 
 def test_a_role_without_tables_says_what_to_do(owned):
-    with new_database(owned.set(username='postgres').render_as_string(hide_password=False)) as url, pytest.raises(NotReady, match='run football-pred database upgrade as the owner'):
+    server = owned.set(username='postgres').render_as_string(hide_password=False)
+    with new_database(server) as url, pytest.raises(NotReady, match='run football-pred database upgrade as the owner'):
         open_database(make_url(url).set(username=WRITER).render_as_string(hide_password=False))
 
 
