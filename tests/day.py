@@ -92,7 +92,7 @@ class Platform:
 
 
 @contextmanager
-def production(folder: Path, object_store: str, data: Path, services: Sequence[str] = SERVICES) -> Iterator[Platform]:
+def production(folder: Path, object_store: str, data: Path, services: Sequence[str] = SERVICES, part_orders: int = 2) -> Iterator[Platform]:
     "The services of docker-compose.yml without Docker, over real pages of ten leagues and two seasons, of which the first has been collected."
     with ExitStack() as stack:
         host, kafka = stack.enter_context(Host()), stack.enter_context(run_kafka())
@@ -107,7 +107,8 @@ def production(folder: Path, object_store: str, data: Path, services: Sequence[s
         for name in ('buckets', 'migrate'): native(name, folder, places).run_once()
         known = {name: native(name, folder, places) for name in SERVICES}
         known['consumer'].command += ['--as-of', AS_OF.isoformat()]
-        for service in known.values(): service.env |= {'FOOTBALL_FOOTBALL_DATA_UK_URL': host.url, 'FOOTBALL_HEARTBEAT_SECONDS': '1'}
+        changed = {'FOOTBALL_FOOTBALL_DATA_UK_URL': host.url, 'FOOTBALL_HEARTBEAT_SECONDS': '1', 'FOOTBALL_PART_ORDERS': str(part_orders)}
+        for service in known.values(): service.env |= changed
         subprocess.run(ordered('collect', '2324'), env=known['worker-collect'].env, check=True, stdout=subprocess.DEVNULL)
         running = {name: stack.enter_context(ExitStack()) for name in services}
         for name in services: running[name].enter_context(known[name].running())

@@ -38,7 +38,7 @@ def day(data: Path, workers: int, object_store: str, models: str) -> tuple[float
     "Seconds, runs and forecasts of a day."
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        platform = stack.enter_context(production(folder, object_store, data, ['mlflow']))
+        platform = stack.enter_context(production(folder, object_store, data, ['mlflow'], max(1, workers)))
         start_workers(platform, workers, stack)
         begun = perf_counter()
         command = ordered('daily', '2425', *(['--on', 'workers'] if workers else []), models=models)
