@@ -18,8 +18,8 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.pool import NullPool
 from threadpoolctl import threadpool_limits
 
-from football_pred.settings import Settings
-from football_pred.store import open_database
+from football_pred.core.settings import Settings
+from football_pred.core.database import open_database
 
 os.environ.pop('FOOTBALL_DATABASE_URL', None)  # of whoever runs the tests
 assert scipy.linalg # loaded, so that the limit reaches its threads too
@@ -173,7 +173,7 @@ def object_store() -> Iterator[str]:
 @pytest.fixture(scope='session')
 def served_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     "A home in which a model of two bundled seasons is published; to be read only: a test that changes something copies it."
-    from tests.served import run
+    from tests.support.server import run
     home = tmp_path_factory.mktemp('served')/'home'
     for job in ('collect', 'clean'): run(home, 'run', job, '-p', 'seasons', "['2425', '2526']")
     run(home, 'run', 'features')

@@ -1,4 +1,4 @@
-"Where alembic begins: `football_pred.migrate` gives it a connection inside a transaction."
+"Where alembic begins: `football_pred.core.migrate` gives it a connection inside a transaction."
 from alembic import context
 
 context.configure(connection=context.config.attributes['connection'])

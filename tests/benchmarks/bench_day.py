@@ -18,10 +18,10 @@ import polars as pl
 from moto.server import ThreadedMotoServer
 from sqlalchemy import select
 
-from football_pred.schema import job_runs, predictions
-from football_pred.store import open_database, read_frame
+from football_pred.core.schema import job_runs, predictions
+from football_pred.core.database import open_database, read_frame
 from tests.benchmarks.common import SHARED
-from tests.day import MODELS, Platform, ordered, production
+from tests.support.production_day import MODELS, Platform, ordered, production
 
 PRODUCTS = MODELS[:-1] + ', goals_only: {class: goals_only}, goals_plus_shots: {class: goals_plus_shots}}'
 

@@ -24,7 +24,7 @@ XI = 0.002  # penaltyblog's decay: the weight is exp(-xi days)
 def main() -> None:
     import penaltyblog
 
-    from football_pred.dixon_coles import DixonColes
+    from football_pred.models.dixon_coles import DixonColes
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--repeats', type=int, default=30)

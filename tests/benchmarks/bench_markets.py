@@ -22,8 +22,8 @@ MAX_GOALS = 10
 
 def ours(grids):
     "Shape (fixtures, 3 + 2 totals + 2 handicaps + 1)."
-    from football_pred.goals import both_to_score, outcome_probabilities
-    from football_pred.markets import handicap, totals
+    from football_pred.markets.score_grid import both_to_score, outcome_probabilities
+    from football_pred.markets.pricing import handicap, totals
     total, spread = totals(grids, TOTALS), handicap(grids, HANDICAPS)
     return np.concatenate([outcome_probabilities(grids), total.win, total.push, spread.win, spread.push, both_to_score(grids)[:, None]], axis=1)
 
@@ -43,7 +43,7 @@ def main() -> None:
     import penaltyblog
     from penaltyblog.models import FootballProbabilityGrid, create_dixon_coles_grid
 
-    from football_pred.goals import score_grid
+    from football_pred.markets.score_grid import score_grid
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--fixtures', type=int, default=10_000)

@@ -15,8 +15,8 @@ from pathlib import Path
 import httpx
 
 from tests.benchmarks.bench_serving import make_home, wrk
-from tests.monitoring import prometheus, query
-from tests.served import serving, wait_until
+from tests.support.monitoring import prometheus, query
+from tests.support.server import serving, wait_until
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

@@ -20,15 +20,15 @@ from tests.benchmarks.common import LEAGUES, ROOT, clustered, real_matches, time
 
 def load_products(names: list[str]) -> dict:
     "Unfitted models of params/models by name."
-    from football_pred.models import new_model
+    from football_pred.models.serialization import new_model
     written = {name: yaml.safe_load((ROOT/f'params/models/{name}.yaml').read_text()) for name in names}
     return {name: new_model(one['class'], one.get('arguments')) for name, one in written.items()}
 
 
 def gaps(forecasts: pl.DataFrame, market: np.ndarray, by: list[str]) -> pl.DataFrame:
     "Mean difference in RPS to the market by group, with its standard error clustered by week and the 95 % interval of that."
-    from football_pred.goals import outcome_codes
-    from football_pred.scoring import log_loss_by_match, rps_by_match
+    from football_pred.markets.score_grid import outcome_codes
+    from football_pred.evaluation.scoring import log_loss_by_match, rps_by_match
     outcomes = outcome_codes(forecasts['home_goals'], forecasts['away_goals'])
     said = forecasts.select('p_home', 'p_draw', 'p_away').to_numpy()
     rps = rps_by_match(said, outcomes)
@@ -42,9 +42,9 @@ def gaps(forecasts: pl.DataFrame, market: np.ndarray, by: list[str]) -> pl.DataF
 
 
 def main() -> None:
-    from football_pred.backtest import walk_forward
-    from football_pred.second_stage import probabilities_of
-    from football_pred.watched import CLOSING, OPENING
+    from football_pred.evaluation.backtest import walk_forward
+    from football_pred.models.stacking import probabilities_of
+    from football_pred.ratings.rating_targets import CLOSING, OPENING
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--products', nargs='+', default=['goals_only', 'goals_plus_shots', 'prices_of_earlier_matches', 'market_blend'])

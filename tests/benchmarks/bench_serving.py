@@ -22,7 +22,7 @@ import httpx
 import psutil
 
 from tests.conftest import free_port
-from tests.served import run, serving, started, wait_until
+from tests.support.server import run, serving, started, wait_until
 
 BARE = """
 import sys

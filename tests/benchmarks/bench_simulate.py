@@ -33,9 +33,9 @@ def loop(before, home, away, grids, teams, simulations, rng):
 
 
 def main() -> None:
-    from football_pred.dixon_coles import DixonColes
-    from football_pred.simulate import simulate_season, strength_uncertainty
-    from football_pred.standings import league_table, remaining_fixtures
+    from football_pred.models.dixon_coles import DixonColes
+    from football_pred.forecasts.season_simulation import simulate_season, strength_uncertainty
+    from football_pred.forecasts.standings import league_table, remaining_fixtures
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--simulations', type=int, default=10_000)

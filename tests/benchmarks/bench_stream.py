@@ -17,19 +17,19 @@ from time import perf_counter
 import polars as pl
 from sqlalchemy import Engine
 
-from football_pred import schema
-from football_pred.aftermath import Tools
-from football_pred.consumer import consume, opening
-from football_pred.offline_features import Places
-from football_pred.registry import Registry
-from football_pred.relay import carry
-from football_pred.sample import sample_matches, sample_strengths
-from football_pred.settings import Settings
-from football_pred.store import open_database, upsert, writing
-from football_pred.stream import create_topics, encode, lag, open_consumer, open_producer
+from football_pred.core import schema
+from football_pred.events.on_result import Tools
+from football_pred.events.consumer import consume, opening
+from football_pred.features.offline import Places
+from football_pred.registry.registry import Registry
+from football_pred.events.outbox_relay import carry
+from football_pred.core.sample_league import sample_matches, sample_strengths
+from football_pred.core.settings import Settings
+from football_pred.core.database import open_database, upsert, writing
+from football_pred.events.kafka import create_topics, encode, lag, open_consumer, open_producer
 from tests.conftest import run_postgresql, url_of_server
-from tests.kafka import run_kafka
-from tests.test_stream import NOW, results, sent, tell
+from tests.support.kafka import run_kafka
+from tests.unit.events.test_stream import NOW, results, sent, tell
 
 GROUP = 'football-pred'
 

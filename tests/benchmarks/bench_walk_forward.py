@@ -28,7 +28,7 @@ START = datetime(2020, 7, 1, tzinfo=UTC)
 
 def gradient_error(theta, cells):
     "Largest relative difference between the gradient and central differences, away from the maximum."
-    from football_pred.dixon_coles import derivatives, log_likelihood
+    from football_pred.models.dixon_coles import derivatives, log_likelihood
     theta = theta + np.random.default_rng(0).normal(scale=0.01, size=len(theta))
     gradient, numerical = derivatives(theta, cells).gradient, np.empty(len(theta))
     for i in range(len(theta)):
@@ -41,8 +41,8 @@ def gradient_error(theta, cells):
 def main() -> None:
     import penaltyblog
 
-    from football_pred.carried import CarriedDixonColes
-    from football_pred.dixon_coles import DixonColes, cells_of
+    from football_pred.models.online_dixon_coles import CarriedDixonColes
+    from football_pred.models.dixon_coles import DixonColes, cells_of
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--sample', type=int, default=8, help='weeks of each league in which penaltyblog is timed')

@@ -41,9 +41,9 @@ def candidates(model: object, changes: dict) -> dict:
 
 
 def main() -> None:
-    from football_pred.backtest import walk_forward
-    from football_pred.goals import outcome_codes
-    from football_pred.scoring import log_loss_by_match
+    from football_pred.evaluation.backtest import walk_forward
+    from football_pred.markets.score_grid import outcome_codes
+    from football_pred.evaluation.scoring import log_loss_by_match
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('product', choices=list(CHANGES))
