@@ -28,7 +28,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 
 from .. import __version__
-from . import forecast_routes, web_pages as page, record_routes
+from . import forecast_routes, record_routes, web_pages
 from .cache import open_cache
 from ..features.build import FEATURE_NAMES, features_fingerprint
 from .middleware import Guard, Problem, defect, problem_response, wants_page
@@ -151,7 +151,7 @@ def _add_problems(app: FastAPI) -> None:
     def about(request: Request) -> dict[str, Any]: return {'about': {'request_id': request.scope['state'].get('request_id', '')}}
 
     def send(request: Request, problem: Problem) -> Response:
-        if wants_page(request.headers.get('accept', ''), request.url.path): return page.problem_page(problem, request.url.path)
+        if wants_page(request.headers.get('accept', ''), request.url.path): return web_pages.problem_page(problem, request.url.path)
         return problem_response(problem, request.url.path, request.scope['state'].get('request_id', ''))
 
     @app.exception_handler(HTTPException)
@@ -208,12 +208,12 @@ def create_app(
                          static_url='/docs/static',
                          description='Forecasts of football matches, sealed before kick-off and scored after the whistle.')
     app.state.answers, app.state.reader = answers, reader
-    app.state.coming, app.state.log = page.Coming(), logging.getLogger('football_pred.api.app')
+    app.state.coming, app.state.log = web_pages.Coming(), logging.getLogger('football_pred.api.app')
     app.state.remembered = Remembered(lambda: (answers.outlook.mark, answers.outlook.moment) if answers.outlook else None)
     _add_problems(app)
     _add_health(app)
-    for routes in (forecast_routes, record_routes, page): app.include_router(routes.router)
+    for routes in (forecast_routes, record_routes, web_pages): app.include_router(routes.router)
     settings.reports.mkdir(parents=True, exist_ok=True)
     app.mount('/reports', StaticFiles(directory=settings.reports, html=True))
     return Guard(app, telemetry, lambda: answers.keys, settings.keys_wanted, settings.rate_limit, settings.request_bytes, settings.request_seconds,
-                 answers.quick, page.problem_page)
+                 answers.quick, web_pages.problem_page)

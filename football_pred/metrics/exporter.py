@@ -31,7 +31,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from .. import __version__
-from .catalog import gauges as readings, performance as rolling
+from . import gauges, performance
 from .catalog import Sample, Spreads, families
 from ..markets.prices import with_prices
 from ..features.offline import Places, read_offline
@@ -95,14 +95,14 @@ class Sources:
         self.settings, self.wall, self.clock, self._jobs = settings, now, clock or now, tuple(jobs)
         self.reader, self.registry = Reader(settings.database), Registry(**settings.registry)
         self.places = Places(settings.features, *settings.feature_urls)
-        self._fetches, self._runs, self._ledger, self._tables, self._reading = Fetches(), Runs(), Ledger(), readings.Tables(), threading.Lock()
+        self._fetches, self._runs, self._ledger, self._tables, self._reading = Fetches(), Runs(), Ledger(), gauges.Tables(), threading.Lock()
         self._judged: dict[tuple[str, ...], tuple[object, list[Sample]]] = {}
         self._learned: dict[str, tuple[str, pl.DataFrame]] = {}
         self.collectors: dict[str, Callable[[], list[Sample]]] = {
             'collection': self._collection, 'jobs': self._all_jobs, 'ledger': self._all_ledger, 'record': self._record, 'drift': self._drift,
             'fixtures': self._fixtures, 'names': self._names, 'events': self._events, 'models': self._models, 'tables': self._all_tables,
-            'home': lambda: readings.read_home(settings), 'backups': lambda: readings.read_backups(settings.backups)}
-        if lag is not None: self.collectors['consumers'] = lambda: readings.read_consumers(lag())
+            'home': lambda: gauges.read_home(settings), 'backups': lambda: gauges.read_backups(settings.backups)}
+        if lag is not None: self.collectors['consumers'] = lambda: gauges.read_consumers(lag())
 
     def _collection(self) -> list[Sample]:
         with self.reader.open() as connection: self._fetches.read(connection)
@@ -111,8 +111,8 @@ class Sources:
     def _all_jobs(self) -> list[Sample]:
         with self.reader.open() as connection:
             self._runs.read(connection)
-            return [*self._runs.samples(), *readings.read_verified(connection),
-                    *readings.read_jobs(connection, self._jobs, self.wall(), self.settings.lease_seconds)]
+            return [*self._runs.samples(), *gauges.read_verified(connection),
+                    *gauges.read_jobs(connection, self._jobs, self.wall(), self.settings.lease_seconds)]
 
     def _all_ledger(self) -> list[Sample]:
         with self.reader.open() as connection, self._reading:
@@ -120,24 +120,24 @@ class Sources:
             return [*self._ledger.samples(), Sample('football_ledger_guards_missing', (), len(missing_guards(connection)))]
 
     def _fixtures(self) -> list[Sample]:
-        with self.reader.open() as connection: return readings.read_fixtures(connection, self.clock(), self.registry.leagues())
+        with self.reader.open() as connection: return gauges.read_fixtures(connection, self.clock(), self.registry.leagues())
 
     def _names(self) -> list[Sample]:
-        with self.reader.open() as connection: return readings.read_names(connection)
+        with self.reader.open() as connection: return gauges.read_names(connection)
 
     def _events(self) -> list[Sample]:
-        with self.reader.open() as connection: return readings.read_events(connection)
+        with self.reader.open() as connection: return gauges.read_events(connection)
 
     def _models(self) -> list[Sample]:
         if self.registry.remote and (problems := self.registry.refresh()): raise ConnectionError('; '.join(problems))
-        return readings.read_models(self.registry.copies)
+        return gauges.read_models(self.registry.copies)
 
     def _all_tables(self) -> list[Sample]:
         with self.reader.open() as connection:
             with self._reading:
                 self._ledger.read(connection)
                 known = {'predictions': self._ledger.last[0]}
-            return [*self._tables.read(connection, known), *readings.read_connections(connection), *readings.read_keys(connection)]
+            return [*self._tables.read(connection, known), *gauges.read_connections(connection), *gauges.read_keys(connection)]
 
     def _records(self) -> tuple[dict[tuple[str, str], list[Said]], int]:
         "Of every league the record of each model that still forecasts, and the number of the last event about prices."
@@ -147,7 +147,7 @@ class Sources:
             told = connection.execute(select(func.max(events.c.sequence)).where(events.c.topic == 'odds')).scalar() or 0
             records = {key: self._ledger.newest(*key) for key in self._ledger.record}
         last = {league: max(said[-1].kickoff for (other, _), said in records.items() if other == league) for league, _ in records}
-        return {key: said for key, said in records.items() if said[-1].kickoff > last[key[0]] - rolling.SILENT}, told
+        return {key: said for key, said in records.items() if said[-1].kickoff > last[key[0]] - performance.SILENT}, told
 
     def _once(self, key: tuple[str, ...], mark: object, judge: Callable[[], list[Sample]]) -> list[Sample]:
         if key not in self._judged or self._judged[key][0] != mark: self._judged[key] = mark, judge()
@@ -155,17 +155,17 @@ class Sources:
 
     def _record(self) -> list[Sample]:
         records, told = self._records()
-        samples, frames = list[Sample](), {key: rolling.record_frame(said) for key, said in records.items()}
+        samples, frames = list[Sample](), {key: performance.record_frame(said) for key, said in records.items()}
         champions, challengers = (self.registry.copies.pointers(role) for role in ('champion', 'challenger'))
         for (league, model), own in frames.items():
             mark = hash(tuple(records[league, model])), told
-            samples += self._once((league, model), mark, partial(rolling.read_record, self.reader.engine, own, self.wall()))
+            samples += self._once((league, model), mark, partial(performance.read_record, self.reader.engine, own, self.wall()))
         for league, second in challengers.items():
             names = second['name'], champions[league]['name'] if league in champions else ''
             if names[0] == names[1] or not {(league, name) for name in names} <= set(frames): continue
-            both = pl.concat([frames[league, name].select(rolling.SCORED) for name in names])
+            both = pl.concat([frames[league, name].select(performance.SCORED) for name in names])
             said = hash(tuple(tuple(records[league, name]) for name in names))
-            samples += self._once((league, *names), said, partial(rolling.difference, league, names[0], 'champion', both))
+            samples += self._once((league, *names), said, partial(performance.difference, league, names[0], 'champion', both))
         return samples
 
     def _learned_from(self, league: str, by: Published) -> pl.DataFrame:
@@ -180,17 +180,17 @@ class Sources:
         moment, samples = self.clock(), list[Sample]()
         with self.reader.open() as connection, self._reading:
             self._ledger.read(connection)
-            coming, said = readings.coming(connection, moment), self._ledger.latest(moment - rolling.LATEST, moment + readings.AHEAD)
+            coming, said = gauges.coming(connection, moment), self._ledger.latest(moment - performance.LATEST, moment + gauges.AHEAD)
         features, published = read_offline(self.places, 'matches'), {league: self.registry.champion(league) for league in self.registry.leagues()}
         lacking = coming.join(features, on='match_id', how='anti').group_by('league').len()
         without = dict.fromkeys(published, 0) | dict(lacking.iter_rows())
         samples += [Sample('football_fixtures_without_features', (league,), count) for league, count in without.items()]
-        if features.height: samples.append(Sample('football_features_newest_timestamp_seconds', (), rolling.newest(features['feature_time'])))
+        if features.height: samples.append(Sample('football_features_newest_timestamp_seconds', (), performance.newest(features['feature_time'])))
         for league, by in published.items():
             own = features.filter(league=league)
-            if own.height: samples += rolling.feature_drift(own, read_moment(by.trained_on['as_of']), moment)
+            if own.height: samples += performance.feature_drift(own, read_moment(by.trained_on['as_of']), moment)
             chances = np.array([[one.p_home, one.p_draw, one.p_away] for one in said.get((league, by.name), [])]).reshape(-1, 3)
-            samples += rolling.forecast_drift(by, self._learned_from(league, by), chances)
+            samples += performance.forecast_drift(by, self._learned_from(league, by), chances)
         return samples
 
 # %% ../../nbs/61_metrics/05_exporter.ipynb #2e52cee4

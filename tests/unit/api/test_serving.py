@@ -23,7 +23,7 @@ import pytest
 from sqlalchemy import create_engine, func, select
 from starlette.testclient import TestClient
 
-from football_pred.api import forecast_service as publisher, record_routes
+from football_pred.api import forecast_service, record_routes
 from football_pred.core import schema
 from football_pred.api.app import create_app
 from football_pred.models.dixon_coles import DixonColes
@@ -375,7 +375,7 @@ def test_what_takes_too_long_is_given_up(home, monkeypatch):
 
 @pytest.mark.parametrize(('where', 'name', 'path', 'error'), [
     (record_routes, 'league_names', '/api/v1/leagues', RuntimeError), (record_routes, 'league_names', '/api/v1/leagues', TimeoutError),
-    (publisher, 'forecast_matches', '/api/v1/predictions/E0-2526-west-ham-wolves', RuntimeError)])
+    (forecast_service, 'forecast_matches', '/api/v1/predictions/E0-2526-west-ham-wolves', RuntimeError)])
 def test_a_defect_is_told_to_the_log_alone(home, monkeypatch, caplog, where, name, path, error):
     def broken(*_: Any) -> None: raise error('the secret of the house')
     monkeypatch.setattr(where, name, broken)

@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 from sklearn.base import clone
 
-from football_pred.ratings.elo_and_pi import team_strengths as team_rates
+from football_pred.ratings import team_strengths
 from football_pred.ratings.match_arrays import decay, read_played
 from football_pred.models.logits import fit_ordered
 from football_pred.models.softmax_regression import fit_log_linear, fit_softmax
@@ -69,15 +69,15 @@ def test_gradient_of_team_rates(ratings):
 @every_rating
 def test_every_fit_of_a_walk_of_team_rates_is_at_its_maximum(ratings, monkeypatch):
     left = []
-    def settled(point, tables, mean, ridge, settle=team_rates.settle):
+    def settled(point, tables, mean, ridge, settle=team_strengths.settle):
         end = settle(point, tables, mean, ridge)
         _, gradient, _, _ = newton_step(end[0], tables, mean, ridge)
         left.append(max(np.abs(part).max() for part in gradient)/(1 + tables.total.max()))
         return end
-    monkeypatch.setattr(team_rates, 'settle', settled)
+    monkeypatch.setattr(team_strengths, 'settle', settled)
     for country in (['E0', 'E1'], ['SIM']):
         results = read_results(MATCHES.filter(pl.col('league').is_in(country)))
-        team_rates.walk_rates(watch(results, ratings), read_asked(results), results['moment'].to_numpy() - 1, ratings)
+        team_strengths.walk_rates(watch(results, ratings), read_asked(results), results['moment'].to_numpy() - 1, ratings)
     assert len(left) > 250
     assert max(left) < 1e-9
 
