@@ -14,10 +14,10 @@ from datetime import datetime
 import polars as pl
 from sqlalchemy import Engine, select, update
 
-from ..core.outbox import audit
-from ..core.schema import SCOPES, api_keys
 from ..core.database import read_frame, writing
+from ..core.outbox import audit
 from ..core.parsing import nearest
+from ..core.schema import SCOPES, api_keys
 
 # %% ../../nbs/62_api/01_api_keys.ipynb #3511ebc8
 class KeyProblem(ValueError):
@@ -25,55 +25,75 @@ class KeyProblem(ValueError):
 
 
 def digest_of(
-    token: str, # A key as its holder sends it
-) -> str: # sha256, hexadecimal
+    token: str,  # A key as its holder sends it
+) -> str:  # sha256, hexadecimal
     "What is kept of a key."
     return hashlib.sha256(token.encode()).hexdigest()
 
 
 def create_key(
-    engine: Engine, # Database with the tables
-    name: str, # Who holds it
-    scope: str, # One of `schema.SCOPES`; 'admin' may also do what 'read' may
-    actor: str, # Who makes it
-    at: datetime, # Current moment, UTC
-) -> tuple[str, str]: # Name of the key in the table, and the key itself, which is nowhere else
+    engine: Engine,  # Database with the tables
+    name: str,  # Who holds it
+    scope: str,  # One of `schema.SCOPES`; 'admin' may also do what 'read' may
+    actor: str,  # Who makes it
+    at: datetime,  # Current moment, UTC
+) -> tuple[str, str]:  # Name of the key in the table, and the key itself, which is nowhere else
     "Make a key."
-    if scope not in SCOPES: raise KeyProblem(f'scope {scope!r} is not known{nearest(scope, SCOPES)}')
-    if not name.strip(): raise KeyProblem('a key needs the name of its holder')
+    if scope not in SCOPES:
+        raise KeyProblem(f'scope {scope!r} is not known{nearest(scope, SCOPES)}')
+    if not name.strip():
+        raise KeyProblem('a key needs the name of its holder')
     key_id, token = secrets.token_hex(4), f'fp_{secrets.token_urlsafe(32)}'
     with writing(engine) as connection:
-        connection.execute(api_keys.insert().values(key_id=key_id, name=name.strip(), digest=digest_of(token), scope=scope, created_at=at))
+        connection.execute(
+            api_keys.insert().values(
+                key_id=key_id,
+                name=name.strip(),
+                digest=digest_of(token),
+                scope=scope,
+                created_at=at,
+            )
+        )
         audit(connection, actor, 'create key', key_id, {'name': name.strip(), 'scope': scope}, at)
     return key_id, token
 
 
 def revoke_key(
-    engine: Engine, # Database with the tables
-    key_id: str, # From `create_key`
-    actor: str, # Who revokes it
-    at: datetime, # Current moment, UTC
+    engine: Engine,  # Database with the tables
+    key_id: str,  # From `create_key`
+    actor: str,  # Who revokes it
+    at: datetime,  # Current moment, UTC
 ) -> None:
     "Make a key worthless; done twice, it stays as it was."
     with writing(engine) as connection:
         known = connection.execute(select(api_keys.c.key_id)).scalars().all()
-        if key_id not in known: raise KeyProblem(f'there is no key {key_id!r}{nearest(key_id, known)}')
-        changed = connection.execute(update(api_keys).where(api_keys.c.key_id == key_id, api_keys.c.revoked_at.is_(None)).values(revoked_at=at))
-        if changed.rowcount: audit(connection, actor, 'revoke key', key_id, {}, at)
+        if key_id not in known:
+            raise KeyProblem(f'there is no key {key_id!r}{nearest(key_id, known)}')
+        changed = connection.execute(
+            update(api_keys)
+            .where(api_keys.c.key_id == key_id, api_keys.c.revoked_at.is_(None))
+            .values(revoked_at=at)
+        )
+        if changed.rowcount:
+            audit(connection, actor, 'revoke key', key_id, {}, at)
 
 
 def list_keys(
-    engine: Engine, # Database with the tables
-) -> pl.DataFrame: # `key_id`, `name`, `scope`, `created_at`, `revoked_at`, oldest first
+    engine: Engine,  # Database with the tables
+) -> pl.DataFrame:  # `key_id`, `name`, `scope`, `created_at`, `revoked_at`, oldest first
     "Every key that was ever made, without what would open anything."
     columns = [api_keys.c[name] for name in ('key_id', 'name', 'scope', 'created_at', 'revoked_at')]
     return read_frame(engine, select(*columns).order_by(api_keys.c.created_at, api_keys.c.key_id))
 
 
 def valid_keys(
-    engine: Engine, # Database with the tables
-) -> Mapping[str, tuple[str, str]]: # By digest: the name of the key, and its scope
+    engine: Engine,  # Database with the tables
+) -> Mapping[str, tuple[str, str]]:  # By digest: the name of the key, and its scope
     "The keys that open something."
     with engine.connect() as connection:
-        rows = connection.execute(select(api_keys.c.digest, api_keys.c.key_id, api_keys.c.scope).where(api_keys.c.revoked_at.is_(None)))
+        rows = connection.execute(
+            select(api_keys.c.digest, api_keys.c.key_id, api_keys.c.scope).where(
+                api_keys.c.revoked_at.is_(None)
+            )
+        )
         return {digest: (key_id, scope) for digest, key_id, scope in rows}

@@ -30,25 +30,34 @@ from starlette.exceptions import HTTPException
 from .. import __version__
 from . import forecast_routes, record_routes, web_pages
 from .cache import open_cache
-from ..features.build import FEATURE_NAMES, features_fingerprint
+from .forecast_service import Answers, encode, reason_of
 from .middleware import Guard, Problem, defect, problem_response, wants_page
 from .schemas import problems
-from ..features.offline import FeatureStoreError, Places, read_offline
-from .forecast_service import Answers, encode, reason_of
-from ..registry.registry import Registry
-from ..core.settings import Settings
-from ..core.database import open_database
 from .telemetry import Telemetry
+from ..core.database import open_database
+from ..core.settings import Settings
+from ..features.build import FEATURE_NAMES, features_fingerprint
+from ..features.offline import FeatureStoreError, Places, read_offline
+from ..registry.registry import Registry
 
 # %% ../../nbs/62_api/10_app.ipynb #c02cf365
 class FeatureReader:
     "Features of coming matches."
-    def __init__(self,
-        places: Places, # Where they are
-        telemetry: Telemetry, # Where time is counted
+
+    def __init__(
+        self,
+        places: Places,  # Where they are
+        telemetry: Telemetry,  # Where time is counted
     ):
-        self.places, self.telemetry, self.problem, self.table_problem = places, telemetry, 'not loaded yet', ''
-        import_module('sqlalchemy.orm')  # Feast wants it; imported while requests are answered, SQLAlchemy would use it half-made
+        self.places, self.telemetry, self.problem, self.table_problem = (
+            places,
+            telemetry,
+            'not loaded yet',
+            '',
+        )
+        import_module(
+            'sqlalchemy.orm'
+        )  # Feast wants it; imported while requests are answered, SQLAlchemy would use it half-made
         self._store: Any = None
         self._again_at = 0.0
         self._table = pl.DataFrame(schema={'match_id': pl.String})
@@ -56,12 +65,15 @@ class FeatureReader:
     def warm(self) -> None:
         "Import Feast and open the store, as soon as it can be opened; the first reading, which imports even more, keeps nobody waiting."
         from football_pred.features.feast_store import online, open_store
+
         while self._store is None:
             try:
                 store = open_store(self.places)
-                try: online(store, ['none'])
+                try:
+                    online(store, ['none'])
                 except FeatureStoreError as error:
-                    if error.__cause__ is not None: raise
+                    if error.__cause__ is not None:
+                        raise
                 self._store, self.problem = store, ''
             except FeatureStoreError as error:
                 self.problem = str(error)
@@ -69,31 +81,49 @@ class FeatureReader:
 
     def fingerprints(self, match_ids: Sequence[str]) -> dict[str, str]:
         "Of the features of each match that has some, as the job wrote them last; they are also what is read while the store is away."
-        try: self._table = read_offline(self.places, 'matches').filter(pl.col('match_id').is_in(list(match_ids)))
-        except FeatureStoreError as error: self.table_problem = str(error)
-        else: self.table_problem = ''
-        return {row['match_id'][0]: features_fingerprint(row) for row in self._table.partition_by('match_id')} if self._table.height else {}
+        try:
+            self._table = read_offline(self.places, 'matches').filter(
+                pl.col('match_id').is_in(list(match_ids))
+            )
+        except FeatureStoreError as error:
+            self.table_problem = str(error)
+        else:
+            self.table_problem = ''
+        return (
+            {
+                row['match_id'][0]: features_fingerprint(row)
+                for row in self._table.partition_by('match_id')
+            }
+            if self._table.height
+            else {}
+        )
 
     def read(self, match_id: str) -> tuple[dict[str, Any] | None, str]:
         "Features of a match (None when there are none), and where they come from."
         if self._store is not None and time.monotonic() >= self._again_at:
             from football_pred.features.feast_store import online
+
             with self.telemetry.features.labels('online').time():
                 try:
                     found = online(self._store, [match_id])
                     self.problem = ''
                     return found.select(FEATURE_NAMES).row(0, named=True), 'online'
                 except FeatureStoreError as error:
-                    if error.__cause__ is None: self.problem = ''  # it answered that it has nothing about this match
-                    else: self.problem, self._again_at = str(error), time.monotonic() + 1
-        with self.telemetry.features.labels('table').time(): found = self._table.filter(pl.col('match_id') == match_id)
+                    if error.__cause__ is None:
+                        self.problem = ''  # it answered that it has nothing about this match
+                    else:
+                        self.problem, self._again_at = str(error), time.monotonic() + 1
+        with self.telemetry.features.labels('table').time():
+            found = self._table.filter(pl.col('match_id') == match_id)
         row = found.row(0, named=True) if found.height else {}
         return ({name: row.get(name) for name in FEATURE_NAMES} if row else None), 'table'
 
 # %% ../../nbs/62_api/10_app.ipynb #6dd1c470
 class Remembered:
     "Results that hold until an event happens."
-    def __init__(self, mark: Callable[[], object]): self._mark, self._kept, self._lock = mark, dict[tuple, Any](), threading.Lock()
+
+    def __init__(self, mark: Callable[[], object]):
+        self._mark, self._kept, self._lock = mark, dict[tuple, Any](), threading.Lock()
 
     def __call__(self, name: str, compute: Callable[..., Any], *values: Any) -> Any:
         "The result of a function of these values."
@@ -102,7 +132,9 @@ class Remembered:
         with self._lock:
             if key not in self._kept:
                 result = compute(*values)
-                self._kept = {other: kept for other, kept in self._kept.items() if other[1] == mark} | {key: result}
+                self._kept = {
+                    other: kept for other, kept in self._kept.items() if other[1] == mark
+                } | {key: result}
             return self._kept[key]
 
 # %% ../../nbs/62_api/10_app.ipynb #886ae592
@@ -110,14 +142,22 @@ def _health(app: FastAPI) -> dict[str, dict[str, Any]]:
     "Every part: whether it answers, and if not, why."
     answers: Answers = app.state.answers
     try:
-        with answers.engine.connect() as connection: connection.execute(text('SELECT 1'))
+        with answers.engine.connect() as connection:
+            connection.execute(text('SELECT 1'))
         database = ''
-    except SQLAlchemyError as error: database = reason_of(error)
+    except SQLAlchemyError as error:
+        database = reason_of(error)
     reader = app.state.reader
-    reasons = {'database': database, 'cache': answers.cache.problem, 'feature_store': reader.problem or reader.table_problem,
-               'registry': answers.registry_problem,
-               'models': answers.problems.get('models', ''), 'outlook': answers.problems.get('outlook', '')}
-    for part, reason in reasons.items(): answers.telemetry.up.labels(part).set(int(not reason))
+    reasons = {
+        'database': database,
+        'cache': answers.cache.problem,
+        'feature_store': reader.problem or reader.table_problem,
+        'registry': answers.registry_problem,
+        'models': answers.problems.get('models', ''),
+        'outlook': answers.problems.get('outlook', ''),
+    }
+    for part, reason in reasons.items():
+        answers.telemetry.up.labels(part).set(int(not reason))
     return {part: {'up': not reason, 'reason': reason} for part, reason in reasons.items()}
 
 
@@ -127,7 +167,10 @@ def _add_health(app: FastAPI) -> None:
         "Each part; 200 also when one is away that only makes answers poorer."
         parts = _health(app)
         status = 'ok' if all(part['up'] for part in parts.values()) else 'degraded'
-        return Response(encode({'status': status, 'version': __version__, 'parts': parts}), media_type='application/json')
+        return Response(
+            encode({'status': status, 'version': __version__, 'parts': parts}),
+            media_type='application/json',
+        )
 
     @app.get('/health/live', tags=['health'])
     async def live() -> Response:
@@ -138,7 +181,11 @@ def _add_health(app: FastAPI) -> None:
     async def ready() -> Response:
         "Forecasts can be given."
         outlook = app.state.answers.ready()
-        content = {'status': 'ok', 'leagues': sorted(outlook.published), 'matches': outlook.fixtures.height}
+        content = {
+            'status': 'ok',
+            'leagues': sorted(outlook.published),
+            'matches': outlook.fixtures.height,
+        }
         return Response(encode(content), media_type='application/json')
 
     @app.get('/metrics', tags=['health'], response_class=PlainTextResponse)
@@ -148,27 +195,59 @@ def _add_health(app: FastAPI) -> None:
 
 
 def _add_problems(app: FastAPI) -> None:
-    def about(request: Request) -> dict[str, Any]: return {'about': {'request_id': request.scope['state'].get('request_id', '')}}
+    def about(request: Request) -> dict[str, Any]:
+        return {'about': {'request_id': request.scope['state'].get('request_id', '')}}
 
     def send(request: Request, problem: Problem) -> Response:
-        if wants_page(request.headers.get('accept', ''), request.url.path): return web_pages.problem_page(problem, request.url.path)
-        return problem_response(problem, request.url.path, request.scope['state'].get('request_id', ''))
+        if wants_page(request.headers.get('accept', ''), request.url.path):
+            return web_pages.problem_page(problem, request.url.path)
+        return problem_response(
+            problem, request.url.path, request.scope['state'].get('request_id', '')
+        )
 
     @app.exception_handler(HTTPException)
     async def refused(request: Request, error: HTTPException) -> Response:
         names = {404: 'Not found', 405: 'Method not allowed', 413: 'Body too large'}
-        if isinstance(error, Problem): return send(request, error)
-        return send(request, Problem(error.status_code, names.get(error.status_code, 'Refused'), str(error.detail), error.headers))
+        if isinstance(error, Problem):
+            return send(request, error)
+        return send(
+            request,
+            Problem(
+                error.status_code,
+                names.get(error.status_code, 'Refused'),
+                str(error.detail),
+                error.headers,
+            ),
+        )
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> Response:
-        wrong = [{'where': '.'.join(map(str, one['loc'])), 'why': one['msg']} for one in error.errors()[:20]]
-        return send(request, Problem(422, 'Not what was asked for', f"{wrong[0]['where']}: {wrong[0]['why']}", errors=wrong))
+        wrong = [
+            {'where': '.'.join(map(str, one['loc'])), 'why': one['msg']}
+            for one in error.errors()[:20]
+        ]
+        return send(
+            request,
+            Problem(
+                422,
+                'Not what was asked for',
+                f"{wrong[0]['where']}: {wrong[0]['why']}",
+                errors=wrong,
+            ),
+        )
 
     @app.exception_handler(SQLAlchemyError)
     async def away(request: Request, error: SQLAlchemyError) -> Response:
         app.state.log.error('the database did not answer', exc_info=error, extra=about(request))
-        return send(request, Problem(503, 'Database away', 'The database does not answer; ask again later', {'Retry-After': '5'}))
+        return send(
+            request,
+            Problem(
+                503,
+                'Database away',
+                'The database does not answer; ask again later',
+                {'Retry-After': '5'},
+            ),
+        )
 
     @app.exception_handler(Exception)
     async def broken(request: Request, error: Exception) -> Response:
@@ -177,43 +256,76 @@ def _add_problems(app: FastAPI) -> None:
 
 async def _keep_still(answers: Answers, warming: threading.Thread) -> None:
     "Once everything is loaded, let the garbage collector look only at what comes later: looking at all of it holds up every request."
-    while warming.is_alive() or answers.registry_problem == 'not asked yet': await asyncio.sleep(1)
+    while warming.is_alive() or answers.registry_problem == 'not asked yet':
+        await asyncio.sleep(1)
     gc.collect()
     gc.freeze()
 
 
 def create_app(
-    settings: Settings, # Settings in force
-    now: Callable[[], datetime], # Current moment, UTC
-    clock: Callable[[], datetime] | None = None, # Moment from which matches are looked at, UTC; None: now
-) -> Any: # ASGI application
+    settings: Settings,  # Settings in force
+    now: Callable[[], datetime],  # Current moment, UTC
+    clock: Callable[[], datetime]
+    | None = None,  # Moment from which matches are looked at, UTC; None: now
+) -> Any:  # ASGI application
     "Make the server."
     engine, telemetry = open_database(**settings.connection), Telemetry()
     reader = FeatureReader(Places(settings.features, *settings.feature_urls), telemetry)
-    registry, cache = Registry(**settings.registry, engine=engine, clock=now), open_cache(settings.cache, settings.cache_seconds)
-    answers = Answers(engine, registry, cache, telemetry, clock or now, now, settings.anchors, reader.fingerprints)
+    registry, cache = (
+        Registry(**settings.registry, engine=engine, clock=now),
+        open_cache(settings.cache, settings.cache_seconds),
+    )
+    answers = Answers(
+        engine, registry, cache, telemetry, clock or now, now, settings.anchors, reader.fingerprints
+    )
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         await answers.refresh(forced=True)
         warming = threading.Thread(target=reader.warm, daemon=True)
         warming.start()
-        looking = [asyncio.create_task(work) for work in (answers.keep_fresh(), answers.keep_confirmed(), _keep_still(answers, warming))]
+        looking = [
+            asyncio.create_task(work)
+            for work in (
+                answers.keep_fresh(),
+                answers.keep_confirmed(),
+                _keep_still(answers, warming),
+            )
+        ]
         yield
-        for task in looking: task.cancel()
+        for task in looking:
+            task.cancel()
         gc.unfreeze()
         engine.dispose()
 
-    app = FastAPIOffline(title='football_pred', version=__version__, lifespan=lifespan, max_body_size=settings.request_bytes, redoc_url=None,
-                         static_url='/docs/static',
-                         description='Forecasts of football matches, sealed before kick-off and scored after the whistle.')
+    app = FastAPIOffline(
+        title='football_pred',
+        version=__version__,
+        lifespan=lifespan,
+        max_body_size=settings.request_bytes,
+        redoc_url=None,
+        static_url='/docs/static',
+        description='Forecasts of football matches, sealed before kick-off and scored after the whistle.',
+    )
     app.state.answers, app.state.reader = answers, reader
     app.state.coming, app.state.log = web_pages.Coming(), logging.getLogger('football_pred.api.app')
-    app.state.remembered = Remembered(lambda: (answers.outlook.mark, answers.outlook.moment) if answers.outlook else None)
+    app.state.remembered = Remembered(
+        lambda: (answers.outlook.mark, answers.outlook.moment) if answers.outlook else None
+    )
     _add_problems(app)
     _add_health(app)
-    for routes in (forecast_routes, record_routes, web_pages): app.include_router(routes.router)
+    for routes in (forecast_routes, record_routes, web_pages):
+        app.include_router(routes.router)
     settings.reports.mkdir(parents=True, exist_ok=True)
     app.mount('/reports', StaticFiles(directory=settings.reports, html=True))
-    return Guard(app, telemetry, lambda: answers.keys, settings.keys_wanted, settings.rate_limit, settings.request_bytes, settings.request_seconds,
-                 answers.quick, web_pages.problem_page)
+    return Guard(
+        app,
+        telemetry,
+        lambda: answers.keys,
+        settings.keys_wanted,
+        settings.rate_limit,
+        settings.request_bytes,
+        settings.request_seconds,
+        answers.quick,
+        web_pages.problem_page,
+    )

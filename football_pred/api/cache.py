@@ -14,68 +14,89 @@ from cachetools import TTLCache
 # %% ../../nbs/62_api/02_cache.ipynb #194d29ca
 class Cache(Protocol):
     "Where answers are kept for a while."
-    name: str # 'local' or 'redis'
-    problem: str # Why it does not answer; empty when it does
 
-    async def get(self,
-        key: str, # Names an answer
-    ) -> bytes | None: # The answer; None when it is not there
+    name: str  # 'local' or 'redis'
+    problem: str  # Why it does not answer; empty when it does
+
+    async def get(
+        self,
+        key: str,  # Names an answer
+    ) -> bytes | None:  # The answer; None when it is not there
         "Look up an answer."
 
-    async def put(self,
-        key: str, # Names an answer
-        value: bytes, # The answer
+    async def put(
+        self,
+        key: str,  # Names an answer
+        value: bytes,  # The answer
     ) -> None:
         "Keep an answer."
 
 
 class LocalCache:
     "A cache in the memory of this process."
+
     name, problem = 'local', ''
 
-    def __init__(self,
-        seconds: float = 3600, # Time after which an answer is forgotten
-        most: int = 10_000, # Answers kept; then those used longest ago go
-    ): self._kept: TTLCache[str, bytes] = TTLCache(most, seconds)
+    def __init__(
+        self,
+        seconds: float = 3600,  # Time after which an answer is forgotten
+        most: int = 10_000,  # Answers kept; then those used longest ago go
+    ):
+        self._kept: TTLCache[str, bytes] = TTLCache(most, seconds)
 
-    async def get(self, key: str) -> bytes | None: return self._kept.get(key)
+    async def get(self, key: str) -> bytes | None:
+        return self._kept.get(key)
 
-    async def put(self, key: str, value: bytes) -> None: self._kept[key] = value
+    async def put(self, key: str, value: bytes) -> None:
+        self._kept[key] = value
 
 # %% ../../nbs/62_api/02_cache.ipynb #2a985d03
 class RedisCache:
     "A cache in a Redis server."
-    name = 'redis'
-    patience = 0.2 # Seconds to wait for an answer of the server
-    rest = 1.0 # Seconds for which a server that did not answer is left alone
 
-    def __init__(self,
-        url: str, # Such as redis://127.0.0.1:6379/0
-        seconds: float = 3600, # Time after which an answer is forgotten
-        prefix: str = 'football:', # In front of every key
+    name = 'redis'
+    patience = 0.2  # Seconds to wait for an answer of the server
+    rest = 1.0  # Seconds for which a server that did not answer is left alone
+
+    def __init__(
+        self,
+        url: str,  # Such as redis://127.0.0.1:6379/0
+        seconds: float = 3600,  # Time after which an answer is forgotten
+        prefix: str = 'football:',  # In front of every key
     ):
         from redis.asyncio import Redis
-        self._redis = Redis.from_url(url, socket_timeout=self.patience, socket_connect_timeout=self.patience)
+
+        self._redis = Redis.from_url(
+            url, socket_timeout=self.patience, socket_connect_timeout=self.patience
+        )
         self._seconds, self._prefix, self._again_at, self.problem = int(seconds), prefix, 0.0, ''
 
     async def _ask(self, command: str, *values: object) -> bytes | None:
         from redis.exceptions import RedisError
-        if self.problem and time.monotonic() < self._again_at: return None
-        try: answer = await self._redis.execute_command(command, *values)
+
+        if self.problem and time.monotonic() < self._again_at:
+            return None
+        try:
+            answer = await self._redis.execute_command(command, *values)
         except (RedisError, OSError, TimeoutError) as error:
-            self.problem, self._again_at = f'{type(error).__name__}: {error}', time.monotonic() + self.rest
+            self.problem, self._again_at = (
+                f'{type(error).__name__}: {error}',
+                time.monotonic() + self.rest,
+            )
             return None
         self.problem = ''
         return answer
 
-    async def get(self, key: str) -> bytes | None: return await self._ask('GET', self._prefix + key)
+    async def get(self, key: str) -> bytes | None:
+        return await self._ask('GET', self._prefix + key)
 
-    async def put(self, key: str, value: bytes) -> None: await self._ask('SET', self._prefix + key, value, 'EX', self._seconds)
+    async def put(self, key: str, value: bytes) -> None:
+        await self._ask('SET', self._prefix + key, value, 'EX', self._seconds)
 
 
 def open_cache(
-    url: str = '', # redis://…; empty: in this process
-    seconds: float = 3600, # Time after which an answer is forgotten
-) -> Cache: # Empty, or what other processes have put there
+    url: str = '',  # redis://…; empty: in this process
+    seconds: float = 3600,  # Time after which an answer is forgotten
+) -> Cache:  # Empty, or what other processes have put there
     "The cache that settings ask for."
     return RedisCache(url, seconds) if url else LocalCache(seconds)

@@ -13,31 +13,52 @@ from typing import Annotated
 import polars as pl
 from fastapi import APIRouter, Query, Request, Response
 
+from .forecast_service import Answers, encode
 from .middleware import Problem
 from .schemas import CODE, Batch, MatchId, Pairing, Prediction, as_json, problems
-from ..forecasts.snapshot import Outlook, forecast_pairings
-from .forecast_service import Answers, encode
 from ..forecasts.queries import NotThere, check_league, find_match
+from ..forecasts.snapshot import Outlook, forecast_pairings
 from ..ingest.team_names import UnknownName, find_team
 
 # %% ../../nbs/62_api/07_forecast_routes.ipynb #66437046
 def explain(
-    answers: Answers, # What is published
-    match_id: str, # A match for which no forecast can be made
-) -> Problem: # 404, 409 or 503
+    answers: Answers,  # What is published
+    match_id: str,  # A match for which no forecast can be made
+) -> Problem:  # 404, 409 or 503
     "Why there is no forecast of a match."
-    try: match = find_match(answers.engine, answers.clock(), match_id)
-    except NotThere as error: return Problem(404, 'No such match', str(error))
-    if match['status'] in ('finished', 'awarded', 'abandoned', 'cancelled') or match['kickoff'] <= answers.clock():
+    try:
+        match = find_match(answers.engine, answers.clock(), match_id)
+    except NotThere as error:
+        return Problem(404, 'No such match', str(error))
+    if (
+        match['status'] in ('finished', 'awarded', 'abandoned', 'cancelled')
+        or match['kickoff'] <= answers.clock()
+    ):
         when = f"{match['kickoff']:%Y-%m-%d %H:%M} UTC"
-        return Problem(409, 'Match is not to come', f"{match['home_team']} - {match['away_team']} kicked off at {when} "
-                       f"and is {match['status'].replace('_', ' ')}; its forecasts are under /api/v1/matches/{match_id}")
+        return Problem(
+            409,
+            'Match is not to come',
+            f"{match['home_team']} - {match['away_team']} kicked off at {when} "
+            f"and is {match['status'].replace('_', ' ')}; its forecasts are under /api/v1/matches/{match_id}",
+        )
     outlook = answers.ready()
     if match['league'] not in outlook.published:
-        return Problem(503, 'No model', f"No model is published for league {match['league']}", {'Retry-After': '60'})
-    if match['status'] == 'postponed': return Problem(409, 'Match is not to come', f'{match_id} is postponed and has no new date yet')
+        return Problem(
+            503,
+            'No model',
+            f"No model is published for league {match['league']}",
+            {'Retry-After': '60'},
+        )
+    if match['status'] == 'postponed':
+        return Problem(
+            409, 'Match is not to come', f'{match_id} is postponed and has no new date yet'
+        )
     when = f"{match['kickoff']:%Y-%m-%d %H:%M} UTC"
-    return Problem(409, 'Match is too far ahead', f'{match_id} kicks off at {when}, more than {answers.days:g} days from now')
+    return Problem(
+        409,
+        'Match is too far ahead',
+        f'{match_id} kicks off at {when}, more than {answers.days:g} days from now',
+    )
 
 
 router = APIRouter(prefix='/api/v1', tags=['forecasts'])
@@ -47,22 +68,34 @@ router = APIRouter(prefix='/api/v1', tags=['forecasts'])
 async def prediction(request: Request, match_id: MatchId) -> Response:
     "The forecast of a coming match. With `Cache-Control: no-cache` it is computed anew."
     answers: Answers = request.app.state.answers
-    try: content, _ = await answers.answer(match_id, True)  # what could be answered at once, the guard has answered
-    except KeyError: raise await asyncio.to_thread(explain, answers, match_id) from None
+    try:
+        content, _ = await answers.answer(
+            match_id, True
+        )  # what could be answered at once, the guard has answered
+    except KeyError:
+        raise await asyncio.to_thread(explain, answers, match_id) from None
     return Response(content, media_type='application/json')
 
 
 @router.get('/predictions', response_model=list[Prediction], responses=problems(404, 503))
-async def predictions(request: Request, league: Annotated[str | None, Query(pattern=CODE)] = None, date: date | None = None,
-                      limit: Annotated[int, Query(ge=1, le=1000)] = 100, offset: Annotated[int, Query(ge=0, le=1_000_000)] = 0) -> Response:
+async def predictions(
+    request: Request,
+    league: Annotated[str | None, Query(pattern=CODE)] = None,
+    date: date | None = None,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+    offset: Annotated[int, Query(ge=0, le=1_000_000)] = 0,
+) -> Response:
     "Forecasts of coming matches by kick-off, of a league and a day (UTC) if asked."
     answers: Answers = request.app.state.answers
     outlook = answers.ready()
-    if league is not None and league not in outlook.published: await asyncio.to_thread(_known_league, answers, league)
+    if league is not None and league not in outlook.published:
+        await asyncio.to_thread(_known_league, answers, league)
     chosen = outlook.fixtures.filter(pl.col('kickoff') > answers.clock())
-    if league is not None: chosen = chosen.filter(league=league)
-    if date is not None: chosen = chosen.filter(pl.col('kickoff').dt.date() == date)
-    made = await answers.compute(chosen['match_id'][offset:offset + limit].to_list())
+    if league is not None:
+        chosen = chosen.filter(league=league)
+    if date is not None:
+        chosen = chosen.filter(pl.col('kickoff').dt.date() == date)
+    made = await answers.compute(chosen['match_id'][offset : offset + limit].to_list())
     _count(answers, outlook, list(made))
     return Response(b'[' + b','.join(made.values()) + b']', media_type='application/json')
 
@@ -74,9 +107,16 @@ def _count(answers: Answers, outlook: Outlook, match_ids: list[str]) -> None:
 
 
 def _known_league(answers: Answers, league: str) -> None:
-    try: check_league(answers.engine, league)
-    except NotThere as error: raise Problem(404, 'No such league', str(error)) from None
-    raise Problem(503, 'No model', f'No model is published for league {league}; run the job train for it', {'Retry-After': '60'})
+    try:
+        check_league(answers.engine, league)
+    except NotThere as error:
+        raise Problem(404, 'No such league', str(error)) from None
+    raise Problem(
+        503,
+        'No model',
+        f'No model is published for league {league}; run the job train for it',
+        {'Retry-After': '60'},
+    )
 
 
 @router.post('/predictions/batch', responses=problems(400, 404, 413, 503))
@@ -85,15 +125,33 @@ async def batch(request: Request, asked: Batch) -> Response:
     answers: Answers = request.app.state.answers
     outlook = answers.ready()
     made = await answers.compute(list(dict.fromkeys(asked.match_ids)))
+
     def missing(match_id: str) -> bytes:
         problem = explain(answers, match_id)
-        return encode({'match_id': match_id, 'problem': {'title': problem.title, 'status': problem.status_code, 'detail': problem.detail}})
+        return encode(
+            {
+                'match_id': match_id,
+                'problem': {
+                    'title': problem.title,
+                    'status': problem.status_code,
+                    'detail': problem.detail,
+                },
+            }
+        )
+
     lost = list(dict.fromkeys(match_id for match_id in asked.match_ids if match_id not in made))
     if len(lost) > 100:
-        raise Problem(404, 'No such matches', f'{len(lost):,} of {len(asked.match_ids):,} are not coming matches, such as {lost[0]}')
+        raise Problem(
+            404,
+            'No such matches',
+            f'{len(lost):,} of {len(asked.match_ids):,} are not coming matches, such as {lost[0]}',
+        )
     _count(answers, outlook, [match_id for match_id in asked.match_ids if match_id in made])
     made |= await asyncio.to_thread(lambda: {match_id: missing(match_id) for match_id in lost})
-    return Response(b'[' + b','.join(made[match_id] for match_id in asked.match_ids) + b']', media_type='application/json')
+    return Response(
+        b'[' + b','.join(made[match_id] for match_id in asked.match_ids) + b']',
+        media_type='application/json',
+    )
 
 
 @router.post('/predictions', response_model=Prediction, responses=problems(400, 404, 409, 413, 503))
@@ -101,16 +159,41 @@ async def pairing(request: Request, asked: Pairing) -> Response:
     "The forecast of any two teams of a league. If they are to meet there next, it is the forecast of that match."
     answers: Answers = request.app.state.answers
     outlook = answers.ready()
-    if asked.league not in outlook.published: await asyncio.to_thread(_known_league, answers, asked.league)
-    def known() -> list[str]: return [find_team(answers.engine, name, asked.league) for name in (asked.home_team, asked.away_team)]
-    try: home, away = await asyncio.to_thread(known)
-    except UnknownName as error: raise Problem(404, 'No such team', str(error)) from None
-    if home == away: raise Problem(422, 'One team', f'{home} cannot play itself; name two teams')
-    meet = outlook.fixtures.filter(pl.col('kickoff') > answers.clock(), league=asked.league, home_team=home, away_team=away, neutral=asked.neutral)
+    if asked.league not in outlook.published:
+        await asyncio.to_thread(_known_league, answers, asked.league)
+
+    def known() -> list[str]:
+        return [
+            find_team(answers.engine, name, asked.league)
+            for name in (asked.home_team, asked.away_team)
+        ]
+
+    try:
+        home, away = await asyncio.to_thread(known)
+    except UnknownName as error:
+        raise Problem(404, 'No such team', str(error)) from None
+    if home == away:
+        raise Problem(422, 'One team', f'{home} cannot play itself; name two teams')
+    meet = outlook.fixtures.filter(
+        pl.col('kickoff') > answers.clock(),
+        league=asked.league,
+        home_team=home,
+        away_team=away,
+        neutral=asked.neutral,
+    )
     if meet.height:
         match_id = meet['match_id'][0]
-        try: return Response((await answers.answer(match_id))[0], media_type='application/json')
-        except KeyError: raise await asyncio.to_thread(explain, answers, match_id) from None
-    teams = pl.DataFrame({'home_team': [home], 'away_team': [away], 'league': [asked.league], 'neutral': [asked.neutral]})
+        try:
+            return Response((await answers.answer(match_id))[0], media_type='application/json')
+        except KeyError:
+            raise await asyncio.to_thread(explain, answers, match_id) from None
+    teams = pl.DataFrame(
+        {
+            'home_team': [home],
+            'away_team': [away],
+            'league': [asked.league],
+            'neutral': [asked.neutral],
+        }
+    )
     answers.telemetry.served.labels(asked.league, outlook.published[asked.league].name).inc()
     return as_json(forecast_pairings(teams, outlook.published)[0])

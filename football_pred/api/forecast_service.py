@@ -20,45 +20,67 @@ import polars as pl
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
+from .api_keys import valid_keys
 from .cache import Cache
 from .middleware import Problem
-from .api_keys import valid_keys
-from ..forecasts.snapshot import Outlook, forecast_matches, last_event, read_outlook, store_forecasts, tell
-from ..registry.registry import load_published, Registry
 from .telemetry import Telemetry
+from football_pred.forecasts.snapshot import (
+    Outlook,
+    forecast_matches,
+    last_event,
+    read_outlook,
+    store_forecasts,
+    tell,
+)
+from ..registry.registry import Registry, load_published
 
 # %% ../../nbs/62_api/05_forecast_service.ipynb #bc663142
 log = logging.getLogger('football_pred.api.forecast_service')
 
 
 def encode(
-    content: Any, # Fit for JSON, or with moments
-) -> bytes: # JSON
+    content: Any,  # Fit for JSON, or with moments
+) -> bytes:  # JSON
     "An answer as bytes."
-    return json.dumps(content, default=lambda value: value.isoformat() if isinstance(value, datetime) else str(value), separators=(',', ':')).encode()
+    return json.dumps(
+        content,
+        default=lambda value: value.isoformat() if isinstance(value, datetime) else str(value),
+        separators=(',', ':'),
+    ).encode()
 
 
 def reason_of(
-    error: SQLAlchemyError, # What a database raised
-) -> str: # One line
+    error: SQLAlchemyError,  # What a database raised
+) -> str:  # One line
     "Why a database does not answer, in the words of its driver."
     return str(error.__cause__ or error).partition('\n')[0]
 
 
 class Publisher:
     "Holds the outlook and answers from it."
-    def __init__(self,
-        engine: Engine, # Database with the tables
-        registry: Registry, # Where the models are
-        cache: Cache, # Of answers
-        telemetry: Telemetry, # Where things are counted
-        clock: Callable[[], datetime], # Current moment of the matches, UTC; stands still for a source that does
-        present: Callable[[], datetime], # Current moment, UTC
-        anchors: Any, # File that keeps the head of the ledger
-        fingerprints: Callable[[Sequence[str]], Mapping[str, str]], # Of the features of matches
-        days: float = 60, # How far ahead to look
+
+    def __init__(
+        self,
+        engine: Engine,  # Database with the tables
+        registry: Registry,  # Where the models are
+        cache: Cache,  # Of answers
+        telemetry: Telemetry,  # Where things are counted
+        clock: Callable[
+            [], datetime
+        ],  # Current moment of the matches, UTC; stands still for a source that does
+        present: Callable[[], datetime],  # Current moment, UTC
+        anchors: Any,  # File that keeps the head of the ledger
+        fingerprints: Callable[[Sequence[str]], Mapping[str, str]],  # Of the features of matches
+        days: float = 60,  # How far ahead to look
     ):
-        self.engine, self.registry, self.cache, self.telemetry, self.clock, self.present = engine, registry, cache, telemetry, clock, present
+        self.engine, self.registry, self.cache, self.telemetry, self.clock, self.present = (
+            engine,
+            registry,
+            cache,
+            telemetry,
+            clock,
+            present,
+        )
         self.anchors, self.days, self._fingerprints = anchors, days, fingerprints
         self.outlook: Outlook | None = None
         self.keys: Mapping[str, tuple[str, str]] = {}
@@ -76,27 +98,53 @@ class Publisher:
         "In a thread: read keys and, when something has changed, everything else."
         try:
             self.keys = valid_keys(self.engine)
-            with self._one_at_a_time: self._take_in(forced)
+            with self._one_at_a_time:
+                self._take_in(forced)
         except SQLAlchemyError as error:
-            self.problems = self.problems | {'database': f'{type(error).__name__}: {reason_of(error)}'}
+            self.problems = self.problems | {
+                'database': f'{type(error).__name__}: {reason_of(error)}'
+            }
             self.telemetry.up.labels('database').set(0)
 
     def _take_in(self, forced: bool) -> None:
         old = self.outlook
-        if old and not forced and last_event(self.engine) == old.mark and not self.problems and time.monotonic() - self._read_at < 60: return
-        if old: self._ask()
+        if (
+            old
+            and not forced
+            and last_event(self.engine) == old.mark
+            and not self.problems
+            and time.monotonic() - self._read_at < 60
+        ):
+            return
+        if old:
+            self._ask()
         published, wrong = load_published(self.registry)
         outlook = read_outlook(self.engine, published, self.clock(), self.days)
         prints = dict(self._fingerprints(list(outlook.rows)))
-        problems = {'models': '; '.join(f'{league}: {reason}' for league, reason in wrong.items())} if wrong else {}
-        if not published: problems['models'] = problems.get('models') or 'no model is published yet; run the job train'
-        self._made, self._prints, self.outlook, self.problems, self._read_at = {}, prints, outlook, problems, time.monotonic()
+        problems = (
+            {'models': '; '.join(f'{league}: {reason}' for league, reason in wrong.items())}
+            if wrong
+            else {}
+        )
+        if not published:
+            problems['models'] = (
+                problems.get('models') or 'no model is published yet; run the job train'
+            )
+        self._made, self._prints, self.outlook, self.problems, self._read_at = (
+            {},
+            prints,
+            outlook,
+            problems,
+            time.monotonic(),
+        )
         self.telemetry.up.labels('database').set(1)
         self.telemetry.up.labels('models').set(int(bool(published) and not wrong))
         self.telemetry.outlook.set(self.present().timestamp())
         loaded = {(league, one.name, one.version, one.source) for league, one in published.items()}
-        for gone in self._loaded - loaded: self.telemetry.loaded.remove(*gone)
-        for labels in loaded: self.telemetry.loaded.labels(*labels).set(1)
+        for gone in self._loaded - loaded:
+            self.telemetry.loaded.remove(*gone)
+        for labels in loaded:
+            self.telemetry.loaded.labels(*labels).set(1)
         self._loaded = loaded
 
     def _ask(self) -> None:
@@ -112,24 +160,29 @@ class Publisher:
         told = {league: (one.version, one.source) for league, one in published.items()}
         return told != {league: (one.version, one.source) for league, one in used.items()}
 
-    def change(self,
-        how: Callable[[Registry], Any], # What is done
+    def change(
+        self,
+        how: Callable[[Registry], Any],  # What is done
     ) -> None:
         "In a thread: let somebody else be published, while nobody asks who it is."
-        with self._one_at_a_time: how(self.registry)
+        with self._one_at_a_time:
+            how(self.registry)
 
     async def _try(self, work: Callable[..., Any], *values: Any) -> Any:
         "Work in a thread; if it fails, that must end neither the start nor what is done again and again, and /health tells of it."
-        try: return await asyncio.to_thread(work, *values)
+        try:
+            return await asyncio.to_thread(work, *values)
         except Exception as error:
             told = f'{type(error).__name__}: {error}'
-            if self.problems.get('outlook') != told: log.exception('the outlook could not be read')
+            if self.problems.get('outlook') != told:
+                log.exception('the outlook could not be read')
             self.problems = self.problems | {'outlook': told}
 
     async def keep_confirmed(self, seconds: float = 15) -> None:
         "Ask the registry again and again, until cancelled; while it does not answer, the verified copy is published."
         while True:
-            if await self._try(self._confirm): await self.refresh(forced=True)
+            if await self._try(self._confirm):
+                await self.refresh(forced=True)
             await asyncio.sleep(seconds)
 
     async def refresh(self, forced: bool = False) -> None:
@@ -140,86 +193,118 @@ class Publisher:
         "Look again and again, until cancelled."
         while True:
             await self.refresh()
-            if self.cache.problem: await self.cache.get('')  # whether it answers again
+            if self.cache.problem:
+                await self.cache.get('')  # whether it answers again
             await asyncio.sleep(seconds)
 
     def ready(self) -> Outlook:
         "The outlook, or the problem that there is none."
         if self.outlook is None or not self.outlook.published:
             reason = '; '.join(f'{part}: {text}' for part, text in self.problems.items())
-            raise Problem(503, 'Not ready', f'No forecast can be given yet: {reason}', {'Retry-After': '5'})
+            raise Problem(
+                503, 'Not ready', f'No forecast can be given yet: {reason}', {'Retry-After': '5'}
+            )
         return self.outlook
 
 # %% ../../nbs/62_api/05_forecast_service.ipynb #fa68d910
 class Asked(NamedTuple):
     "What is needed to answer for one match of an outlook."
-    key: str # Of the answer in the cache
-    kickoff: datetime # UTC
-    served: Any # Counter of forecasts given out
-    stored: Any # Counter of forecasts in the ledger
+
+    key: str  # Of the answer in the cache
+    kickoff: datetime  # UTC
+    served: Any  # Counter of forecasts given out
+    stored: Any  # Counter of forecasts in the ledger
 
 
 class Answers(Publisher):
     "Forecasts of coming matches as bytes."
+
     _asked: dict[str, Asked]
     _asked_of: Outlook | None = None
 
     def _about(self, match_id: str) -> Asked:
         outlook = self.ready()
-        if self._asked_of is not outlook: self._asked_of, self._asked = outlook, {}
+        if self._asked_of is not outlook:
+            self._asked_of, self._asked = outlook, {}
         if (asked := self._asked.get(match_id)) is None:
             row = outlook.fixtures.row(outlook.rows[match_id], named=True)
             by = outlook.published[row['league']]
-            key = '|'.join((match_id, row['kickoff'].isoformat(), by.name, by.version, by.source, row['as_of'].isoformat(),
-                            str(outlook.mark)))
-            asked = self._asked[match_id] = Asked(key, row['kickoff'], self.telemetry.served.labels(row['league'], by.name),
-                                                  self.telemetry.stored.labels(row['league']))
+            key = '|'.join(
+                (
+                    match_id,
+                    row['kickoff'].isoformat(),
+                    by.name,
+                    by.version,
+                    by.source,
+                    row['as_of'].isoformat(),
+                    str(outlook.mark),
+                )
+            )
+            asked = self._asked[match_id] = Asked(
+                key,
+                row['kickoff'],
+                self.telemetry.served.labels(row['league'], by.name),
+                self.telemetry.stored.labels(row['league']),
+            )
         return asked
 
-    def find(self,
-        match_id: str, # A match
-    ) -> Asked: # What is needed to answer; KeyError when no forecast can be made
+    def find(
+        self,
+        match_id: str,  # A match
+    ) -> Asked:  # What is needed to answer; KeyError when no forecast can be made
         "A match that is still to come."
         asked = self._about(match_id)
-        if asked.kickoff <= self.clock(): raise KeyError(match_id)
+        if asked.kickoff <= self.clock():
+            raise KeyError(match_id)
         return asked
 
-    async def answer(self,
-        match_id: str, # A match
-        fresh: bool = False, # Whether the cache is left aside
-    ) -> tuple[bytes, bool]: # JSON, and whether it was in the cache; KeyError when no forecast can be made
+    async def answer(
+        self,
+        match_id: str,  # A match
+        fresh: bool = False,  # Whether the cache is left aside
+    ) -> tuple[
+        bytes, bool
+    ]:  # JSON, and whether it was in the cache; KeyError when no forecast can be made
         "The forecast of a match."
         asked = self.find(match_id)
         content = None if fresh else await self.cache.get(asked.key)
-        if cached := content is not None: self.telemetry.hits.inc()
+        if cached := content is not None:
+            self.telemetry.hits.inc()
         else:
-            if not fresh: self.telemetry.misses.inc()
+            if not fresh:
+                self.telemetry.misses.inc()
             content = await self._wait_for(match_id)
         asked.served.inc()
         asked.stored.inc()
         return content, cached
 
-    def count(self,
-        given: Iterable[tuple[str, str]], # League and model of each forecast that leaves
+    def count(
+        self,
+        given: Iterable[tuple[str, str]],  # League and model of each forecast that leaves
     ) -> None:
         "Count forecasts of the ledger that are given out."
         for (league, model), times in Counter(given).items():
             self.telemetry.served.labels(league, model).inc(times)
             self.telemetry.stored.labels(league).inc(times)
 
-    async def quick(self,
-        match_id: str, # A match, perhaps
-        fresh: bool, # Whether the cache is left aside
-    ) -> tuple[bytes, bool] | None: # As `answer`; None when there is none, for whatever reason
+    async def quick(
+        self,
+        match_id: str,  # A match, perhaps
+        fresh: bool,  # Whether the cache is left aside
+    ) -> tuple[bytes, bool] | None:  # As `answer`; None when there is none, for whatever reason
         "The forecast of a match, or nothing."
-        if self.outlook is None or match_id not in self.outlook.rows: return None
-        try: return await self.answer(match_id, fresh)
-        except KeyError: return None
+        if self.outlook is None or match_id not in self.outlook.rows:
+            return None
+        try:
+            return await self.answer(match_id, fresh)
+        except KeyError:
+            return None
 
     async def _wait_for(self, match_id: str) -> bytes:
         future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(match_id, []).append(future)
-        if self._turn is None or self._turn.done(): self._turn = asyncio.create_task(self._work())
+        if self._turn is None or self._turn.done():
+            self._turn = asyncio.create_task(self._work())
         return await future
 
     async def _work(self) -> None:
@@ -227,36 +312,64 @@ class Answers(Publisher):
         while self._waiting:
             await asyncio.sleep(0)  # let everybody ask whose request has arrived
             waiting, self._waiting = self._waiting, {}
-            try: answers: dict[str, Any] = await self.compute(list(waiting))
-            except Exception as error: answers = dict.fromkeys(waiting, error)  # all that wait are told; the next turn begins anew
+            try:
+                answers: dict[str, Any] = await self.compute(list(waiting))
+            except Exception as error:
+                answers = dict.fromkeys(
+                    waiting, error
+                )  # all that wait are told; the next turn begins anew
             for match_id, futures in waiting.items():
                 answer = answers.get(match_id, KeyError(match_id))
                 for future in futures:
-                    if future.done(): continue
-                    if isinstance(answer, Exception): future.set_exception(answer)
-                    else: future.set_result(answer)
+                    if future.done():
+                        continue
+                    if isinstance(answer, Exception):
+                        future.set_exception(answer)
+                    else:
+                        future.set_result(answer)
 
-    async def compute(self,
-        match_ids: Sequence[str], # Matches
-    ) -> dict[str, bytes]: # The answer of each match that is in the outlook and has not begun
+    async def compute(
+        self,
+        match_ids: Sequence[str],  # Matches
+    ) -> dict[str, bytes]:  # The answer of each match that is in the outlook and has not begun
         "Compute, seal, keep in the cache."
         outlook, made, prints, started = self.ready(), self._made, self._prints, time.perf_counter()
         begun, kickoffs = self.clock(), outlook.fixtures['kickoff']
-        known = [match_id for match_id in match_ids if (at := outlook.rows.get(match_id)) is not None and kickoffs[at] > begun]
-        if not known: return {}
+        known = [
+            match_id
+            for match_id in match_ids
+            if (at := outlook.rows.get(match_id)) is not None and kickoffs[at] > begun
+        ]
+        if not known:
+            return {}
         forecasts = forecast_matches(outlook, known)
         if new := [match_id for match_id in known if match_id not in made]:
             part = forecasts.filter(pl.col('match_id').is_in(new))
-            try: made |= await asyncio.to_thread(store_forecasts, self.engine, self.anchors, outlook, part, prints, self.present())
+            try:
+                made |= await asyncio.to_thread(
+                    store_forecasts,
+                    self.engine,
+                    self.anchors,
+                    outlook,
+                    part,
+                    prints,
+                    self.present(),
+                )
             except SQLAlchemyError as error:
                 log.exception('forecasts could not be sealed')
-                raise Problem(503, 'Database away', 'A forecast is only given out when it is in the ledger, and the database does not answer; '
-                              'ask again later', {'Retry-After': '5'}) from error
+                raise Problem(
+                    503,
+                    'Database away',
+                    'A forecast is only given out when it is in the ledger, and the database does not answer; '
+                    'ask again later',
+                    {'Retry-After': '5'},
+                ) from error
         answers = {}
         for row in forecasts.to_dicts():
             match_id, by = row['match_id'], outlook.published[row['league']]
             answers[match_id] = encode(tell(row, by, match_id, made[match_id]))
             self.telemetry.made.labels(row['league'], by.name).inc()
-            if outlook is self.outlook: await self.cache.put(self._about(match_id).key, answers[match_id])
+            if outlook is self.outlook:
+                await self.cache.put(self._about(match_id).key, answers[match_id])
         self.telemetry.computing.observe(time.perf_counter() - started)
         return answers

@@ -30,12 +30,14 @@ from .telemetry import Telemetry
 # %% ../../nbs/62_api/04_middleware.ipynb #a95e22db
 class Problem(HTTPException):
     "Something that a caller is told."
-    def __init__(self,
-        status: int, # HTTP status
-        title: str, # What is wrong, in a few words
-        detail: str, # What it is about and what to do
-        headers: Mapping[str, str] | None = None, # Of the response
-        **more: Any, # Further members
+
+    def __init__(
+        self,
+        status: int,  # HTTP status
+        title: str,  # What is wrong, in a few words
+        detail: str,  # What it is about and what to do
+        headers: Mapping[str, str] | None = None,  # Of the response
+        **more: Any,  # Further members
     ):
         super().__init__(status, detail, dict(headers or {}))
         self.title, self.more = title, more
@@ -43,68 +45,117 @@ class Problem(HTTPException):
 
 def defect() -> Problem:
     "What is told of a defect: where the reason is, and nothing else."
-    return Problem(500, 'A defect of ours', 'The request could not be answered; its id leads to the reason in our log')
+    return Problem(
+        500,
+        'A defect of ours',
+        'The request could not be answered; its id leads to the reason in our log',
+    )
 
 
 def problem_type(
-    title: str, # What is wrong
-) -> str: # A relative reference that never changes
+    title: str,  # What is wrong
+) -> str:  # A relative reference that never changes
     "The identity of a kind of problem."
     return '/problems/' + re.sub(r'[^a-z0-9]+', '-', title.lower()).strip('-')
 
 
 def problem_response(
-    problem: Problem, # What is wrong
-    instance: str, # Path that was asked for
-    request_id: str = '', # Of the request
-) -> Response: # application/problem+json
+    problem: Problem,  # What is wrong
+    instance: str,  # Path that was asked for
+    request_id: str = '',  # Of the request
+) -> Response:  # application/problem+json
     "A problem as it is sent."
-    content = {'type': problem_type(problem.title), 'title': problem.title, 'status': problem.status_code, 'detail': problem.detail,
-               'instance': instance, 'request_id': request_id} | problem.more
-    return Response(json.dumps(content, default=str), problem.status_code, dict(problem.headers or {}), 'application/problem+json')
+    content = {
+        'type': problem_type(problem.title),
+        'title': problem.title,
+        'status': problem.status_code,
+        'detail': problem.detail,
+        'instance': instance,
+        'request_id': request_id,
+    } | problem.more
+    return Response(
+        json.dumps(content, default=str),
+        problem.status_code,
+        dict(problem.headers or {}),
+        'application/problem+json',
+    )
 
 # %% ../../nbs/62_api/04_middleware.ipynb #d7c7746f
 def wants_page(
-    accept: str, # Header of the request
-    path: str, # That was asked for
-) -> bool: # Whether a person reads the answer
+    accept: str,  # Header of the request
+    path: str,  # That was asked for
+) -> bool:  # Whether a person reads the answer
     "A browser that did not ask the API: HTML is dearer to it than JSON."
-    if path.startswith(('/api', '/health', '/metrics')): return False
-    dear = {part.split(';')[0].strip(): float(weight[1]) if (weight := re.search(r';\s*q=(\d(?:\.\d+)?)', part)) else 1.0
-            for part in accept.lower().split(',')}
-    return dear.get('text/html', 0) > max(dear.get(kind, dear.get('*/*', 0)) for kind in ('application/json', 'application/problem+json'))
+    if path.startswith(('/api', '/health', '/metrics')):
+        return False
+    dear = {
+        part.split(';')[0].strip(): float(weight[1])
+        if (weight := re.search(r';\s*q=(\d(?:\.\d+)?)', part))
+        else 1.0
+        for part in accept.lower().split(',')
+    }
+    return dear.get('text/html', 0) > max(
+        dear.get(kind, dear.get('*/*', 0))
+        for kind in ('application/json', 'application/problem+json')
+    )
 
 # %% ../../nbs/62_api/04_middleware.ipynb #aa28a649
 _ID = re.compile(rb'[A-Za-z0-9._-]{8,64}')
 QUICK, QUICK_ROUTE = '/api/v1/predictions/', '/api/v1/predictions/{match_id}'
-Quick = Callable[[str, bool], Awaitable[tuple[bytes, bool] | None]]  # bytes and whether they were in the cache; None: ask the route
-OPEN = ('/health/live', '/health/ready', '/metrics', '/look-')  # what wants no key and is not counted: for machines, and the style of every page
+Quick = Callable[
+    [str, bool], Awaitable[tuple[bytes, bool] | None]
+]  # bytes and whether they were in the cache; None: ask the route
+OPEN = (
+    '/health/live',
+    '/health/ready',
+    '/metrics',
+    '/look-',
+)  # what wants no key and is not counted: for machines, and the style of every page
 _REALM = 'Basic realm="football_pred", charset="UTF-8"'
 
 
 def _key_of(headers: Mapping[bytes, bytes]) -> tuple[str, bool]:
     "The key that came with a request, empty for none, and whether a browser sent it, as the password of HTTP Basic."
-    if given := headers.get(b'x-api-key'): return given.decode('latin1'), False
+    if given := headers.get(b'x-api-key'):
+        return given.decode('latin1'), False
     scheme, _, rest = headers.get(b'authorization', b'').strip().partition(b' ')
-    if scheme.lower() != b'basic': return (rest.strip() or scheme).decode('latin1'), False
-    try: return b64decode(rest.strip(), validate=True).decode('latin1').partition(':')[2] or 'none', True
-    except binascii.Error: return 'none', True
+    if scheme.lower() != b'basic':
+        return (rest.strip() or scheme).decode('latin1'), False
+    try:
+        return b64decode(rest.strip(), validate=True).decode('latin1').partition(':')[
+            2
+        ] or 'none', True
+    except binascii.Error:
+        return 'none', True
 
 
 class Guard:
     "What every request passes."
-    def __init__(self,
-        app: Any, # ASGI application
-        telemetry: Telemetry, # Where requests are counted
-        keys: Callable[[], Mapping[str, tuple[str, str]]] = dict, # By digest: name of a key and its scope; read at every request
-        closed: bool = False, # Whether everything but `OPEN` wants a key
-        limit: str = '600/minute', # Requests of one caller, such as '600/minute'; empty: no limit
-        most_bytes: int = 2_000_000, # Of a body
-        seconds: float = 10, # To an answer
-        quick: Quick | None = None, # Answers below `QUICK`, given the rest of the path and whether the cache is to be left aside
-        page: Callable[[Problem, str], Response] | None = None, # How people are told of a problem, given the path; None: as programs are
+
+    def __init__(
+        self,
+        app: Any,  # ASGI application
+        telemetry: Telemetry,  # Where requests are counted
+        keys: Callable[
+            [], Mapping[str, tuple[str, str]]
+        ] = dict,  # By digest: name of a key and its scope; read at every request
+        closed: bool = False,  # Whether everything but `OPEN` wants a key
+        limit: str = '600/minute',  # Requests of one caller, such as '600/minute'; empty: no limit
+        most_bytes: int = 2_000_000,  # Of a body
+        seconds: float = 10,  # To an answer
+        quick: Quick
+        | None = None,  # Answers below `QUICK`, given the rest of the path and whether the cache is to be left aside
+        page: Callable[[Problem, str], Response]
+        | None = None,  # How people are told of a problem, given the path; None: as programs are
     ):
-        self.app, self.telemetry, self.keys, self.closed, self.most_bytes, self.seconds = app, telemetry, keys, closed, most_bytes, seconds
+        self.app, self.telemetry, self.keys, self.closed, self.most_bytes, self.seconds = (
+            app,
+            telemetry,
+            keys,
+            closed,
+            most_bytes,
+            seconds,
+        )
         self.limit: RateLimitItem | None = parse(limit) if limit else None
         self.counts = FixedWindowRateLimiter(MemoryStorage())
         self.quick, self.page = quick, page
@@ -114,70 +165,127 @@ class Guard:
     def _caller(self, scope: dict[str, Any], headers: Mapping[bytes, bytes]) -> tuple[str, str]:
         "Name and scope of who calls; a key that opens nothing is refused, wherever it is used."
         given, by_browser = _key_of(headers)
-        if not given: return (scope['client'] or ('unknown', 0))[0], ''
-        known = self.keys().get(digest_of(given))  # of 256 random bits: how long it takes to find it tells nobody anything
-        if known is None: raise Problem(401, 'Unknown key', 'The key is wrong or was revoked; an operator makes one with football-pred keys create')
-        return known if not by_browser else (known[0], 'read')  # browsers send it again wherever another site sends them
+        if not given:
+            return (scope['client'] or ('unknown', 0))[0], ''
+        known = self.keys().get(
+            digest_of(given)
+        )  # of 256 random bits: how long it takes to find it tells nobody anything
+        if known is None:
+            raise Problem(
+                401,
+                'Unknown key',
+                'The key is wrong or was revoked; an operator makes one with football-pred keys create',
+            )
+        return (
+            known if not by_browser else (known[0], 'read')
+        )  # browsers send it again wherever another site sends them
 
     def _admit(self, scope: dict[str, Any], headers: Mapping[bytes, bytes]) -> None:
         path = scope['path']
-        if path.startswith(OPEN): return
+        if path.startswith(OPEN):
+            return
         refused: Problem | None = None
-        try: caller, may = self._caller(scope, headers)
-        except Problem as problem: (caller, may), refused = self._caller(scope, {}), problem
+        try:
+            caller, may = self._caller(scope, headers)
+        except Problem as problem:
+            (caller, may), refused = self._caller(scope, {}), problem
         scope['state']['caller'], scope['state']['scope'] = caller, may
         if self.limit and not self.counts.hit(self.limit, caller):
             ends, left = self.counts.get_window_stats(self.limit, caller)
             wait = str(max(1, int(ends - time.time()) + 1))
             about = {'Retry-After': wait, 'RateLimit-Remaining': str(left)}
-            raise Problem(429, 'Too many requests', f'At most {self.limit}; ask again in {wait} s', about)
-        if refused: raise refused  # counted first, so that keys cannot be guessed at leisure
+            raise Problem(
+                429, 'Too many requests', f'At most {self.limit}; ask again in {wait} s', about
+            )
+        if refused:
+            raise refused  # counted first, so that keys cannot be guessed at leisure
         if self.closed and not may:
-            raise Problem(401, 'Key wanted', 'Send a key in the header X-API-Key; in a browser it is the password, beside any name')
+            raise Problem(
+                401,
+                'Key wanted',
+                'Send a key in the header X-API-Key; in a browser it is the password, beside any name',
+            )
         if int(headers.get(b'content-length', b'0') or 0) > self.most_bytes:
             raise Problem(413, 'Body too large', f'A body has at most {self.most_bytes:,} bytes')
 
-    async def _answered(self, scope: dict[str, Any], headers: Mapping[bytes, bytes], send: Any) -> bool:
+    async def _answered(
+        self, scope: dict[str, Any], headers: Mapping[bytes, bytes], send: Any
+    ) -> bool:
         "Answer the path that is asked most, if it can be answered at once."
-        if scope['method'] != 'GET' or not scope['path'].startswith(QUICK) or self.quick is None: return False
-        found = await self.quick(scope['path'].removeprefix(QUICK), b'no-cache' in headers.get(b'cache-control', b''))
-        if found is None: return False
+        if scope['method'] != 'GET' or not scope['path'].startswith(QUICK) or self.quick is None:
+            return False
+        found = await self.quick(
+            scope['path'].removeprefix(QUICK), b'no-cache' in headers.get(b'cache-control', b'')
+        )
+        if found is None:
+            return False
         scope['state']['route'], (content, cached) = QUICK_ROUTE, found
-        about = [(b'content-type', b'application/json'), (b'content-length', b'%d' % len(content)), (b'x-cache', b'hit' if cached else b'miss')]
+        about = [
+            (b'content-type', b'application/json'),
+            (b'content-length', b'%d' % len(content)),
+            (b'x-cache', b'hit' if cached else b'miss'),
+        ]
         await send({'type': 'http.response.start', 'status': 200, 'headers': about})
         await send({'type': 'http.response.body', 'body': content})
         return True
 
-    async def _run(self, scope: dict[str, Any], headers: Mapping[bytes, bytes], receive: Any, send: Any, request_id: str) -> Problem | None:
+    async def _run(
+        self,
+        scope: dict[str, Any],
+        headers: Mapping[bytes, bytes],
+        receive: Any,
+        send: Any,
+        request_id: str,
+    ) -> Problem | None:
         "Let the request be answered; what went wrong."
         patience = asyncio.timeout(self.seconds)
 
         async def begun(message: Any) -> None:
-            if message['type'] == 'http.response.start': patience.reschedule(None)  # how fast a caller reads is the caller's affair
+            if message['type'] == 'http.response.start':
+                patience.reschedule(None)  # how fast a caller reads is the caller's affair
             await send(message)
+
         try:
             async with patience:
-                if not await self._answered(scope, headers, send): await self.app(scope, receive, begun)
-        except Problem as problem: return problem
+                if not await self._answered(scope, headers, send):
+                    await self.app(scope, receive, begun)
+        except Problem as problem:
+            return problem
         except Exception as error:
             if isinstance(error, TimeoutError) and patience.expired():
-                return Problem(503, 'Took too long', f'The answer took longer than {self.seconds:g} s; ask for less', {'Retry-After': '5'})
+                return Problem(
+                    503,
+                    'Took too long',
+                    f'The answer took longer than {self.seconds:g} s; ask for less',
+                    {'Retry-After': '5'},
+                )
             self.log.exception('a defect', extra={'about': {'request_id': request_id}})
             return defect()
         return None
 
-    def _tell(self, problem: Problem, path: str, headers: Mapping[bytes, bytes], request_id: str) -> Response:
+    def _tell(
+        self, problem: Problem, path: str, headers: Mapping[bytes, bytes], request_id: str
+    ) -> Response:
         "A problem for people or for programs; who comes without a key is told how to send one."
-        person = self.page is not None and wants_page(headers.get(b'accept', b'').decode('latin1'), path)
-        response = self.page(problem, path) if self.page and person else problem_response(problem, path, request_id)
-        if problem.status_code == 401: response.headers.setdefault('WWW-Authenticate', _REALM if person else 'Bearer')
+        person = self.page is not None and wants_page(
+            headers.get(b'accept', b'').decode('latin1'), path
+        )
+        response = (
+            self.page(problem, path)
+            if self.page and person
+            else problem_response(problem, path, request_id)
+        )
+        if problem.status_code == 401:
+            response.headers.setdefault('WWW-Authenticate', _REALM if person else 'Bearer')
         return response
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
-        if scope['type'] != 'http': return await self.app(scope, receive, send)
+        if scope['type'] != 'http':
+            return await self.app(scope, receive, send)
         started, headers = time.perf_counter(), dict(scope['headers'])
         given, method = headers.get(b'x-request-id', b''), scope['method']
-        if method == 'HEAD': scope = scope | {'method': 'GET'}
+        if method == 'HEAD':
+            scope = scope | {'method': 'GET'}
         request_id = given if _ID.fullmatch(given) else uuid.uuid4().hex.encode()
         state = scope.setdefault('state', {})
         state['request_id'], status = request_id.decode(), 0
@@ -186,20 +294,41 @@ class Guard:
             nonlocal status
             if message['type'] == 'http.response.start':
                 status = message['status']
-                message['headers'] = [*message['headers'], (b'x-request-id', request_id), (b'x-content-type-options', b'nosniff')]
-            elif method == 'HEAD': message = message | {'body': b''}
+                message['headers'] = [
+                    *message['headers'],
+                    (b'x-request-id', request_id),
+                    (b'x-content-type-options', b'nosniff'),
+                ]
+            elif method == 'HEAD':
+                message = message | {'body': b''}
             await send(message)
+
         try:
             self._admit(scope, headers)
             problem = await self._run(scope, headers, receive, sending, state['request_id'])
-        except Problem as refused: problem = refused
+        except Problem as refused:
+            problem = refused
         try:
-            if problem and not status: await self._tell(problem, scope['path'], headers, state['request_id'])(scope, receive, sending)
+            if problem and not status:
+                await self._tell(problem, scope['path'], headers, state['request_id'])(
+                    scope, receive, sending
+                )
         finally:
             took = time.perf_counter() - started
             route = state.get('route') or getattr(scope.get('route'), 'path', 'unknown')
             self.telemetry.requests.labels(route, method, str(status or 499)).inc()
             self.telemetry.latency.labels(route).observe(took)
             if self.writes:
-                self.log.info('answered', extra={'about': {'request_id': state['request_id'], 'method': method, 'path': scope['path'],
-                              'status': status, 'ms': round(1000*took, 2), 'caller': state.get('caller', '')}})
+                self.log.info(
+                    'answered',
+                    extra={
+                        'about': {
+                            'request_id': state['request_id'],
+                            'method': method,
+                            'path': scope['path'],
+                            'status': status,
+                            'ms': round(1000 * took, 2),
+                            'caller': state.get('caller', ''),
+                        }
+                    },
+                )

@@ -16,28 +16,50 @@ import polars as pl
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 
 from .forecast_routes import explain
-from .middleware import Problem
-from ..markets.pricing import correct_score_table, market_table
-from .schemas import CODE, ID, League, MatchId, Promotion, Rollback, as_json, problems
-from ..models.serialization import ModelError
-from ..forecasts.snapshot import learned_until
 from .forecast_service import Answers
-from ..forecasts.queries import NotThere, check_league, find_match, find_matches, find_team_page, league_names, scoreboard, sealed_forecasts, table_and_finish
-from ..registry.registry import Published
+from .middleware import Problem
+from football_pred.api.schemas import (
+    CODE,
+    ID,
+    League,
+    MatchId,
+    Promotion,
+    Rollback,
+    as_json,
+    problems,
+)
 from ..core.job_runs import recent_runs, run_seconds
+from football_pred.forecasts.queries import (
+    NotThere,
+    check_league,
+    find_match,
+    find_matches,
+    find_team_page,
+    league_names,
+    scoreboard,
+    sealed_forecasts,
+    table_and_finish,
+)
+from ..forecasts.snapshot import learned_until
+from ..markets.pricing import correct_score_table, market_table
+from ..models.serialization import ModelError
 from ..registry.mlflow_client import RegistryDown
+from ..registry.registry import Published
 
 # %% ../../nbs/62_api/08_record_routes.ipynb #5a24bae4
-def _answers(request: Request) -> Answers: return request.app.state.answers
+def _answers(request: Request) -> Answers:
+    return request.app.state.answers
 
 
 def look_up(
-    read: Callable[..., Any], # Function that may find nothing
-    *values: Any, # What it takes
-) -> Any: # What it gives; `Problem` 404 where it finds nothing
+    read: Callable[..., Any],  # Function that may find nothing
+    *values: Any,  # What it takes
+) -> Any:  # What it gives; `Problem` 404 where it finds nothing
     "What is there, or the problem that it is not."
-    try: return read(*values)
-    except NotThere as error: raise Problem(404, 'Not there', str(error)) from None
+    try:
+        return read(*values)
+    except NotThere as error:
+        raise Problem(404, 'Not there', str(error)) from None
 
 
 router = APIRouter(prefix='/api/v1')
@@ -48,19 +70,36 @@ def leagues(request: Request) -> Response:
     "Leagues with matches, and whether a model is published for them."
     answers = _answers(request)
     published = answers.outlook.published if answers.outlook else {}
-    return as_json([{'league': code, 'name': name, 'model': published[code].name if code in published else None}
-                    for code, name in league_names(answers.engine).items()])
+    return as_json(
+        [
+            {
+                'league': code,
+                'name': name,
+                'model': published[code].name if code in published else None,
+            }
+            for code, name in league_names(answers.engine).items()
+        ]
+    )
 
 
 @router.get('/matches', tags=['matches'], responses=problems(404, 503))
-def matches(request: Request, league: Annotated[str | None, Query(pattern=CODE)] = None,
-            season: Annotated[str | None, Query(pattern=r'^\d{4}$')] = None,
-            date: date | None = None, limit: Annotated[int, Query(ge=1, le=1000)] = 100,
-            offset: Annotated[int, Query(ge=0, le=1_000_000)] = 0) -> Response:
+def matches(
+    request: Request,
+    league: Annotated[str | None, Query(pattern=CODE)] = None,
+    season: Annotated[str | None, Query(pattern=r'^\d{4}$')] = None,
+    date: date | None = None,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+    offset: Annotated[int, Query(ge=0, le=1_000_000)] = 0,
+) -> Response:
     "Matches by kick-off."
     answers = _answers(request)
-    if league is not None: look_up(check_league, answers.engine, league)
-    return as_json(find_matches(answers.engine, answers.clock(), league, season, date, most=limit, skip=offset).to_dicts())
+    if league is not None:
+        look_up(check_league, answers.engine, league)
+    return as_json(
+        find_matches(
+            answers.engine, answers.clock(), league, season, date, most=limit, skip=offset
+        ).to_dicts()
+    )
 
 
 @router.get('/matches/{match_id}', tags=['matches'], responses=problems(404, 503))
@@ -78,25 +117,36 @@ def markets(request: Request, match_id: MatchId) -> Response:
     "The score grid of a coming match and everything that is priced from it."
     answers = _answers(request)
     outlook = answers.ready()
-    try: answers.find(match_id)
-    except KeyError: raise explain(answers, match_id) from None
+    try:
+        answers.find(match_id)
+    except KeyError:
+        raise explain(answers, match_id) from None
     row = outlook.fixtures[outlook.rows[match_id]]
     by = outlook.published[row['league'][0]]
-    if not hasattr(by.model, 'predict_grid'): raise Problem(409, 'No score grid', f'Model {by.name} says who wins and not how')
+    if not hasattr(by.model, 'predict_grid'):
+        raise Problem(409, 'No score grid', f'Model {by.name} says who wins and not how')
     return as_json(price_match(by, row))
 
 
 def price_match(
-    by: Published, # A model with score grids
-    row: pl.DataFrame, # One coming match
-) -> dict[str, Any]: # `grid` (rows: home goals), `markets`, `scores`, and who says so
+    by: Published,  # A model with score grids
+    row: pl.DataFrame,  # One coming match
+) -> dict[str, Any]:  # `grid` (rows: home goals), `markets`, `scores`, and who says so
     "A match in every market."
     grid = by.model.predict_grid(row)
     table, finite = market_table(grid).drop('fixture'), pl.col('price').is_finite()
-    return {'match_id': row['match_id'][0], 'home_team': row['home_team'][0], 'away_team': row['away_team'][0], 'kickoff': row['kickoff'][0],
-            'model': by.name, 'version': by.version, 'as_of': row['as_of'][0], 'grid': grid[0, :7, :7].tolist(),
-            'markets': table.with_columns(price=pl.when(finite).then('price')).to_dicts(),
-            'scores': correct_score_table(grid[0]).to_dicts()}
+    return {
+        'match_id': row['match_id'][0],
+        'home_team': row['home_team'][0],
+        'away_team': row['away_team'][0],
+        'kickoff': row['kickoff'][0],
+        'model': by.name,
+        'version': by.version,
+        'as_of': row['as_of'][0],
+        'grid': grid[0, :7, :7].tolist(),
+        'markets': table.with_columns(price=pl.when(finite).then('price')).to_dicts(),
+        'scores': correct_score_table(grid[0]).to_dicts(),
+    }
 
 
 @router.get('/leagues/{league}/table', tags=['matches'], responses=problems(404, 503))
@@ -104,11 +154,23 @@ def table(request: Request, league: League) -> Response:
     "The table of the current season, and where every team may finish."
     answers = _answers(request)
     published = answers.outlook.published.get(league) if answers.outlook else None
-    return as_json(look_up(request.app.state.remembered, 'table', table_and_finish, answers.engine, answers.clock(), league, published))
+    return as_json(
+        look_up(
+            request.app.state.remembered,
+            'table',
+            table_and_finish,
+            answers.engine,
+            answers.clock(),
+            league,
+            published,
+        )
+    )
 
 
 @router.get('/teams/{team_id}', tags=['matches'], responses=problems(404, 503))
-def team(request: Request, team_id: Annotated[str, Path(pattern=ID, examples=['england-arsenal'])]) -> Response:
+def team(
+    request: Request, team_id: Annotated[str, Path(pattern=ID, examples=['england-arsenal'])]
+) -> Response:
     "A team: its form, its last matches and its next."
     answers = _answers(request)
     return as_json(look_up(find_team_page, answers.engine, answers.clock(), team_id))
@@ -118,27 +180,55 @@ def team(request: Request, team_id: Annotated[str, Path(pattern=ID, examples=['e
 def record(request: Request) -> Response:
     "How good the settled forecasts were, beside the closing price on the same matches."
     answers = _answers(request)
-    return as_json(request.app.state.remembered('scoreboard', scoreboard, answers.engine, answers.clock()))
+    return as_json(
+        request.app.state.remembered('scoreboard', scoreboard, answers.engine, answers.clock())
+    )
 
 
 @router.get('/runs', tags=['record'], responses=problems(503))
-def runs(request: Request, job: Annotated[str | None, Query(pattern=r'^[a-z_]{1,40}$')] = None,
-         limit: Annotated[int, Query(ge=1, le=200)] = 50) -> Response:
+def runs(
+    request: Request,
+    job: Annotated[str | None, Query(pattern=r'^[a-z_]{1,40}$')] = None,
+    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+) -> Response:
     "What ran, and where its report is."
-    kept = ('run_id', 'job', 'pipeline', 'state', 'as_of', 'started_at', 'finished_at', 'checks', 'error_type', 'error')
+    kept = (
+        'run_id',
+        'job',
+        'pipeline',
+        'state',
+        'as_of',
+        'started_at',
+        'finished_at',
+        'checks',
+        'error_type',
+        'error',
+    )
+
     def told(run: dict[str, Any]) -> dict[str, Any]:
         report = f"/reports/{run['report']}" if run['report'] else None
         return {name: run[name] for name in kept} | {'seconds': run_seconds(run), 'report': report}
+
     return as_json([told(run) for run in recent_runs(_answers(request).engine, limit, job)])
 
 # %% ../../nbs/62_api/08_record_routes.ipynb #fd3339ad
 def _admin(request: Request) -> str:
     "Name of the caller, who must be an admin."
     state = request.scope['state']
-    if not state.get('scope'): raise Problem(401, 'Key wanted', 'Send a key of scope admin in the header X-API-Key', {'WWW-Authenticate': 'Bearer'})
+    if not state.get('scope'):
+        raise Problem(
+            401,
+            'Key wanted',
+            'Send a key of scope admin in the header X-API-Key',
+            {'WWW-Authenticate': 'Bearer'},
+        )
     if state['scope'] != 'admin':
-        raise Problem(403, 'Not allowed', 'This key may only read, as may every key sent as a password; '
-                      'football-pred keys create NAME --scope admin makes another')
+        raise Problem(
+            403,
+            'Not allowed',
+            'This key may only read, as may every key sent as a password; '
+            'football-pred keys create NAME --scope admin makes another',
+        )
     return f"key:{state['caller']}"
 
 
@@ -149,27 +239,53 @@ Admin = Annotated[str, Depends(_admin)]
 def models(request: Request) -> Response:
     "The published model of each league."
     answers = _answers(request)
-    return as_json([{'league': league, 'model': one.name, 'version': one.version, 'as_of': learned_until(one), 'source': one.source,
-                   'trained_on': one.trained_on} for league, one in answers.ready().published.items()])
+    return as_json(
+        [
+            {
+                'league': league,
+                'model': one.name,
+                'version': one.version,
+                'as_of': learned_until(one),
+                'source': one.source,
+                'trained_on': one.trained_on,
+            }
+            for league, one in answers.ready().published.items()
+        ]
+    )
 
 
-@router.post('/models/{league}/promote', tags=['models'], responses=problems(400, 403, 404, 413, 503))
+@router.post(
+    '/models/{league}/promote', tags=['models'], responses=problems(400, 403, 404, 413, 503)
+)
 async def promote(request: Request, league: League, asked: Promotion, actor: Admin) -> Response:
     "Publish a version; requests go on being answered by the one before until it is loaded and verified."
-    return await _publish(request, league, lambda registry: registry.promote(league, asked.version, actor, asked.reason))
+    return await _publish(
+        request,
+        league,
+        lambda registry: registry.promote(league, asked.version, actor, asked.reason),
+    )
 
 
-@router.post('/models/{league}/rollback', tags=['models'], responses=problems(400, 403, 404, 413, 503))
+@router.post(
+    '/models/{league}/rollback', tags=['models'], responses=problems(400, 403, 404, 413, 503)
+)
 async def rollback(request: Request, league: League, asked: Rollback, actor: Admin) -> Response:
     "Publish the version before."
-    return await _publish(request, league, lambda registry: registry.rollback(league, actor, asked.reason))
+    return await _publish(
+        request, league, lambda registry: registry.rollback(league, actor, asked.reason)
+    )
 
 
 async def _publish(request: Request, league: str, change: Callable[[Any], Any]) -> Response:
     answers = _answers(request)
-    try: await asyncio.to_thread(answers.change, change)
-    except RegistryDown as error: raise Problem(503, 'Registry away', str(error), {'Retry-After': '30'}) from None
-    except ModelError as error: raise Problem(404, 'No such version', str(error)) from None
+    try:
+        await asyncio.to_thread(answers.change, change)
+    except RegistryDown as error:
+        raise Problem(503, 'Registry away', str(error), {'Retry-After': '30'}) from None
+    except ModelError as error:
+        raise Problem(404, 'No such version', str(error)) from None
     await answers.refresh(forced=True)
     one = answers.ready().published[league]
-    return as_json({'league': league, 'model': one.name, 'version': one.version, 'as_of': learned_until(one)})
+    return as_json(
+        {'league': league, 'model': one.name, 'version': one.version, 'as_of': learned_until(one)}
+    )

@@ -17,12 +17,15 @@ from .forecast_service import encode
 
 # %% ../../nbs/62_api/06_schemas.ipynb #82817c63
 ID, CODE = r'^[A-Za-z0-9][A-Za-z0-9_-]{1,119}$', r'^[A-Za-z0-9_-]{1,20}$'
-MatchId = Annotated[str, Path(pattern=ID, description='Identity of a match', examples=['E0-2526-arsenal-everton'])]
+MatchId = Annotated[
+    str, Path(pattern=ID, description='Identity of a match', examples=['E0-2526-arsenal-everton'])
+]
 League = Annotated[str, Path(pattern=CODE, description='League code', examples=['E0'])]
 
 
 class Probabilities(BaseModel):
     "They sum to 1."
+
     home_win: float
     draw: float
     away_win: float
@@ -30,14 +33,18 @@ class Probabilities(BaseModel):
 
 class Rates(BaseModel):
     "Expected goals."
+
     home: float
     away: float
 
 
 class Prediction(BaseModel):
     "A forecast."
+
     prediction_id: str = Field(description='The same question is the same forecast')
-    match_id: str | None = Field(description='null for a pairing that is no coming match; such a forecast is not stored')
+    match_id: str | None = Field(
+        description='null for a pairing that is no coming match; such a forecast is not stored'
+    )
     league: str
     season: str | None
     kickoff: datetime | None
@@ -56,6 +63,7 @@ class Prediction(BaseModel):
 
 class ProblemDetails(BaseModel):
     "What is wrong, after RFC 9457."
+
     type: str
     title: str
     status: int
@@ -65,10 +73,11 @@ class ProblemDetails(BaseModel):
 
 
 def printable(
-    text: str, # From a caller
-) -> str: # The same
+    text: str,  # From a caller
+) -> str:  # The same
     "Text that can be stored anywhere."
-    if not text.isprintable(): raise ValueError('only printable characters')
+    if not text.isprintable():
+        raise ValueError('only printable characters')
     return text
 
 
@@ -77,46 +86,78 @@ Printable = Annotated[str, AfterValidator(printable)]
 
 class Pairing(BaseModel):
     "Two teams of a league."
-    model_config = ConfigDict(extra='forbid', json_schema_extra={'examples': [{'league': 'E0', 'home_team': 'Arsenal', 'away_team': 'Man City'}]})
+
+    model_config = ConfigDict(
+        extra='forbid',
+        json_schema_extra={
+            'examples': [{'league': 'E0', 'home_team': 'Arsenal', 'away_team': 'Man City'}]
+        },
+    )
     league: str = Field(pattern=CODE, description='League code')
-    home_team: Printable = Field(min_length=1, max_length=100, description='In any spelling of any source')
+    home_team: Printable = Field(
+        min_length=1, max_length=100, description='In any spelling of any source'
+    )
     away_team: Printable = Field(min_length=1, max_length=100)
     neutral: bool = Field(default=False, description='Whether neither plays at home')
 
 
 class Batch(BaseModel):
     "Many matches at once."
-    model_config = ConfigDict(extra='forbid', json_schema_extra={'examples': [{'match_ids': ['E0-2526-arsenal-everton', 'E0-2526-chelsea-fulham']}]})
-    match_ids: list[Annotated[str, Field(pattern=ID)]] = Field(min_length=1, max_length=10_000, description='Matches, in the order of the answers')
+
+    model_config = ConfigDict(
+        extra='forbid',
+        json_schema_extra={
+            'examples': [{'match_ids': ['E0-2526-arsenal-everton', 'E0-2526-chelsea-fulham']}]
+        },
+    )
+    match_ids: list[Annotated[str, Field(pattern=ID)]] = Field(
+        min_length=1, max_length=10_000, description='Matches, in the order of the answers'
+    )
 
 
 class Promotion(BaseModel):
     "Which version to publish, and why."
-    model_config = ConfigDict(extra='forbid', json_schema_extra={'examples': [{'version': '0123456789abcdef', 'reason': 'better on the scoreboard'}]})
+
+    model_config = ConfigDict(
+        extra='forbid',
+        json_schema_extra={
+            'examples': [{'version': '0123456789abcdef', 'reason': 'better on the scoreboard'}]
+        },
+    )
     version: str = Field(pattern=r'^[0-9a-f]{16}$')
     reason: Printable = Field(min_length=3, max_length=500)
 
 
 class Rollback(BaseModel):
     "Why the version before is better."
-    model_config = ConfigDict(extra='forbid', json_schema_extra={'examples': [{'reason': 'worse on the scoreboard'}]})
+
+    model_config = ConfigDict(
+        extra='forbid', json_schema_extra={'examples': [{'reason': 'worse on the scoreboard'}]}
+    )
     reason: Printable = Field(min_length=3, max_length=500)
 
 
 def problems(
-    *codes: int, # HTTP statuses of a route beside those of every route
-) -> dict[int | str, dict[str, Any]]: # As FastAPI takes `responses`
+    *codes: int,  # HTTP statuses of a route beside those of every route
+) -> dict[int | str, dict[str, Any]]:  # As FastAPI takes `responses`
     "Documentation of the problems of a route."
-    why = {400: 'A body that cannot be read', 401: 'No key, or one that opens nothing', 403: 'The key may not do this',
-           404: 'Not there; the nearest that exist are named',
-           409: 'Over, or under way', 413: 'Body too large', 422: 'Not what the documentation asks for', 429: 'Too many requests',
-           503: 'Not ready, or a part is away'}
+    why = {
+        400: 'A body that cannot be read',
+        401: 'No key, or one that opens nothing',
+        403: 'The key may not do this',
+        404: 'Not there; the nearest that exist are named',
+        409: 'Over, or under way',
+        413: 'Body too large',
+        422: 'Not what the documentation asks for',
+        429: 'Too many requests',
+        503: 'Not ready, or a part is away',
+    }
     form = {'application/problem+json': {'schema': ProblemDetails.model_json_schema()}}
     return {code: {'description': why[code], 'content': form} for code in (401, 429, 422, *codes)}
 
 
 def as_json(
-    content: Any, # Fit for JSON, or with moments
-) -> Response: # application/json
+    content: Any,  # Fit for JSON, or with moments
+) -> Response:  # application/json
     "An answer."
     return Response(encode(content), media_type='application/json')

@@ -13,23 +13,70 @@ from ..core.logging import SECONDS
 # %% ../../nbs/62_api/03_telemetry.ipynb #1b967c7e
 class Telemetry:
     "The metrics of one server."
+
     def __init__(self) -> None:
         self.registry = registry = CollectorRegistry()
-        self.requests = Counter('football_api_requests', 'Requests answered', ['route', 'method', 'status'], registry=registry)
-        self.latency = Histogram('football_api_request_duration_seconds', 'Time to an answer', ['route'], buckets=SECONDS, registry=registry)
-        self.served = Counter('football_predictions_served', 'Forecasts given out', ['league', 'model'], registry=registry)
-        self.made = Counter('football_predictions_made', 'Forecasts computed', ['league', 'model'], registry=registry)
-        self.stored = Counter('football_predictions_stored', 'Forecasts that stood in the ledger when given out', ['league'], registry=registry)
-        self.hits = Counter('football_prediction_cache_hits', 'Answers found in the cache', registry=registry)
-        self.misses = Counter('football_prediction_cache_misses', 'Answers that had to be made', registry=registry)
-        self.computing = Histogram('football_prediction_duration_seconds', 'Time to compute and seal forecasts', buckets=SECONDS, registry=registry)
-        self.features = Histogram('football_online_features_duration_seconds', 'Time to read features', ['source'], buckets=SECONDS,
-                                  registry=registry)
-        self.loaded = Gauge('football_model_loaded', '1 for the model that forecasts a league', ['league', 'model', 'version', 'source'],
-                            registry=registry)
+        self.requests = Counter(
+            'football_api_requests',
+            'Requests answered',
+            ['route', 'method', 'status'],
+            registry=registry,
+        )
+        self.latency = Histogram(
+            'football_api_request_duration_seconds',
+            'Time to an answer',
+            ['route'],
+            buckets=SECONDS,
+            registry=registry,
+        )
+        self.served = Counter(
+            'football_predictions_served',
+            'Forecasts given out',
+            ['league', 'model'],
+            registry=registry,
+        )
+        self.made = Counter(
+            'football_predictions_made',
+            'Forecasts computed',
+            ['league', 'model'],
+            registry=registry,
+        )
+        self.stored = Counter(
+            'football_predictions_stored',
+            'Forecasts that stood in the ledger when given out',
+            ['league'],
+            registry=registry,
+        )
+        self.hits = Counter(
+            'football_prediction_cache_hits', 'Answers found in the cache', registry=registry
+        )
+        self.misses = Counter(
+            'football_prediction_cache_misses', 'Answers that had to be made', registry=registry
+        )
+        self.computing = Histogram(
+            'football_prediction_duration_seconds',
+            'Time to compute and seal forecasts',
+            buckets=SECONDS,
+            registry=registry,
+        )
+        self.features = Histogram(
+            'football_online_features_duration_seconds',
+            'Time to read features',
+            ['source'],
+            buckets=SECONDS,
+            registry=registry,
+        )
+        self.loaded = Gauge(
+            'football_model_loaded',
+            '1 for the model that forecasts a league',
+            ['league', 'model', 'version', 'source'],
+            registry=registry,
+        )
         self.up = Gauge('football_part_up', '1 while a part answers', ['part'], registry=registry)
-        self.outlook = Gauge('football_outlook_timestamp_seconds', 'When what is to come was read', registry=registry)
+        self.outlook = Gauge(
+            'football_outlook_timestamp_seconds', 'When what is to come was read', registry=registry
+        )
 
-    def page(self) -> bytes: # Text format of Prometheus
+    def page(self) -> bytes:  # Text format of Prometheus
         "Everything that was counted."
         return generate_latest(self.registry)

@@ -22,76 +22,108 @@ from fastapi import APIRouter, Query, Request, Response
 from sqlalchemy import Engine, select
 
 from .forecast_routes import explain
-from .middleware import Problem
-from .schemas import CODE, League, MatchId
-from ..forecasts.snapshot import Outlook
-from ..reporting.html_report import STATES, fill
 from .forecast_service import Answers
+from .middleware import Problem
 from .record_routes import look_up, price_match
-from ..forecasts.queries import find_match, scoreboard, sealed_forecasts, table_and_finish
+from .schemas import CODE, League, MatchId
 from ..core.job_runs import recent_runs, run_seconds
 from ..core.schema import leagues as league_rows
+from football_pred.forecasts.queries import (
+    find_match,
+    scoreboard,
+    sealed_forecasts,
+    table_and_finish,
+)
+from ..forecasts.snapshot import Outlook
 from ..ingest.contract import season_years
+from ..reporting.html_report import STATES, fill
 
 # %% ../../nbs/62_api/09_web_pages.ipynb #c3a4808e
 def whole_percents(
-    chances: Sequence[float], # They sum to 1
-) -> list[int]: # They sum to 100
+    chances: Sequence[float],  # They sum to 1
+) -> list[int]:  # They sum to 100
     "Chances in whole percent."
-    exact = 100*np.asarray(chances)
+    exact = 100 * np.asarray(chances)
     whole = np.floor(exact).astype(int)
-    whole[np.argsort(whole - exact, kind='stable')[:100 - whole.sum()]] += 1
+    whole[np.argsort(whole - exact, kind='stable')[: 100 - whole.sum()]] += 1
     return whole.tolist()
 
 # %% ../../nbs/62_api/09_web_pages.ipynb #330306e5
 def about_leagues(
-    engine: Engine, # Database with the tables
-) -> dict[str, dict[str, str]]: # By code: `code`, `name`, `country`, `time_zone`
+    engine: Engine,  # Database with the tables
+) -> dict[str, dict[str, str]]:  # By code: `code`, `name`, `country`, `time_zone`
     "How leagues are called, and which time their clocks show."
     own = league_rows.c
-    with engine.connect() as connection: rows = connection.execute(select(own.league.label('code'), own.name, own.country, own.time_zone)).mappings()
+    with engine.connect() as connection:
+        rows = connection.execute(
+            select(own.league.label('code'), own.name, own.country, own.time_zone)
+        ).mappings()
     return {row['code']: dict(row) for row in rows}
 
 
-def _scores(outlook: Outlook) -> dict[str, str]: # By match
+def _scores(outlook: Outlook) -> dict[str, str]:  # By match
     found: dict[str, str] = {}
     for (league,), part in outlook.fixtures.group_by('league'):
-        if not hasattr(model := outlook.published[str(league)].model, 'predict_grid'): continue
+        if not hasattr(model := outlook.published[str(league)].model, 'predict_grid'):
+            continue
         grids = model.predict_grid(part)
         best = grids.reshape(len(grids), -1).argmax(axis=1)
-        found |= {match: f'{i}\N{EN DASH}{j}' for match, i, j in zip(part['match_id'], *np.divmod(best, grids.shape[2]), strict=True)}
+        found |= {
+            match: f'{i}\N{EN DASH}{j}'
+            for match, i, j in zip(part['match_id'], *np.divmod(best, grids.shape[2]), strict=True)
+        }
     return found
 
 
 class Coming:
     "Forecasts of all coming matches, made once for each outlook."
+
     def __init__(self) -> None:
         self.leagues: dict[str, dict[str, str]] = {}
         self._lock = asyncio.Lock()
         self._outlook: Outlook | None = None
         self._said: dict[str, dict[str, Any]] = {}
 
-    def _describe(self, answers: Answers, outlook: Outlook, made: Mapping[str, bytes]) -> dict[str, dict[str, Any]]:
+    def _describe(
+        self, answers: Answers, outlook: Outlook, made: Mapping[str, bytes]
+    ) -> dict[str, dict[str, Any]]:
         scores, said = _scores(outlook), {}
         self.leagues = about_leagues(answers.engine)
-        for row in outlook.fixtures.select('match_id', 'league', 'kickoff', 'kickoff_known', 'as_of').to_dicts():
+        for row in outlook.fixtures.select(
+            'match_id', 'league', 'kickoff', 'kickoff_known', 'as_of'
+        ).to_dicts():
             told = json.loads(made[row['match_id']])
             shares = [told['probabilities'][name] for name in ('home_win', 'draw', 'away_win')]
-            said[row['match_id']] = told | row | {
-                'local': row['kickoff'].astimezone(ZoneInfo(self.leagues[row['league']]['time_zone'])), 'percents': whole_percents(shares),
-                'result': told['predicted_result'].removesuffix('_win'), 'score': scores.get(row['match_id'], '')}
+            said[row['match_id']] = (
+                told
+                | row
+                | {
+                    'local': row['kickoff'].astimezone(
+                        ZoneInfo(self.leagues[row['league']]['time_zone'])
+                    ),
+                    'percents': whole_percents(shares),
+                    'result': told['predicted_result'].removesuffix('_win'),
+                    'score': scores.get(row['match_id'], ''),
+                }
+            )
         return said
 
-    async def __call__(self,
-        answers: Answers, # What is published
-    ) -> dict[str, dict[str, Any]]: # By match, in order of kick-off; `Problem` when there is no model
+    async def __call__(
+        self,
+        answers: Answers,  # What is published
+    ) -> dict[
+        str, dict[str, Any]
+    ]:  # By match, in order of kick-off; `Problem` when there is no model
         "What is said of every coming match."
         answers.ready()
         async with self._lock:
             outlook = answers.ready()
             if outlook is not self._outlook:
                 made = await answers.compute(list(outlook.rows))
-                self._said, self._outlook = await asyncio.to_thread(self._describe, answers, outlook, made), outlook
+                self._said, self._outlook = (
+                    await asyncio.to_thread(self._describe, answers, outlook, made),
+                    outlook,
+                )
         return self._said
 
 # %% ../../nbs/62_api/09_web_pages.ipynb #49a5d005
@@ -102,123 +134,242 @@ router = APIRouter(include_in_schema=False)
 
 
 def send_page(
-    template: str, # Name of a file in the folder `templates`
-    path: str, # That was asked for
-    status: int = 200, # HTTP status
-    headers: Mapping[str, str] | None = None, # Further headers
-    **values: Any, # What it shows; `title` among them
-) -> Response: # text/html
+    template: str,  # Name of a file in the folder `templates`
+    path: str,  # That was asked for
+    status: int = 200,  # HTTP status
+    headers: Mapping[str, str] | None = None,  # Further headers
+    **values: Any,  # What it shows; `title` among them
+) -> Response:  # text/html
     "A page."
-    about = {'Content-Security-Policy': POLICY, 'Referrer-Policy': 'same-origin', 'Cache-Control': 'no-cache', **(headers or {})}
+    about = {
+        'Content-Security-Policy': POLICY,
+        'Referrer-Policy': 'same-origin',
+        'Cache-Control': 'no-cache',
+        **(headers or {}),
+    }
     return Response(fill(template, path=path, look=LOOK, **values), status, about, 'text/html')
 
 
 def problem_page(
-    problem: Problem, # What is wrong
-    path: str, # That was asked for
-) -> Response: # text/html
+    problem: Problem,  # What is wrong
+    path: str,  # That was asked for
+) -> Response:  # text/html
     "A problem as a page."
-    return send_page('problem.html.j2', path, problem.status_code, problem.headers, title=problem.title, detail=problem.detail)
+    return send_page(
+        'problem.html.j2',
+        path,
+        problem.status_code,
+        problem.headers,
+        title=problem.title,
+        detail=problem.detail,
+    )
 
 
 @router.get(f'/look-{LOOK}.css')
 async def look() -> Response:
     "The style of every page."
-    return Response(_LOOK, headers={'Cache-Control': 'public, max-age=31536000, immutable'}, media_type='text/css')
+    return Response(
+        _LOOK,
+        headers={'Cache-Control': 'public, max-age=31536000, immutable'},
+        media_type='text/css',
+    )
 
 # %% ../../nbs/62_api/09_web_pages.ipynb #de96d8f0
-MOST = 150 # Matches on the page of all leagues
+MOST = 150  # Matches on the page of all leagues
 
 
 @router.get('/')
-async def coming_matches(request: Request, league: Annotated[str | None, Query(pattern=CODE)] = None) -> Response:
+async def coming_matches(
+    request: Request, league: Annotated[str | None, Query(pattern=CODE)] = None
+) -> Response:
     "Coming matches by league and day."
     answers, coming = request.app.state.answers, request.app.state.coming
     said = await coming(answers)
     names, now = coming.leagues, answers.clock()
-    if league is not None and league not in names: raise Problem(404, 'Not there', f'There is no league {league!r}.')
-    ahead = [one for one in said.values() if one['kickoff'] > now and league in (None, one['league'])]
+    if league is not None and league not in names:
+        raise Problem(404, 'Not there', f'There is no league {league!r}.')
+    ahead = [
+        one for one in said.values() if one['kickoff'] > now and league in (None, one['league'])
+    ]
     shown = sorted(ahead if league else ahead[:MOST], key=lambda one: (one['league'], one['local']))
-    by_league = [(names[code], [(day, list(matches)) for day, matches in groupby(rows, lambda one: one['local'].date())])
-                 for code, rows in groupby(shown, lambda one: one['league'])]
+    by_league = [
+        (
+            names[code],
+            [
+                (day, list(matches))
+                for day, matches in groupby(rows, lambda one: one['local'].date())
+            ],
+        )
+        for code, rows in groupby(shown, lambda one: one['league'])
+    ]
     answers.count((one['league'], one['model']) for one in shown)
     title = f"Coming matches, {names[league]['name']}" if league else 'Coming matches'
     path = '/' if league is None else ''
-    return await asyncio.to_thread(send_page, 'matches.html.j2', path, title=title, leagues=by_league, chosen=league, now=now,
-        choices=[names[code] for code in sorted(answers.ready().published)], left=len(ahead) - len(shown), days_ahead=f'{answers.days:g}')
+    return await asyncio.to_thread(
+        send_page,
+        'matches.html.j2',
+        path,
+        title=title,
+        leagues=by_league,
+        chosen=league,
+        now=now,
+        choices=[names[code] for code in sorted(answers.ready().published)],
+        left=len(ahead) - len(shown),
+        days_ahead=f'{answers.days:g}',
+    )
 
 # %% ../../nbs/62_api/09_web_pages.ipynb #e6f41902
 _SIDE = {
-    'elo': 'Elo rating', 'pi': 'Pi-rating on this ground', 'points_5': 'Points per match, last 5', 'points_10': 'Points per match, last 10',
-    'goals_for_5': 'Goals scored, last 5', 'goals_against_5': 'Goals conceded, last 5', 'goals_for_faded': 'Goals scored, recent ones weigh more',
-    'goals_against_faded': 'Goals conceded, recent ones weigh more', 'venue_points_5': 'Points per match on this ground, last 5',
-    'rest_days': 'Days of rest, at most 14', 'played': 'Matches this season', 'shots_on_target_for_5': 'Shots on target, last 5',
-    'shots_on_target_against_5': 'Shots on target against, last 5', 'corners_for_5': 'Corners, last 5',
-    'corners_against_5': 'Corners against, last 5'}
-_MARKETS = {'outcome': 'Result', 'double chance': 'Double chance', 'draw no bet': 'Draw no bet', 'total': 'Total goals', 'handicap': 'Handicap',
-            'both to score': 'Both to score', 'clean sheet': 'Clean sheet', 'win to nil': 'Win to nil', 'odd or even': 'Goals odd or even',
-            'half-time/full-time': 'Half-time/full-time'}
+    'elo': 'Elo rating',
+    'pi': 'Pi-rating on this ground',
+    'points_5': 'Points per match, last 5',
+    'points_10': 'Points per match, last 10',
+    'goals_for_5': 'Goals scored, last 5',
+    'goals_against_5': 'Goals conceded, last 5',
+    'goals_for_faded': 'Goals scored, recent ones weigh more',
+    'goals_against_faded': 'Goals conceded, recent ones weigh more',
+    'venue_points_5': 'Points per match on this ground, last 5',
+    'rest_days': 'Days of rest, at most 14',
+    'played': 'Matches this season',
+    'shots_on_target_for_5': 'Shots on target, last 5',
+    'shots_on_target_against_5': 'Shots on target against, last 5',
+    'corners_for_5': 'Corners, last 5',
+    'corners_against_5': 'Corners against, last 5',
+}
+_MARKETS = {
+    'outcome': 'Result',
+    'double chance': 'Double chance',
+    'draw no bet': 'Draw no bet',
+    'total': 'Total goals',
+    'handicap': 'Handicap',
+    'both to score': 'Both to score',
+    'clean sheet': 'Clean sheet',
+    'win to nil': 'Win to nil',
+    'odd or even': 'Goals odd or even',
+    'half-time/full-time': 'Half-time/full-time',
+}
 
 
 def side_by_side(
-    features: Mapping[str, Any] | None, # Of a match; None: none
-) -> list[tuple[str, str, str]]: # What it is, of the home and of the away team; what is known of neither is left out
+    features: Mapping[str, Any] | None,  # Of a match; None: none
+) -> list[
+    tuple[str, str, str]
+]:  # What it is, of the home and of the away team; what is known of neither is left out
     "What is known of both teams."
-    if features is None: return []
+    if features is None:
+        return []
+
     def shown(value: float | None) -> str:
-        if value is None: return ''
+        if value is None:
+            return ''
         return f'{value:.0f}' if isinstance(value, int) or abs(value) >= 100 else f'{value:.2f}'
-    pairs = [(label, features[f'home_{name}'], features[f'away_{name}']) for name, label in _SIDE.items()]
-    return [(label, shown(home), shown(away)) for label, home, away in pairs if home is not None or away is not None]
+
+    pairs = [
+        (label, features[f'home_{name}'], features[f'away_{name}']) for name, label in _SIDE.items()
+    ]
+    return [
+        (label, shown(home), shown(away))
+        for label, home, away in pairs
+        if home is not None or away is not None
+    ]
 
 
 def market_groups(
-    priced: Mapping[str, Any], # From `record_routes.price_match`
-) -> list[tuple[str, list[dict[str, Any]], bool]]: # Name of the market, its bets with a `label`, and whether a stake can come back
+    priced: Mapping[str, Any],  # From `record_routes.price_match`
+) -> list[
+    tuple[str, list[dict[str, Any]], bool]
+]:  # Name of the market, its bets with a `label`, and whether a stake can come back
     "Every market in words."
     teams, groups = {'home': priced['home_team'], 'away': priced['away_team'], 'draw': 'Draw'}, []
     for market, rows in groupby(priced['markets'], lambda bet: bet['market']):
+
         def label(bet: dict[str, Any], signed: bool = market == 'handicap') -> str:
-            line = '' if bet['line'] is None else f" {bet['line']:+g}" if signed and bet['line'] else f" {bet['line']:g}"
-            return (teams.get(bet['selection']) or bet['selection'].capitalize()) + line.replace('-', '\N{MINUS SIGN}')
+            line = (
+                ''
+                if bet['line'] is None
+                else f" {bet['line']:+g}"
+                if signed and bet['line']
+                else f" {bet['line']:g}"
+            )
+            return (teams.get(bet['selection']) or bet['selection'].capitalize()) + line.replace(
+                '-', '\N{MINUS SIGN}'
+            )
+
         bets = [bet | {'label': label(bet)} for bet in rows]
         groups.append((_MARKETS[market], bets, any(bet['push'] > 0 for bet in bets)))
-    scores = [{'label': one['score'].replace('-', '\N{EN DASH}').capitalize(), 'win': one['probability'], 'push': 0, 'price': one['price']}
-              for one in priced['scores']]
+    scores = [
+        {
+            'label': one['score'].replace('-', '\N{EN DASH}').capitalize(),
+            'win': one['probability'],
+            'push': 0,
+            'price': one['price'],
+        }
+        for one in priced['scores']
+    ]
     return [*groups, ('Correct score', scores, False)]
 
 
 def _why_not(answers: Answers, match: Mapping[str, Any]) -> str:
     "Why a match without a result has no forecast; empty for one with a result."
-    if match['home_goals'] is not None: return ''
-    if match['kickoff'] <= answers.clock(): return 'It has kicked off; no result is known yet.'
-    try: return explain(answers, match['match_id']).detail
-    except Problem as problem: return problem.detail
+    if match['home_goals'] is not None:
+        return ''
+    if match['kickoff'] <= answers.clock():
+        return 'It has kicked off; no result is known yet.'
+    try:
+        return explain(answers, match['match_id']).detail
+    except Problem as problem:
+        return problem.detail
 
 
 def _match_page(request: Request, match_id: str, said: Mapping[str, Any] | None) -> Response:
     answers: Answers = request.app.state.answers
     found = look_up(find_match, answers.engine, answers.clock(), match_id)
     league, priced = about_leagues(answers.engine)[found['league']], None
-    if said and said['kickoff'] > answers.clock() and (outlook := answers.ready()) and match_id in outlook.rows:
+    if (
+        said
+        and said['kickoff'] > answers.clock()
+        and (outlook := answers.ready())
+        and match_id in outlook.rows
+    ):
         by = outlook.published[found['league']]
-        if hasattr(by.model, 'predict_grid'): priced = price_match(by, outlook.fixtures[outlook.rows[match_id]])
-    else: said = None
-    if said: answers.count([(said['league'], said['model'])])
+        if hasattr(by.model, 'predict_grid'):
+            priced = price_match(by, outlook.fixtures[outlook.rows[match_id]])
+    else:
+        said = None
+    if said:
+        answers.count([(said['league'], said['model'])])
     features, _ = request.app.state.reader.read(match_id)
-    ledger = [one | {'percents': whole_percents([one['p_home'], one['p_draw'], one['p_away']])}
-              for one in sealed_forecasts(answers.engine, match_id, answers.clock())]
+    ledger = [
+        one | {'percents': whole_percents([one['p_home'], one['p_draw'], one['p_away']])}
+        for one in sealed_forecasts(answers.engine, match_id, answers.clock())
+    ]
     title = f"{found['home_team']} \N{EN DASH} {found['away_team']}"
-    return send_page('match.html.j2', '', title=title, match=found, league=league, said=said, priced=priced,
-        local=found['kickoff'].astimezone(ZoneInfo(league['time_zone'])), why='' if said else _why_not(answers, found), ledger=ledger,
-        features=side_by_side(features), markets=market_groups(priced) if priced else [], most=max(map(max, priced['grid'])) if priced else 1)
+    return send_page(
+        'match.html.j2',
+        '',
+        title=title,
+        match=found,
+        league=league,
+        said=said,
+        priced=priced,
+        local=found['kickoff'].astimezone(ZoneInfo(league['time_zone'])),
+        why='' if said else _why_not(answers, found),
+        ledger=ledger,
+        features=side_by_side(features),
+        markets=market_groups(priced) if priced else [],
+        most=max(map(max, priced['grid'])) if priced else 1,
+    )
 
 
 @router.get('/matches/{match_id}')
 async def match(request: Request, match_id: MatchId) -> Response:
     "A match: its forecast, scores, teams, markets, and what was said before."
     answers: Answers = request.app.state.answers
-    said = await request.app.state.coming(answers) if answers.outlook and answers.outlook.published else {}
+    said = (
+        await request.app.state.coming(answers)
+        if answers.outlook and answers.outlook.published
+        else {}
+    )
     return await asyncio.to_thread(_match_page, request, match_id, said.get(match_id))
 
 # %% ../../nbs/62_api/09_web_pages.ipynb #787853b2
@@ -227,25 +378,57 @@ def league_page(request: Request, league: League) -> Response:
     "The table of a league, and where every team may finish."
     answers: Answers = request.app.state.answers
     published = answers.outlook.published.get(league) if answers.outlook else None
-    told = look_up(request.app.state.remembered, 'table', table_and_finish, answers.engine, answers.clock(), league, published)
+    told = look_up(
+        request.app.state.remembered,
+        'table',
+        table_and_finish,
+        answers.engine,
+        answers.clock(),
+        league,
+        published,
+    )
     finish = {row['team']: row for row in told['finish'] or []}
     known = ('team', 'points', 'expected_points', 'points_low', 'points_high', 'expected_position')
     first, last = season_years(told['season'], league)
-    season = f'{first}' if first == last else f'{first}/{last%100:02}'
-    return send_page('league.html.j2', '', title=f"{told['name']} {season}", told=told, season=season, finish=finish,
-        zones=[name for name in next(iter(finish.values()), {}) if name not in known])
+    season = f'{first}' if first == last else f'{first}/{last % 100:02}'
+    return send_page(
+        'league.html.j2',
+        '',
+        title=f"{told['name']} {season}",
+        told=told,
+        season=season,
+        finish=finish,
+        zones=[name for name in next(iter(finish.values()), {}) if name not in known],
+    )
 
 
 @router.get('/scoreboard')
 def scoreboard_page(request: Request) -> Response:
     "How good the forecasts were."
     answers: Answers = request.app.state.answers
-    return send_page('scoreboard.html.j2', '/scoreboard', title='Scoreboard',
-        rows=request.app.state.remembered('scoreboard', scoreboard, answers.engine, answers.clock()))
+    return send_page(
+        'scoreboard.html.j2',
+        '/scoreboard',
+        title='Scoreboard',
+        rows=request.app.state.remembered(
+            'scoreboard', scoreboard, answers.engine, answers.clock()
+        ),
+    )
 
 
 @router.get('/runs')
 def runs_page(request: Request) -> Response:
     "What ran, and its reports."
-    rows = [run | {'seconds': run_seconds(run)} for run in recent_runs(request.app.state.answers.engine, 50)]
-    return send_page('site_runs.html.j2', '/runs', title='Runs', runs=rows, symbols=STATES, quote=quote, folder='/reports/')
+    rows = [
+        run | {'seconds': run_seconds(run)}
+        for run in recent_runs(request.app.state.answers.engine, 50)
+    ]
+    return send_page(
+        'site_runs.html.j2',
+        '/runs',
+        title='Runs',
+        runs=rows,
+        symbols=STATES,
+        quote=quote,
+        folder='/reports/',
+    )

@@ -21,6 +21,7 @@ def backups() -> None:
 
 def _settings() -> Any:
     from football_pred.core.settings import Settings
+
     return Settings()
 
 
@@ -30,27 +31,46 @@ def list_kept() -> None:
     import polars as pl
 
     from football_pred.core.backup import list_backups
+
     settings = _settings()
     kept = list_backups(settings.backups)
-    if not kept: raise click.ClickException(f'there is no backup in {settings.backups}; `football-pred run backup` makes one')
+    if not kept:
+        raise click.ClickException(
+            f'there is no backup in {settings.backups}; `football-pred run backup` makes one'
+        )
     tables = [one['databases']['football']['tables'] for one in kept]
-    show_frame(pl.DataFrame({'backup': [one['name'] for one in kept], 'kind': [one['databases']['football']['kind'] for one in kept],
-                             'megabytes': [round(sum(file['bytes'] for file in one['files'].values())/1e6, 1) for one in kept],
-                             'matches': [one['matches']['rows'] for one in tables], 'predictions': [one['predictions']['rows'] for one in tables]}))
+    show_frame(
+        pl.DataFrame(
+            {
+                'backup': [one['name'] for one in kept],
+                'kind': [one['databases']['football']['kind'] for one in kept],
+                'megabytes': [
+                    round(sum(file['bytes'] for file in one['files'].values()) / 1e6, 1)
+                    for one in kept
+                ],
+                'matches': [one['matches']['rows'] for one in tables],
+                'predictions': [one['predictions']['rows'] for one in tables],
+            }
+        )
+    )
 
 
 @backups.command()
 def check() -> None:
     "Compare the files of every backup with its manifest."
     from football_pred.core.backup import BackupError, check_backup, list_backups
+
     settings, broken = _settings(), 0
     for one in list_backups(settings.backups):
-        try: check_backup(settings.backups, one)
+        try:
+            check_backup(settings.backups, one)
         except BackupError as error:
             broken += 1
             click.echo(f"✗ {one['name']}: {error}")
-        else: click.echo(f"✓ {one['name']}: {len(one['files'])} files are what they were")
-    if broken: sys.exit(1)
+        else:
+            click.echo(f"✓ {one['name']}: {len(one['files'])} files are what they were")
+    if broken:
+        sys.exit(1)
 
 # %% ../../nbs/80_cli/07_backups.ipynb #83b9cc5a
 @backups.command('restore')
@@ -58,18 +78,36 @@ def check() -> None:
 def bring_back(name: str) -> None:
     "Bring backup NAME, by default the latest, back into the database of the settings, which must be empty."
     from football_pred.core.backup import BackupError, restore, restore_files
-    from football_pred.forecasts.ledger import verify_ledger
     from football_pred.core.database import open_database
+    from football_pred.forecasts.ledger import verify_ledger
+
     settings = _settings()
     try:
         restored = restore(settings.backups, name, settings.database)
-        if not (settings.home/'mlflow.db').exists() and 'mlflow' in restored.databases:
-            restore(settings.backups, restored.name, f"sqlite:///{settings.home/'mlflow.db'}", 'mlflow')
-        files = restore_files(settings.backups, restored.name, {'ledger-anchors.jsonl': settings.anchors, 'models/': settings.models})
-    except BackupError as error: raise click.ClickException(str(error)) from None
+        if not (settings.home / 'mlflow.db').exists() and 'mlflow' in restored.databases:
+            restore(
+                settings.backups,
+                restored.name,
+                f"sqlite:///{settings.home / 'mlflow.db'}",
+                'mlflow',
+            )
+        files = restore_files(
+            settings.backups,
+            restored.name,
+            {'ledger-anchors.jsonl': settings.anchors, 'models/': settings.models},
+        )
+    except BackupError as error:
+        raise click.ClickException(str(error)) from None
     rows = sum(one['rows'] for one in restored.tables.values())
-    click.echo(f'{restored.name}: {rows:,} rows of {len(restored.tables)} tables are what they were; {len(files)} files')
+    click.echo(
+        f'{restored.name}: {rows:,} rows of {len(restored.tables)} tables are what they were; {len(files)} files'
+    )
     found = verify_ledger(open_database(**settings.connection), settings.anchors)
-    for problem in found.problems: click.echo(f'✗ {problem}')
-    click.echo(f'{found.forecasts:,} forecasts in the ledger, ' + (f'{len(found.problems)} problems' if found.problems else 'untouched'))
-    if found.problems: sys.exit(1)
+    for problem in found.problems:
+        click.echo(f'✗ {problem}')
+    click.echo(
+        f'{found.forecasts:,} forecasts in the ledger, '
+        + (f'{len(found.problems)} problems' if found.problems else 'untouched')
+    )
+    if found.problems:
+        sys.exit(1)

@@ -13,55 +13,82 @@ from typing import Any
 import click
 
 # %% ../../nbs/80_cli/01_console.ipynb #b6e71fb5
-def open_home() -> tuple[Any, Any]: # Settings, and the engine of their database
+def open_home() -> tuple[Any, Any]:  # Settings, and the engine of their database
     "Settings and database."
-    from football_pred.core.settings import Settings
     from football_pred.core.database import open_database
+    from football_pred.core.settings import Settings
+
     settings = Settings()
     return settings, open_database(**settings.connection)
 
 
 def clock_of(
-    settings: Any, # Settings in force
-    as_of: str | None, # As asked for on the command line
-) -> Any: # Function that gives a moment (UTC), or None for now
+    settings: Any,  # Settings in force
+    as_of: str | None,  # As asked for on the command line
+) -> Any:  # Function that gives a moment (UTC), or None for now
     "The moment from which the server looks: as asked, that of a source that stands still, or None for now."
     from datetime import UTC, datetime
 
+    from football_pred.core.parsing import read_moment
     from football_pred.jobs.pipelines import source_of
     from football_pred.jobs.schedule import load_schedule
-    from football_pred.core.parsing import read_moment
+
     if as_of is not None:
-        try: moment = read_moment(as_of)
-        except ValueError as error: raise click.UsageError(f'--as-of: {error}') from None
+        try:
+            moment = read_moment(as_of)
+        except ValueError as error:
+            raise click.UsageError(f'--as-of: {error}') from None
         return lambda: moment
     schedule, source = load_schedule(settings.project), source_of(settings.project, {})
-    if source not in schedule.moments: return None
+    if source not in schedule.moments:
+        return None
     standing = schedule.looks_from('serve', source, datetime.now(UTC))
     return lambda: standing
 
 
-log_level_option = click.option('--log-level', default='INFO', show_default=True, type=click.Choice(['DEBUG', 'INFO', 'WARNING', 'ERROR']),
-                                help='Least line.')
+log_level_option = click.option(
+    '--log-level',
+    default='INFO',
+    show_default=True,
+    type=click.Choice(['DEBUG', 'INFO', 'WARNING', 'ERROR']),
+    help='Least line.',
+)
 
 
-def console() -> Any: # Of rich; as wide as the terminal, or wide enough for a log
+def console() -> Any:  # Of rich; as wide as the terminal, or wide enough for a log
     "Where tables are printed."
     from rich.console import Console
+
     return Console(width=None if sys.stdout.isatty() else 140, highlight=False)
 
 
 def show_frame(
-    frame: Any, # polars frame
+    frame: Any,  # polars frame
 ) -> None:
     "A frame as a table of the terminal."
     from rich.markup import escape
     from rich.table import Table
+
     shown = Table(box=None, pad_edge=False, header_style='bold')
-    for column in frame.columns: shown.add_column(column.replace('_', ' '), overflow='fold')
+    for column in frame.columns:
+        shown.add_column(column.replace('_', ' '), overflow='fold')
     for row in frame.iter_rows():
-        texts = [f'{value:.4f}' if isinstance(value, float) else ', '.join(value) if isinstance(value, list) else value for value in row]
-        shown.add_row(*['' if text is None else {'True': 'yes', 'False': 'no'}.get(str(text), escape(str(text))) for text in texts])
+        texts = [
+            f'{value:.4f}'
+            if isinstance(value, float)
+            else ', '.join(value)
+            if isinstance(value, list)
+            else value
+            for value in row
+        ]
+        shown.add_row(
+            *[
+                ''
+                if text is None
+                else {'True': 'yes', 'False': 'no'}.get(str(text), escape(str(text)))
+                for text in texts
+            ]
+        )
     console().print(shown)
 
 # %% ../../nbs/80_cli/01_console.ipynb #5466c7eb
@@ -70,39 +97,62 @@ def _registry() -> tuple[Any, Any, Any]:
     from datetime import UTC, datetime
 
     from football_pred.registry.registry import Registry
+
     settings, engine = open_home()
-    return settings, engine, Registry(**settings.registry, engine=engine, clock=lambda: datetime.now(UTC))
+    return (
+        settings,
+        engine,
+        Registry(**settings.registry, engine=engine, clock=lambda: datetime.now(UTC)),
+    )
 
 
 def _verdict(engine: Any, registry: Any, league: str, version: str | None) -> tuple[Any, Any]:
     "A version, or the challenger, and how the gate judges it against the champion."
-    from football_pred.registry.promotion_gate import compare
-    from football_pred.models.serialization import ModelError
-    from football_pred.markets.prices import read_history
     from football_pred.core.parsing import read_moment
+    from football_pred.markets.prices import read_history
+    from football_pred.models.serialization import ModelError
+    from football_pred.registry.promotion_gate import compare
+
     challenger = registry.load(league, version) if version else registry.challenger(league)
     if challenger is None:
         registry.versions(league)
-        raise ModelError(f'league {league} has no challenger; name a version, or let the job train make one')
+        raise ModelError(
+            f'league {league} has no challenger; name a version, or let the job train make one'
+        )
     champion = registry.champion(league).model if league in registry.leagues() else None
     moment = read_moment(challenger.trained_on['as_of'])
-    return challenger, compare(champion, challenger.model, read_history(engine, moment, [league]), league, moment)
+    return challenger, compare(
+        champion, challenger.model, read_history(engine, moment, [league]), league, moment
+    )
 
 
 @click.group(invoke_without_command=True)
 @click.pass_context
 def models(context: click.Context) -> None:
     "List the models of every league; compare, promote, roll back."
-    if context.invoked_subcommand: return
+    if context.invoked_subcommand:
+        return
     import polars as pl
+
     _, _, registry = _registry()
     problems = registry.refresh()
     for league in registry.leagues() if not problems else []:
-        rows = registry.versions(league).select(pl.lit(league).alias('league'), pl.all()).unnest('metrics')
-        show_frame(rows.with_columns(pl.col('matches').cast(pl.Int64), pl.col('as_of').str.slice(0, 16)).head(20))
-    for problem in problems: click.echo(f'✗ {problem}')
-    if not registry.leagues(): click.echo('no model yet; football-pred run train makes the first')
-    if problems: sys.exit(1)
+        rows = (
+            registry.versions(league)
+            .select(pl.lit(league).alias('league'), pl.all())
+            .unnest('metrics')
+        )
+        show_frame(
+            rows.with_columns(
+                pl.col('matches').cast(pl.Int64), pl.col('as_of').str.slice(0, 16)
+            ).head(20)
+        )
+    for problem in problems:
+        click.echo(f'✗ {problem}')
+    if not registry.leagues():
+        click.echo('no model yet; football-pred run train makes the first')
+    if problems:
+        sys.exit(1)
 
 
 @models.command(name='compare')
@@ -113,13 +163,17 @@ def compare_models(league: str, version: str | None) -> None:
     _, engine, registry = _registry()
     challenger, verdict = _verdict(engine, registry, league, version)
     show_frame(verdict.figures)
-    click.echo(f"{challenger.name} {challenger.version}: {'passes' if verdict.passed else 'refused: ' + '; '.join(verdict.reasons)}")
-    if not verdict.passed: sys.exit(1)
+    click.echo(
+        f"{challenger.name} {challenger.version}: {'passes' if verdict.passed else 'refused: ' + '; '.join(verdict.reasons)}"
+    )
+    if not verdict.passed:
+        sys.exit(1)
 
 # %% ../../nbs/80_cli/01_console.ipynb #e1a6c5ac
 def _actor() -> str:
     "Who sits at the terminal."
     import getpass
+
     return getpass.getuser()
 
 
@@ -130,11 +184,16 @@ def _actor() -> str:
 @click.option('--reason', help='Why; it is kept in the audit log.')
 def promote(league: str, version: str | None, force: bool, reason: str | None) -> None:
     "Make the challenger of LEAGUE, or a VERSION, champion if it passes the gate."
-    if force and not reason: raise click.UsageError('--force needs --reason: say why the gate is overruled')
+    if force and not reason:
+        raise click.UsageError('--force needs --reason: say why the gate is overruled')
     _, engine, registry = _registry()
     challenger, verdict = _verdict(engine, registry, league, version)
     show_frame(verdict.figures)
-    told = 'passed the gate' if verdict.passed else 'refused by the gate: ' + '; '.join(verdict.reasons)
+    told = (
+        'passed the gate'
+        if verdict.passed
+        else 'refused by the gate: ' + '; '.join(verdict.reasons)
+    )
     if not verdict.passed and not force:
         click.echo(f'{challenger.name} {challenger.version}: {told}')
         sys.exit(1)

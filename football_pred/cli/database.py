@@ -16,10 +16,12 @@ import click
 # %% ../../nbs/80_cli/02_database.ipynb #9e81f8f6
 def _open(writable: bool = False) -> Any:
     "Engine of the database, as it is."
-    from football_pred.core.settings import Settings
     from football_pred.core.database import open_engine
+    from football_pred.core.settings import Settings
+
     engine = open_engine(**Settings().connection)
-    if writable and engine.dialect.name != 'postgresql': raise click.UsageError('only PostgreSQL has this; set FOOTBALL_DATABASE_URL')
+    if writable and engine.dialect.name != 'postgresql':
+        raise click.UsageError('only PostgreSQL has this; set FOOTBALL_DATABASE_URL')
     return engine
 
 
@@ -34,9 +36,11 @@ def upgrade(revision: str) -> None:
     "Move the tables to what this release needs; made from nothing, if need be."
     from football_pred.core import migrate
     from football_pred.core.database import writing
+
     engine = _open()
     before = migrate.current(engine)
-    with writing(engine) as connection: migrate.upgrade(connection, revision)
+    with writing(engine) as connection:
+        migrate.upgrade(connection, revision)
     click.echo(f"from {before or 'nothing'} to {migrate.current(engine)}")
 
 
@@ -47,10 +51,15 @@ def downgrade(revision: str, yes: bool) -> None:
     "Move the tables back to REVISION, or to 'base' for none; what only later tables hold is lost."
     from football_pred.core import migrate
     from football_pred.core.database import writing
+
     engine = _open()
     before = migrate.current(engine)
-    if not yes: click.confirm(f'{engine.url!r} goes from {before} back to {revision}; is there a backup?', abort=True)
-    with writing(engine) as connection: migrate.downgrade(connection, revision)
+    if not yes:
+        click.confirm(
+            f'{engine.url!r} goes from {before} back to {revision}; is there a backup?', abort=True
+        )
+    with writing(engine) as connection:
+        migrate.downgrade(connection, revision)
     click.echo(f"from {before or 'nothing'} to {migrate.current(engine) or 'nothing'}")
 
 
@@ -58,19 +67,24 @@ def downgrade(revision: str, yes: bool) -> None:
 def status() -> None:
     "Show where the database stands; fails where it is behind this release."
     from football_pred.core import migrate
+
     at, newest = migrate.current(_open()), migrate.head()
     click.echo(f"at {at or 'nothing'}, this release needs {newest}")
-    if (at or '') < newest: sys.exit(1)
+    if (at or '') < newest:
+        sys.exit(1)
 
 
 @database.command()
 def check() -> None:
     "Compare the tables, indexes and triggers with what this release declares; fails where they differ."
     from football_pred.core.maintenance import drift
+
     found = drift(_open())
-    for line in found: click.echo(f'✗ {line}')
+    for line in found:
+        click.echo(f'✗ {line}')
     click.echo(f'{len(found)} differences' if found else 'as declared')
-    if found: sys.exit(1)
+    if found:
+        sys.exit(1)
 
 # %% ../../nbs/80_cli/02_database.ipynb #9e4b92db
 @database.command()
@@ -78,35 +92,65 @@ def roles() -> None:
     "Make the roles football_reader and football_writer anew, with FOOTBALL_READER_PASSWORD and FOOTBALL_WRITER_PASSWORD of the environment."
     from football_pred.core.database import writing
     from football_pred.core.maintenance import READER, WRITER, make_roles
+
     names = {role: f'{role.upper()}_PASSWORD' for role in (READER, WRITER)}
     missing = [name for name in names.values() if not os.environ.get(name)]
-    if missing: raise click.UsageError(f"{' and '.join(missing)} must be set; there is no default")
-    with writing(_open(True)) as connection: make_roles(connection, {role: os.environ[name] for role, name in names.items()})
+    if missing:
+        raise click.UsageError(f"{' and '.join(missing)} must be set; there is no default")
+    with writing(_open(True)) as connection:
+        make_roles(connection, {role: os.environ[name] for role, name in names.items()})
     click.echo(f'{READER} reads, {WRITER} writes')
 
 
 @database.command()
 @click.option('--from', 'first', metavar='YYYY-MM', help='First month; by default this one.')
-@click.option('--months', default=4, show_default=True, type=click.IntRange(1, 600), help='How many months.')
-@click.option('--keep-logs', metavar='MONTHS', type=click.IntRange(1), help='Forget logs of fetches that are older than this many months.')
+@click.option(
+    '--months', default=4, show_default=True, type=click.IntRange(1, 600), help='How many months.'
+)
+@click.option(
+    '--keep-logs',
+    metavar='MONTHS',
+    type=click.IntRange(1),
+    help='Forget logs of fetches that are older than this many months.',
+)
 def partitions(first: str | None, months: int, keep_logs: int | None) -> None:
     "Make the parts of the coming months; rows of these months move there. To be run every month."
     from football_pred.core.database import writing
     from football_pred.core.maintenance import drop_partitions, make_partitions
+
     today = datetime.now(UTC).date()
-    try: start = date.fromisoformat(f'{first}-01') if first else today
-    except ValueError: raise click.UsageError(f'--from: {first!r} is not a month such as 2026-03') from None
+    try:
+        start = date.fromisoformat(f'{first}-01') if first else today
+    except ValueError:
+        raise click.UsageError(f'--from: {first!r} is not a month such as 2026-03') from None
     with writing(_open(True)) as connection:
         made = make_partitions(connection, start, months)
-        gone = drop_partitions(connection, 'data_collection_logs', today - timedelta(days=round(30.44*keep_logs))) if keep_logs else []
-    click.echo(f"made {', '.join(made) or 'nothing'}" + (f"; forgot {', '.join(gone) or 'nothing'}" if keep_logs else ''))
+        gone = (
+            drop_partitions(
+                connection, 'data_collection_logs', today - timedelta(days=round(30.44 * keep_logs))
+            )
+            if keep_logs
+            else []
+        )
+    click.echo(
+        f"made {', '.join(made) or 'nothing'}"
+        + (f"; forgot {', '.join(gone) or 'nothing'}" if keep_logs else '')
+    )
 
 
 @database.command()
-@click.option('--days', default=90, show_default=True, type=click.IntRange(1), help='Events sent less than this many days ago stay.')
+@click.option(
+    '--days',
+    default=90,
+    show_default=True,
+    type=click.IntRange(1),
+    help='Events sent less than this many days ago stay.',
+)
 def tidy(days: int) -> None:
     "Delete events that were sent long ago."
     from football_pred.core.database import writing
     from football_pred.core.maintenance import forget_sent
-    with writing(_open()) as connection: gone = forget_sent(connection, datetime.now(UTC) - timedelta(days=days))
+
+    with writing(_open()) as connection:
+        gone = forget_sent(connection, datetime.now(UTC) - timedelta(days=days))
     click.echo(f'{gone:,} events deleted')

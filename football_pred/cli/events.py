@@ -19,11 +19,16 @@ from .console import clock_of, log_level_option, open_home
 def _begin(log_level: str) -> tuple[Any, Any, threading.Event]:
     "Settings, database, and what is set when the process shall end."
     from football_pred.core.logging import log_as_json
+
     settings, engine = open_home()
-    if not settings.kafka_servers: raise click.UsageError('FOOTBALL_KAFKA_SERVERS is not set: say where Kafka is, such as kafka:9092')
+    if not settings.kafka_servers:
+        raise click.UsageError(
+            'FOOTBALL_KAFKA_SERVERS is not set: say where Kafka is, such as kafka:9092'
+        )
     log_as_json(log_level)
     stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT): signal.signal(number, lambda *_: stop.set())
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
     return settings, engine, stop
 
 
@@ -32,22 +37,31 @@ def _begin(log_level: str) -> tuple[Any, Any, threading.Event]:
 def relay(log_level: str) -> None:
     "Carry events from the database to Kafka."
     from football_pred.events.outbox_relay import relay as carry_on
+
     settings, engine, stop = _begin(log_level)
     carry_on(engine, settings.kafka_servers, lambda: datetime.now(UTC), stop)
 
 
 @click.command()
-@click.option('--as-of', metavar='ISO', help='Look from this moment, such as 2026-03-01T00:00Z; by default now, or where a source stands still.')
+@click.option(
+    '--as-of',
+    metavar='ISO',
+    help='Look from this moment, such as 2026-03-01T00:00Z; by default now, or where a source stands still.',
+)
 @log_level_option
 def consume(as_of: str | None, log_level: str) -> None:
     "Follow results that come over Kafka: settle, forecast, bring features up to date."
-    from football_pred.events.on_result import Tools
     from football_pred.events.consumer import consume as follow
     from football_pred.events.consumer import opening
+    from football_pred.events.on_result import Tools
     from football_pred.features.offline import Places
     from football_pred.registry.registry import Registry
+
     settings, engine, stop = _begin(log_level)
-    def now() -> datetime: return datetime.now(UTC)
+
+    def now() -> datetime:
+        return datetime.now(UTC)
+
     store = opening(Places(settings.features, *settings.feature_urls))
     tools = Tools(engine, Registry(**settings.registry), store, settings.anchors, stop=stop)
     follow(tools, settings.kafka_servers, clock_of(settings, as_of) or now, now, stop)

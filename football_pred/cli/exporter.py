@@ -16,8 +16,12 @@ from .console import clock_of, log_level_option
 # %% ../../nbs/80_cli/04_exporter.ipynb #9577e4f3
 def _listen(host: str, port: int) -> socket.socket:
     "A socket to answer on, or in words why there is none."
-    try: found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-    except socket.gaierror as error: raise click.UsageError(f'--host: {host} is no address of this machine: {error.strerror}') from None
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    except socket.gaierror as error:
+        raise click.UsageError(
+            f'--host: {host} is no address of this machine: {error.strerror}'
+        ) from None
     listening = socket.socket(found[0], socket.SOCK_STREAM)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
@@ -25,13 +29,16 @@ def _listen(host: str, port: int) -> socket.socket:
         listening.listen(128)
     except OSError as error:
         listening.close()
-        raise click.UsageError(f'cannot listen on {host} port {port}: {error.strerror}; choose another with --host and --port') from None
+        raise click.UsageError(
+            f'cannot listen on {host} port {port}: {error.strerror}; choose another with --host and --port'
+        ) from None
     return listening
 
 
 def _lags(servers: str) -> dict[tuple[str, str], float]:
     "Events that the consumer has still to read, by group and topic."
     from football_pred.events.kafka import GROUP, lag
+
     behind: dict[tuple[str, str], float] = {}
     for row in lag(servers).iter_rows(named=True):
         behind[GROUP, row['topic']] = behind.get((GROUP, row['topic']), 0) + row['lag']
@@ -40,31 +47,69 @@ def _lags(servers: str) -> dict[tuple[str, str], float]:
 
 @click.command()
 @click.option('--host', default='127.0.0.1', show_default=True, help='Address to listen on.')
-@click.option('--port', default=9100, show_default=True, type=click.IntRange(0, 65535), help='Port to listen on; 0: any that is free.')
-@click.option('--interval', default=15.0, show_default=True, type=click.FloatRange(0.1), help='Seconds between the turns of a collector, at least.')
-@click.option('--as-of', metavar='ISO', help='Look at matches from this moment; by default now, or where a source stands still.')
+@click.option(
+    '--port',
+    default=9100,
+    show_default=True,
+    type=click.IntRange(0, 65535),
+    help='Port to listen on; 0: any that is free.',
+)
+@click.option(
+    '--interval',
+    default=15.0,
+    show_default=True,
+    type=click.FloatRange(0.1),
+    help='Seconds between the turns of a collector, at least.',
+)
+@click.option(
+    '--as-of',
+    metavar='ISO',
+    help='Look at matches from this moment; by default now, or where a source stands still.',
+)
 @log_level_option
 def exporter(host: str, port: int, interval: float, as_of: str | None, log_level: str) -> None:
     "Tell Prometheus what the platform did and how it stands."
     from functools import partial
 
     from football_pred.core.settings import Settings
+
     settings = Settings()
     clock, listening = clock_of(settings, as_of), _listen(host, port)
     import logging
 
     import uvicorn
 
-    from football_pred.metrics.exporter import Exporter, Sources, create_exporter_app
-    from football_pred.jobs.job_spec import job_names
     from football_pred.core.logging import log_as_json
+    from football_pred.jobs.job_spec import job_names
+    from football_pred.metrics.exporter import Exporter, Sources, create_exporter_app
+
     log_as_json(log_level)
     settings.home.mkdir(parents=True, exist_ok=True)
-    reads = Exporter(Sources(settings, lambda: datetime.now(UTC), clock, job_names(settings.project),
-                             partial(_lags, settings.kafka_servers) if settings.kafka_servers else None), interval)
-    server = uvicorn.Server(uvicorn.Config(create_exporter_app(reads), lifespan='off', log_config=None, access_log=False, server_header=False,
-                                           timeout_graceful_shutdown=5))
-    logging.getLogger('football_pred.metrics.exporter').info('listening on http://%s:%s/metrics', *listening.getsockname()[:2])
+    reads = Exporter(
+        Sources(
+            settings,
+            lambda: datetime.now(UTC),
+            clock,
+            job_names(settings.project),
+            partial(_lags, settings.kafka_servers) if settings.kafka_servers else None,
+        ),
+        interval,
+    )
+    server = uvicorn.Server(
+        uvicorn.Config(
+            create_exporter_app(reads),
+            lifespan='off',
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=5,
+        )
+    )
+    logging.getLogger('football_pred.metrics.exporter').info(
+        'listening on http://%s:%s/metrics', *listening.getsockname()[:2]
+    )
     reads.start()
-    try: server.run(sockets=[listening])
-    finally: reads.stop()
+    try:
+        server.run(sockets=[listening])
+    finally:
+        reads.stop()

@@ -14,14 +14,14 @@ from typing import Any
 import click
 
 from .backups import backups
-from .database import database
-from .exporter import exporter
-from .serve import keys, serve
-from .platform import down, up
-from .events import consume, relay
 from .console import console as _console
 from .console import models
 from .console import open_home as _open
+from .database import database
+from .events import consume, relay
+from .exporter import exporter
+from .platform import down, up
+from .serve import keys, serve
 from .workers import beat, flower, worker
 
 # %% ../../nbs/80_cli/09_main.ipynb #b1392cba
@@ -37,79 +37,148 @@ def cli() -> None:
 def _ago(moment: Any) -> str:
     "How long ago, as people say it."
     from datetime import UTC, datetime
+
     seconds = (datetime.now(UTC) - moment).total_seconds()
     for unit, size in (('d', 86400), ('h', 3600), ('min', 60)):
-        if seconds >= size: return f'{seconds/size:.0f} {unit} ago'
+        if seconds >= size:
+            return f'{seconds / size:.0f} {unit} ago'
     return f'{seconds:.0f} s ago'
 
 
-_COMMANDS = (models, serve, exporter, keys, worker, beat, flower, relay, consume, database, backups, up, down)
-for command in _COMMANDS: cli.add_command(command)
+_COMMANDS = (
+    models,
+    serve,
+    exporter,
+    keys,
+    worker,
+    beat,
+    flower,
+    relay,
+    consume,
+    database,
+    backups,
+    up,
+    down,
+)
+for command in _COMMANDS:
+    cli.add_command(command)
 
 # %% ../../nbs/80_cli/09_main.ipynb #2f3a5242
-MARKS = {'succeeded': '[green]✓[/]', 'up to date': '[green]=[/]', 'skipped': '[yellow]-[/]', 'running': '[blue]…[/]'}  # anything else is ✗
+MARKS = {
+    'succeeded': '[green]✓[/]',
+    'up to date': '[green]=[/]',
+    'skipped': '[yellow]-[/]',
+    'running': '[blue]…[/]',
+}  # anything else is ✗
 
 
 def _given(params: tuple[tuple[str, str], ...], as_of: str | None) -> dict[str, Any]:
     import yaml
 
-    from football_pred.jobs.job_spec import JobError
     from football_pred.core.parsing import read_moment
+    from football_pred.jobs.job_spec import JobError
+
     given = {}
     for name, text in params:
-        try: given[name] = yaml.safe_load(text)
-        except yaml.YAMLError: raise JobError(f'-p {name}: {text!r} is not a YAML value') from None
-        if name == 'as_of' and not isinstance(given[name], str): given[name] = text
+        try:
+            given[name] = yaml.safe_load(text)
+        except yaml.YAMLError:
+            raise JobError(f'-p {name}: {text!r} is not a YAML value') from None
+        if name == 'as_of' and not isinstance(given[name], str):
+            given[name] = text
     if as_of is not None:
-        try: given['as_of'] = read_moment(as_of).isoformat()
-        except ValueError as error: raise JobError(f'--as-of: {error}') from None
+        try:
+            given['as_of'] = read_moment(as_of).isoformat()
+        except ValueError as error:
+            raise JobError(f'--as-of: {error}') from None
     return given
 
 
 @cli.command()
 @click.argument('name')
-@click.option('-p', 'params', nargs=2, multiple=True, metavar='NAME VALUE', help='Set a parameter; the value is YAML. Can be repeated.')
+@click.option(
+    '-p',
+    'params',
+    nargs=2,
+    multiple=True,
+    metavar='NAME VALUE',
+    help='Set a parameter; the value is YAML. Can be repeated.',
+)
 @click.option('--as-of', metavar='ISO', help='The moment to look from, such as 2026-03-01T00:00Z.')
 @click.option('--force', is_flag=True, help='Also run what is up to date.')
-@click.option('--on', 'where', default='here', show_default=True, type=click.Choice(['here', 'workers']), help='Who runs it.')
-def run(name: str, params: tuple[tuple[str, str], ...], as_of: str | None, force: bool, where: str) -> None:
+@click.option(
+    '--on',
+    'where',
+    default='here',
+    show_default=True,
+    type=click.Choice(['here', 'workers']),
+    help='Who runs it.',
+)
+def run(
+    name: str, params: tuple[tuple[str, str], ...], as_of: str | None, force: bool, where: str
+) -> None:
     "Run a job, or the jobs of a pipeline in order."
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    from football_pred.jobs.pipelines import run as run_here
     from football_pred.jobs.celery_app import run_on_workers
+    from football_pred.jobs.pipelines import run as run_here
+
     run_named: Any = run_here if where == 'here' else run_on_workers
     given = _given(params, as_of)
     settings, engine = _open()
     console = _console()
-    with Progress(TextColumn('{task.description:<10}'), BarColumn(), MofNCompleteColumn(), TextColumn('cells'), TimeElapsedColumn(),
-                  console=console, disable=not console.is_terminal) as progress:
+    with Progress(
+        TextColumn('{task.description:<10}'),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn('cells'),
+        TimeElapsedColumn(),
+        console=console,
+        disable=not console.is_terminal,
+    ) as progress:
         tasks: dict[str, Any] = {}
 
         def listen(job: str, done: int, cells: int) -> None:
-            if job not in tasks: tasks[job] = progress.add_task(job, total=cells)
+            if job not in tasks:
+                tasks[job] = progress.add_task(job, total=cells)
             progress.update(tasks[job], completed=done)
+
         steps = run_named(settings, engine, name, given, force, listen)
     _show_steps(console, steps)
-    console.print(f"reports: {settings.reports/'index.html'}", soft_wrap=True)
-    if any(step.state not in ('succeeded', 'up to date') for step in steps): sys.exit(1)
+    console.print(f"reports: {settings.reports / 'index.html'}", soft_wrap=True)
+    if any(step.state not in ('succeeded', 'up to date') for step in steps):
+        sys.exit(1)
 
 
 def _show_steps(console: Any, steps: list[Any]) -> None:
     from rich.markup import escape
     from rich.table import Table
+
     table = Table(box=None, pad_edge=False, header_style='bold')
-    for column in ('', 'job', 'state', 'seconds', 'checks'): table.add_column(column, justify='right' if column == 'seconds' else 'left')
+    for column in ('', 'job', 'state', 'seconds', 'checks'):
+        table.add_column(column, justify='right' if column == 'seconds' else 'left')
     for step in steps:
         done = step.finished
-        told = ', '.join(f"{check['name']} {check['shown']}" for check in done.checks) if done else step.why
+        told = (
+            ', '.join(f"{check['name']} {check['shown']}" for check in done.checks)
+            if done
+            else step.why
+        )
         seconds = f'{done.seconds:.1f}' if done else ''
-        table.add_row(MARKS.get(step.state, '[red]✗[/]'), step.job, step.state.replace('_', ' '), seconds, escape(told))
+        table.add_row(
+            MARKS.get(step.state, '[red]✗[/]'),
+            step.job,
+            step.state.replace('_', ' '),
+            seconds,
+            escape(told),
+        )
     console.print(table)
     for step in steps:
         if step.finished and step.finished.error:
             where = f'\n  report: {step.finished.report}' if step.finished.report else ''
-            console.print(f'[red]{step.job}[/]: {escape(step.finished.error)}{where}', soft_wrap=True)
+            console.print(
+                f'[red]{step.job}[/]: {escape(step.finished.error)}{where}', soft_wrap=True
+            )
 
 # %% ../../nbs/80_cli/09_main.ipynb #744b479c
 @cli.command()
@@ -117,47 +186,75 @@ def status() -> None:
     "Show where every job stands, what the tables hold, and which models are published."
     from rich.table import Table
 
+    from football_pred.core.database import count_rows
+    from football_pred.core.job_runs import recent_runs
     from football_pred.jobs.job_spec import job_names
     from football_pred.registry.registry import Registry
-    from football_pred.core.job_runs import recent_runs
-    from football_pred.core.database import count_rows
+
     settings, engine = _open()
     console = _console()
     table = Table(box=None, pad_edge=False, header_style='bold')
-    for column in ('', 'job', 'last run', 'as of', 'when', 'error'): table.add_column(column, overflow='fold')
+    for column in ('', 'job', 'last run', 'as of', 'when', 'error'):
+        table.add_column(column, overflow='fold')
     for job in job_names(settings.project):
         latest = next(iter(recent_runs(engine, limit=1, job=job)), None)
-        if latest is None: table.add_row('[yellow]-[/]', job, 'never')
-        else: table.add_row(MARKS.get(latest['state'], '[red]✗[/]'), job, latest['state'].replace('_', ' '), f"{latest['as_of']:%Y-%m-%d %H:%M}",
-                            _ago(latest['heartbeat_at']), (latest['error'] or '')[:80])
+        if latest is None:
+            table.add_row('[yellow]-[/]', job, 'never')
+        else:
+            table.add_row(
+                MARKS.get(latest['state'], '[red]✗[/]'),
+                job,
+                latest['state'].replace('_', ' '),
+                f"{latest['as_of']:%Y-%m-%d %H:%M}",
+                _ago(latest['heartbeat_at']),
+                (latest['error'] or '')[:80],
+            )
     console.print(table)
-    console.print('\nrows: ' + ', '.join(f'{name} {rows:,}' for name, rows in count_rows(engine).items()))
+    console.print(
+        '\nrows: ' + ', '.join(f'{name} {rows:,}' for name, rows in count_rows(engine).items())
+    )
     registry = Registry(**settings.registry)
     for league, first in registry.copies.pointers('champion').items():
         second = registry.copies.pointer(league, 'challenger')
         told = f", challenger {second['name']} {second['version']}" if second else ''
-        console.print(f"champion of {league}: {first['name']} {first['version']}{told}", soft_wrap=True)
+        console.print(
+            f"champion of {league}: {first['name']} {first['version']}{told}", soft_wrap=True
+        )
     console.print(f'home: {settings.home}', soft_wrap=True)
 
 
 @cli.command()
 @click.option('--job', help='Only runs of this job.')
-@click.option('--limit', default=20, show_default=True, type=click.IntRange(1, 1000), help='Runs at the most.')
+@click.option(
+    '--limit', default=20, show_default=True, type=click.IntRange(1, 1000), help='Runs at the most.'
+)
 def runs(job: str | None, limit: int) -> None:
     "List the latest runs, newest first."
     from rich.markup import escape
     from rich.table import Table
 
-    from football_pred.jobs.job_spec import load_job
     from football_pred.core.job_runs import recent_runs, run_seconds
+    from football_pred.jobs.job_spec import load_job
+
     settings, engine = _open()
-    if job is not None: load_job(settings.project, job)
+    if job is not None:
+        load_job(settings.project, job)
     table = Table(box=None, pad_edge=False, header_style='bold')
-    for column in ('', 'run', 'state', 'as of', 'seconds', 'tries', 'error'): table.add_column(column, overflow='fold')
+    for column in ('', 'run', 'state', 'as of', 'seconds', 'tries', 'error'):
+        table.add_column(column, overflow='fold')
     for one in recent_runs(engine, limit, job):
-        table.add_row(MARKS.get(one['state'], '[red]✗[/]'), one['run_id'], one['state'].replace('_', ' '), f"{one['as_of']:%Y-%m-%d %H:%M}",
-                      f'{run_seconds(one):.1f}', str(one['attempts']), escape((one['error'] or '')[:100]))
-    _console().print(table if table.row_count else 'no run yet; football-pred run daily makes the first')
+        table.add_row(
+            MARKS.get(one['state'], '[red]✗[/]'),
+            one['run_id'],
+            one['state'].replace('_', ' '),
+            f"{one['as_of']:%Y-%m-%d %H:%M}",
+            f'{run_seconds(one):.1f}',
+            str(one['attempts']),
+            escape((one['error'] or '')[:100]),
+        )
+    _console().print(
+        table if table.row_count else 'no run yet; football-pred run daily makes the first'
+    )
 
 # %% ../../nbs/80_cli/09_main.ipynb #a9453956
 @cli.command()
@@ -170,29 +267,50 @@ def predict(home: str, away: str, league: str, as_json: bool) -> None:
     import polars as pl
 
     from football_pred.forecasts.snapshot import forecast_pairings
-    from football_pred.registry.registry import Registry
     from football_pred.ingest.team_names import find_team
+    from football_pred.registry.registry import Registry
+
     settings, engine = _open()
     home, away = find_team(engine, home, league), find_team(engine, away, league)
-    if home == away: raise click.UsageError(f'{home} cannot play itself; name two teams')
+    if home == away:
+        raise click.UsageError(f'{home} cannot play itself; name two teams')
     chosen = Registry(**settings.registry).champion(league)
-    pairing = pl.DataFrame({'home_team': [home], 'away_team': [away], 'league': [league], 'neutral': [False]})
+    pairing = pl.DataFrame(
+        {'home_team': [home], 'away_team': [away], 'league': [league], 'neutral': [False]}
+    )
     told = forecast_pairings(pairing, {league: chosen})[0]
     rates = told['rates'] or {'home': None, 'away': None}
     names = ('league', 'home_team', 'away_team', 'predicted_result', 'confidence', 'probabilities')
-    answer = {name: told[name] for name in names} | {'rates': rates, 'model': chosen.name, 'version': chosen.version,
-                                                     'as_of': chosen.trained_on['as_of'], 'source': chosen.source}
-    if as_json: return click.echo(json.dumps(answer))
+    answer = {name: told[name] for name in names} | {
+        'rates': rates,
+        'model': chosen.name,
+        'version': chosen.version,
+        'as_of': chosen.trained_on['as_of'],
+        'source': chosen.source,
+    }
+    if as_json:
+        return click.echo(json.dumps(answer))
     click.echo(f'{home} - {away} ({league})')
     for label, chance in zip((home, 'draw', away), told['probabilities'].values(), strict=True):
-        click.echo(f"  {label:<20} {chance:6.1%}  {'█'*round(40*chance)}")
-    if told['rates']: click.echo(f"  expected goals       {rates['home']:.2f} - {rates['away']:.2f}")
-    click.echo(f"  model {chosen.name} {chosen.version}, from results known at {chosen.trained_on['as_of']}")
+        click.echo(f"  {label:<20} {chance:6.1%}  {'█' * round(40 * chance)}")
+    if told['rates']:
+        click.echo(f"  expected goals       {rates['home']:.2f} - {rates['away']:.2f}")
+    click.echo(
+        f"  model {chosen.name} {chosen.version}, from results known at {chosen.trained_on['as_of']}"
+    )
 
 # %% ../../nbs/80_cli/09_main.ipynb #ba61ba26
 @cli.command()
-@click.option('--most', default=1, show_default=True, type=click.IntRange(1, 10), help='Suggestions per name.')
-@click.option('--write', 'path', metavar='FILE', type=click.Path(dir_okay=False), help='Also write the suggested lines to a CSV file.')
+@click.option(
+    '--most', default=1, show_default=True, type=click.IntRange(1, 10), help='Suggestions per name.'
+)
+@click.option(
+    '--write',
+    'path',
+    metavar='FILE',
+    type=click.Path(dir_okay=False),
+    help='Also write the suggested lines to a CSV file.',
+)
 def names(most: int, path: str | None) -> None:
     "List team names that nobody knows, and the lines of team_aliases.csv that would let them in."
     from pathlib import Path
@@ -202,16 +320,29 @@ def names(most: int, path: str | None) -> None:
 
     from football_pred.core.files import write_atomic
     from football_pred.ingest.team_names import known_aliases, suggest, unresolved
+
     _, engine = _open()
     lost = unresolved(engine)
     lines = suggest(lost, known_aliases(engine), most)
-    if path is not None: write_atomic(Path(path), lines.write_csv().encode())
-    if not lost.height: return click.echo('every name is known')
+    if path is not None:
+        write_atomic(Path(path), lines.write_csv().encode())
+    if not lost.height:
+        return click.echo('every name is known')
     table = Table(box=None, pad_edge=False, header_style='bold')
-    for column in ('source', 'league', 'name', 'rows', 'perhaps', 'score'): table.add_column(column)
-    asked = lost.rename({'name': 'alias'}).join(lines, on=['source', 'league', 'alias'], how='left', maintain_order='left_right')
+    for column in ('source', 'league', 'name', 'rows', 'perhaps', 'score'):
+        table.add_column(column)
+    asked = lost.rename({'name': 'alias'}).join(
+        lines, on=['source', 'league', 'alias'], how='left', maintain_order='left_right'
+    )
     for source, league, name, rows, team, score in asked.iter_rows():
-        table.add_row(source, league, escape(name), str(rows), escape(team or ''), '' if score is None else f'{score:.0f}')
+        table.add_row(
+            source,
+            league,
+            escape(name),
+            str(rows),
+            escape(team or ''),
+            '' if score is None else f'{score:.0f}',
+        )
     _console().print(table)
     click.echo('\nlines for team_aliases.csv, once somebody has looked at them:\n')
     click.echo(lines.drop('score').write_csv(include_header=False), nl=False)
@@ -226,13 +357,23 @@ def ledger() -> None:
 def verify() -> None:
     "Compute every seal anew and say what was edited, inserted or removed."
     from football_pred.forecasts.ledger import verify_ledger
+
     settings, engine = _open()
     found = verify_ledger(engine, settings.anchors)
-    for problem in found.problems[:20]: click.echo(f'✗ {problem}')
-    if len(found.problems) > 20: click.echo(f'✗ and {len(found.problems) - 20} more')
-    click.echo(f'{found.forecasts:,} forecasts, {found.settlements:,} settlements, {found.anchors:,} heads noted outside the database: '
-               + (f'{len(found.problems)} problems' if found.problems else f'untouched, head {found.head[:16]}'))
-    if found.problems: sys.exit(1)
+    for problem in found.problems[:20]:
+        click.echo(f'✗ {problem}')
+    if len(found.problems) > 20:
+        click.echo(f'✗ and {len(found.problems) - 20} more')
+    click.echo(
+        f'{found.forecasts:,} forecasts, {found.settlements:,} settlements, {found.anchors:,} heads noted outside the database: '
+        + (
+            f'{len(found.problems)} problems'
+            if found.problems
+            else f'untouched, head {found.head[:16]}'
+        )
+    )
+    if found.problems:
+        sys.exit(1)
 
 # %% ../../nbs/80_cli/09_main.ipynb #5cc6598f
 @cli.command()
@@ -244,35 +385,75 @@ def replay(check: bool) -> None:
     from rich.progress import Progress
     from rich.table import Table
 
-    from football_pred.ingest.load import rebuild
-    from football_pred.ingest.collect import SOURCES, find_source
     from football_pred.core.job_runs import holding
+    from football_pred.ingest.collect import SOURCES, find_source
+    from football_pred.ingest.load import rebuild
+
     settings, engine = _open()
     console = _console()
-    with holding(engine, 'clean', 'replay', lambda: datetime.now(UTC)), Progress(console=console, disable=not console.is_terminal) as bar:
+    with (
+        holding(engine, 'clean', 'replay', lambda: datetime.now(UTC)),
+        Progress(console=console, disable=not console.is_terminal) as bar,
+    ):
         task = bar.add_task('payloads')
-        cleaned, tables = rebuild(engine, settings.snapshots, {name: find_source(name) for name in SOURCES}, not check,
-                                  lambda done, total: bar.update(task, completed=done, total=total))
+        cleaned, tables = rebuild(
+            engine,
+            settings.snapshots,
+            {name: find_source(name) for name in SOURCES},
+            not check,
+            lambda done, total: bar.update(task, completed=done, total=total),
+        )
     shown = Table(box=None, pad_edge=False, header_style='bold')
-    for column in tables.columns: shown.add_column(column, justify='left' if column == 'table' else 'right')
-    for row in tables.iter_rows(): shown.add_row(row[0], *[f'{count:,}' for count in row[1:]])
+    for column in tables.columns:
+        shown.add_column(column, justify='left' if column == 'table' else 'right')
+    for row in tables.iter_rows():
+        shown.add_row(row[0], *[f'{count:,}' for count in row[1:]])
     console.print(shown)
     differences = int(tables.select('added', 'changed', 'removed').sum().sum_horizontal()[0])
-    console.print(f'{cleaned.payloads:,} payloads: ' + ('equal row for row' if not differences else
-                  f"{differences:,} rows {'differ' if check else 'were brought in line'}"))
-    if differences and check: sys.exit(1)
+    console.print(
+        f'{cleaned.payloads:,} payloads: '
+        + (
+            'equal row for row'
+            if not differences
+            else f"{differences:,} rows {'differ' if check else 'were brought in line'}"
+        )
+    )
+    if differences and check:
+        sys.exit(1)
 
 # %% ../../nbs/80_cli/09_main.ipynb #db8e0e83
 @cli.command()
 @click.option('--host', default='127.0.0.1', show_default=True, help='Address to listen on.')
-@click.option('--port', default=8888, show_default=True, type=click.IntRange(1, 65535), help='Port to listen on.')
+@click.option(
+    '--port',
+    default=8888,
+    show_default=True,
+    type=click.IntRange(1, 65535),
+    help='Port to listen on.',
+)
 def lab(host: str, port: int) -> None:
     "Open the notebooks in JupyterLab; JUPYTER_TOKEN, if set, opens it."
     from importlib.util import find_spec
 
     from football_pred.core.settings import Settings
-    if find_spec('jupyterlab') is None: raise click.UsageError("JupyterLab is not installed; install the package with its extra 'lab'")
-    os.execv(sys.executable, [sys.executable, '-m', 'jupyterlab', '--ip', host, '--port', str(port), str(Settings().project/'nbs')])
+
+    if find_spec('jupyterlab') is None:
+        raise click.UsageError(
+            "JupyterLab is not installed; install the package with its extra 'lab'"
+        )
+    os.execv(
+        sys.executable,
+        [
+            sys.executable,
+            '-m',
+            'jupyterlab',
+            '--ip',
+            host,
+            '--port',
+            str(port),
+            str(Settings().project / 'nbs'),
+        ],
+    )
 
 # %% ../../nbs/80_cli/09_main.ipynb #cd919388
 def _told(error: BaseException) -> tuple[str, int] | None:
@@ -280,36 +461,53 @@ def _told(error: BaseException) -> tuple[str, int] | None:
     from pydantic import ValidationError
     from sqlalchemy.exc import OperationalError
 
-    from football_pred.jobs.job_spec import JobError
     from football_pred.api.api_keys import KeyProblem
-    from football_pred.models.serialization import ModelError
-    from football_pred.jobs.runner import Terminated
+    from football_pred.core.database import NotReady
     from football_pred.core.job_runs import AlreadyRunning
     from football_pred.ingest.contract import SourceError
-    from football_pred.core.database import NotReady
     from football_pred.ingest.team_names import UnknownName
-    if isinstance(error, (JobError, KeyProblem, ModelError, SourceError, UnknownName)): return str(error), 2
+    from football_pred.jobs.job_spec import JobError
+    from football_pred.jobs.runner import Terminated
+    from football_pred.models.serialization import ModelError
+
+    if isinstance(error, (JobError, KeyProblem, ModelError, SourceError, UnknownName)):
+        return str(error), 2
     if isinstance(error, ValidationError):
-        wrong = [f"FOOTBALL_{'_'.join(map(str, one['loc'])).upper()}: {one['msg']}, got {one['input']!r}" for one in error.errors()]
+        wrong = [
+            f"FOOTBALL_{'_'.join(map(str, one['loc'])).upper()}: {one['msg']}, got {one['input']!r}"
+            for one in error.errors()
+        ]
         return '; '.join(wrong), 2
-    if isinstance(error, AlreadyRunning): return str(error), 3
-    if isinstance(error, NotReady): return str(error), 4
+    if isinstance(error, AlreadyRunning):
+        return str(error), 3
+    if isinstance(error, NotReady):
+        return str(error), 4
     hint = 'is there space, and is FOOTBALL_HOME writable?'
-    if isinstance(error, OperationalError): return f'the database does not answer: {error.orig}; {hint}', 4
-    if isinstance(error, OSError): return f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}; {hint}", 4
-    if isinstance(error, (KeyboardInterrupt, click.Abort)): return 'interrupted', 130
-    if isinstance(error, Terminated): return 'terminated', 143
+    if isinstance(error, OperationalError):
+        return f'the database does not answer: {error.orig}; {hint}', 4
+    if isinstance(error, OSError):
+        return (
+            f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}; {hint}",
+            4,
+        )
+    if isinstance(error, (KeyboardInterrupt, click.Abort)):
+        return 'interrupted', 130
+    if isinstance(error, Terminated):
+        return 'terminated', 143
     return None
 
 
 def main() -> None:
     "Entry point of `football-pred`."
-    try: sys.exit(cli.main(standalone_mode=False))
+    try:
+        sys.exit(cli.main(standalone_mode=False))
     except click.ClickException as error:
         error.show()
         sys.exit(2)
-    except SystemExit: raise
+    except SystemExit:
+        raise
     except BaseException as error:
-        if (told := _told(error)) is None: raise
+        if (told := _told(error)) is None:
+            raise
     click.echo(f'football-pred: {told[0]}', err=True)
     sys.exit(told[1])

@@ -34,164 +34,257 @@ class StackError(click.ClickException):
 @dataclass(frozen=True)
 class Docker:
     "Docker Compose for one folder."
-    folder: Path # Holds docker-compose.yml and .env
-    command: str # The executable `docker`
-    profiles: tuple[str, ...] = () # Profiles that are on
 
-    def call(self,
-        *arguments: str, # After `docker`
-    ) -> str: # What it printed
+    folder: Path  # Holds docker-compose.yml and .env
+    command: str  # The executable `docker`
+    profiles: tuple[str, ...] = ()  # Profiles that are on
+
+    def call(
+        self,
+        *arguments: str,  # After `docker`
+    ) -> str:  # What it printed
         "Run docker and read what it prints."
-        done = subprocess.run([self.command, *arguments], cwd=self.folder, capture_output=True, text=True)
-        if done.returncode: raise StackError(f"docker {' '.join(arguments)}: {(done.stderr or done.stdout).strip()[-1000:]}")
+        done = subprocess.run(
+            [self.command, *arguments], cwd=self.folder, capture_output=True, text=True
+        )
+        if done.returncode:
+            raise StackError(
+                f"docker {' '.join(arguments)}: {(done.stderr or done.stdout).strip()[-1000:]}"
+            )
         return done.stdout
 
-    def compose(self,
-        *arguments: str, # After `docker compose`
-    ) -> list[str]: # Words of a command
+    def compose(
+        self,
+        *arguments: str,  # After `docker compose`
+    ) -> list[str]:  # Words of a command
         "A command of Compose with our file and profiles."
         profiles = [word for name in self.profiles for word in ('--profile', name)]
-        return [self.command, 'compose', '--file', str(self.folder/'docker-compose.yml'), *profiles, *arguments]
+        return [
+            self.command,
+            'compose',
+            '--file',
+            str(self.folder / 'docker-compose.yml'),
+            *profiles,
+            *arguments,
+        ]
 
-    def services(self) -> dict[str, Any]: # As Compose understands them, by name
+    def services(self) -> dict[str, Any]:  # As Compose understands them, by name
         "The services of our file that the profiles turn on."
         return json.loads(self.call(*self.compose('config', '--format', 'json')[1:]))['services']
 
 
 def find_docker(
-    folder: Path, # Holds docker-compose.yml
-    profiles: Sequence[str] = (), # Profiles that are on
-    command: str | None = None, # The executable; None: `docker` on the path
-) -> Docker: # For the functions below
+    folder: Path,  # Holds docker-compose.yml
+    profiles: Sequence[str] = (),  # Profiles that are on
+    command: str | None = None,  # The executable; None: `docker` on the path
+) -> Docker:  # For the functions below
     "Docker Compose for a folder."
-    if not (folder/'docker-compose.yml').exists():
-        raise StackError(f'{folder} has no docker-compose.yml; run this in a checkout, or name one in FOOTBALL_PROJECT')
+    if not (folder / 'docker-compose.yml').exists():
+        raise StackError(
+            f'{folder} has no docker-compose.yml; run this in a checkout, or name one in FOOTBALL_PROJECT'
+        )
     found = command or shutil.which('docker')
-    if found is None: raise StackError('docker is not on the path; install Docker Engine and its Compose plugin: https://docs.docker.com/engine/install')
+    if found is None:
+        raise StackError(
+            'docker is not on the path; install Docker Engine and its Compose plugin: https://docs.docker.com/engine/install'
+        )
     return Docker(folder, found, tuple(profiles))
 
 # %% ../../nbs/80_cli/08_platform.ipynb #a7db2d05
 def demanded(
-    compose: str, # Content of docker-compose.yml
-) -> list[str]: # Names, in order
+    compose: str,  # Content of docker-compose.yml
+) -> list[str]:  # Names, in order
     "Variables that Compose refuses to go without."
     return list(dict.fromkeys(re.findall(r'(?<!\$)\$\{(\w+):\?', compose)))
 
 
 def read_env(
-    text: str, # Content of .env
-) -> dict[str, str]: # By name
+    text: str,  # Content of .env
+) -> dict[str, str]:  # By name
     "Variables of a file of lines NAME=value."
-    return {name: value.strip().strip('\'"') for name, value in re.findall(r'^\s*(?:export\s+)?(\w+)=(.*)$', text, re.M)}
+    return {
+        name: value.strip().strip('\'"')
+        for name, value in re.findall(r'^\s*(?:export\s+)?(\w+)=(.*)$', text, re.M)
+    }
 
 
 def fill_secrets(
-    folder: Path, # Holds docker-compose.yml, .env.example and perhaps .env
-) -> list[str]: # Names of the secrets that were made
+    folder: Path,  # Holds docker-compose.yml, .env.example and perhaps .env
+) -> list[str]:  # Names of the secrets that were made
     "Make the secrets that are missing in .env, which only its owner may read."
-    path = folder/'.env'
-    text = path.read_text() if path.exists() else (folder/'.env.example').read_text()
+    path = folder / '.env'
+    text = path.read_text() if path.exists() else (folder / '.env.example').read_text()
     known = {name for name, value in (read_env(text) | os.environ).items() if value}
-    made = [name for name in demanded((folder/'docker-compose.yml').read_text()) if name not in known]
+    made = [
+        name for name in demanded((folder / 'docker-compose.yml').read_text()) if name not in known
+    ]
     for name in made:
         line = f'{name}={secrets.token_hex(24)}'
         text, count = re.subn(rf'^{name}=.*$', line, text, flags=re.M)
-        if not count: text = f"{text.rstrip()}\n{line}\n".lstrip()
+        if not count:
+            text = f"{text.rstrip()}\n{line}\n".lstrip()
     if made or not path.exists():
         handle, name = tempfile.mkstemp(dir=folder, prefix='.env.')  # for the owner only
-        with os.fdopen(handle, 'w') as file: file.write(text)
+        with os.fdopen(handle, 'w') as file:
+            file.write(text)
         os.replace(name, path)
     path.chmod(0o600)
     return made
 
 # %% ../../nbs/80_cli/08_platform.ipynb #2b534251
-def _version(text: str) -> tuple[int, ...]: return tuple(int(part) for part in re.findall(r'\d+', text)[:2])
+def _version(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in re.findall(r'\d+', text)[:2])
 
 
 def published(
-    services: dict[str, Any], # From `Docker.services`
-) -> list[tuple[str, str, int]]: # Name of the service, address and port
+    services: dict[str, Any],  # From `Docker.services`
+) -> list[tuple[str, str, int]]:  # Name of the service, address and port
     "Where services can be reached from outside the stack."
-    return [(name, port['host_ip'], int(port['published'])) for name, one in services.items() for port in one.get('ports') or []]
+    return [
+        (name, port['host_ip'], int(port['published']))
+        for name, one in services.items()
+        for port in one.get('ports') or []
+    ]
 
 
 def _taken(address: str, port: int) -> bool:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try: probe.bind((address, port))
-        except PermissionError: return False  # below 1024, which Docker may use
-        except OSError: return True
+        try:
+            probe.bind((address, port))
+        except PermissionError:
+            return False  # below 1024, which Docker may use
+        except OSError:
+            return True
     return False
 
 
 def missing(
-    docker: Docker, # From `find_docker`
-) -> list[str]: # Empty when the stack can be started
+    docker: Docker,  # From `find_docker`
+) -> list[str]:  # Empty when the stack can be started
     "What keeps the stack from starting, and what to do about it."
     found = []
     try:
         if _version(told := docker.call('compose', 'version', '--short').strip()) < COMPOSE_NEEDED:
-            found.append(f'Docker Compose is {told}, but 2.20 is needed; update the plugin docker-compose-plugin')
-    except StackError: return ['docker has no working plugin compose; install docker-compose-plugin']
+            found.append(
+                f'Docker Compose is {told}, but 2.20 is needed; update the plugin docker-compose-plugin'
+            )
+    except StackError:
+        return ['docker has no working plugin compose; install docker-compose-plugin']
     try:
-        if _version(told := docker.call('info', '--format', '{{.ServerVersion}}').strip()) < ENGINE_NEEDED:
+        if (
+            _version(told := docker.call('info', '--format', '{{.ServerVersion}}').strip())
+            < ENGINE_NEEDED
+        ):
             found.append(f'Docker Engine is {told}, but 25 is needed; update it')
-    except StackError as error: return [*found, f'Docker Engine does not answer; start it, or join the group docker ({error.message[-200:]})']
-    free = shutil.disk_usage(docker.folder).free/1e9
-    if free < DISK_NEEDED: found.append(f'only {free:.0f} GB are free at {docker.folder}, but {DISK_NEEDED} are needed; make room')
-    odd = [name for name in demanded((docker.folder/'docker-compose.yml').read_text())
-           if not re.fullmatch(r'[\w-]+', os.environ.get(name) or read_env((docker.folder/'.env').read_text()).get(name, ''))]
-    if odd: return [*found, f".env: {', '.join(odd)} may hold letters, digits, - and _ only"]
+    except StackError as error:
+        return [
+            *found,
+            f'Docker Engine does not answer; start it, or join the group docker ({error.message[-200:]})',
+        ]
+    free = shutil.disk_usage(docker.folder).free / 1e9
+    if free < DISK_NEEDED:
+        found.append(
+            f'only {free:.0f} GB are free at {docker.folder}, but {DISK_NEEDED} are needed; make room'
+        )
+    odd = [
+        name
+        for name in demanded((docker.folder / 'docker-compose.yml').read_text())
+        if not re.fullmatch(
+            r'[\w-]+',
+            os.environ.get(name) or read_env((docker.folder / '.env').read_text()).get(name, ''),
+        )
+    ]
+    if odd:
+        return [*found, f".env: {', '.join(odd)} may hold letters, digits, - and _ only"]
     if not docker.call(*docker.compose('ps', '--quiet')[1:]).strip():  # nothing of ours runs yet
-        found += [f'port {port} of {address}, wanted by {name}, is taken; stop who has it, or choose another in .env'
-                  for name, address, port in published(docker.services()) if _taken(address, port)]
+        found += [
+            f'port {port} of {address}, wanted by {name}, is taken; stop who has it, or choose another in .env'
+            for name, address, port in published(docker.services())
+            if _taken(address, port)
+        ]
     return found
 
 # %% ../../nbs/80_cli/08_platform.ipynb #fb0b2900
 STORES = ('postgres', 'redis', 'cache', 's3', 'kafka')
-STAGES = {'images': ('build',), 'stores': ('up', '--detach', '--wait', '--wait-timeout', '300', *STORES),
-          'platform': ('up', '--detach', '--wait', '--wait-timeout', '600', '--remove-orphans')}
+STAGES = {
+    'images': ('build',),
+    'stores': ('up', '--detach', '--wait', '--wait-timeout', '300', *STORES),
+    'platform': ('up', '--detach', '--wait', '--wait-timeout', '600', '--remove-orphans'),
+}
 
 
 def _run(docker: Docker, what: str, *arguments: str) -> None:
     "Run a command of Compose that shows its progress itself."
     if subprocess.run(docker.compose(*arguments), cwd=docker.folder).returncode:
-        raise StackError(f'{what}: docker compose {arguments[0]} failed, as told above; '
-                         'docker compose ps says who is not well, and docker compose logs NAME why')
+        raise StackError(
+            f'{what}: docker compose {arguments[0]} failed, as told above; '
+            'docker compose ps says who is not well, and docker compose logs NAME why'
+        )
 
 
 def start(
-    docker: Docker, # From `find_docker`
-    say: Callable[[str], None] = click.echo, # Takes what is to be told
-    init_feast: bool = False, # Whether to compute the features when everything runs
-) -> list[tuple[str, str, int]]: # Name of each service that can be reached, its address and its port
+    docker: Docker,  # From `find_docker`
+    say: Callable[[str], None] = click.echo,  # Takes what is to be told
+    init_feast: bool = False,  # Whether to compute the features when everything runs
+) -> list[
+    tuple[str, str, int]
+]:  # Name of each service that can be reached, its address and its port
     "Start the stack and wait until it is well."
-    if made := fill_secrets(docker.folder): say(f"made in .env: {', '.join(made)}")
-    if lacking := missing(docker): raise StackError('\n'.join(['the stack cannot start:', *(f'  - {one}' for one in lacking)]))
+    if made := fill_secrets(docker.folder):
+        say(f"made in .env: {', '.join(made)}")
+    if lacking := missing(docker):
+        raise StackError('\n'.join(['the stack cannot start:', *(f'  - {one}' for one in lacking)]))
     for number, (stage, arguments) in enumerate(STAGES.items(), 1):
         say(f'{number} of {len(STAGES)}: {stage}')
         began = time.monotonic()
         _run(docker, stage, *arguments)
         say(f'{stage}: {time.monotonic() - began:.0f} s')
-    if init_feast: _run(docker, 'features', 'exec', '--no-TTY', 'worker-collect', 'football-pred', 'run', 'features')
+    if init_feast:
+        _run(
+            docker,
+            'features',
+            'exec',
+            '--no-TTY',
+            'worker-collect',
+            'football-pred',
+            'run',
+            'features',
+        )
     return published(docker.services())
 
 
 def stop(
-    docker: Docker, # From `find_docker`
-    volumes: bool = False, # Whether to delete all data too
+    docker: Docker,  # From `find_docker`
+    volumes: bool = False,  # Whether to delete all data too
 ) -> None:
     "Stop the stack and remove its containers."
-    _run(Docker(docker.folder, docker.command, ('*',)), 'down', 'down', '--remove-orphans', *(['--volumes'] if volumes else []))
+    _run(
+        Docker(docker.folder, docker.command, ('*',)),
+        'down',
+        'down',
+        '--remove-orphans',
+        *(['--volumes'] if volumes else []),
+    )
 
 # %% ../../nbs/80_cli/08_platform.ipynb #84323ba8
 @click.command()
 @click.option('--init-feast', is_flag=True, help='Also run the job features once.')
-@click.option('--profile', 'profiles', multiple=True, type=click.Choice(['lab', 'tls']), help='Also start JupyterLab, or the proxy; can be repeated.')
+@click.option(
+    '--profile',
+    'profiles',
+    multiple=True,
+    type=click.Choice(['lab', 'tls']),
+    help='Also start JupyterLab, or the proxy; can be repeated.',
+)
 def up(init_feast: bool, profiles: tuple[str, ...]) -> None:
     "Start the production stack and wait until it is well; makes the secrets that are missing in .env."
     from football_pred.core.settings import Settings
-    for name, address, port in start(find_docker(Settings().project, profiles), init_feast=init_feast): click.echo(f'{name:<13} http://{address}:{port}')
+
+    for name, address, port in start(
+        find_docker(Settings().project, profiles), init_feast=init_feast
+    ):
+        click.echo(f'{name:<13} http://{address}:{port}')
 
 
 @click.command()
@@ -200,6 +293,10 @@ def up(init_feast: bool, profiles: tuple[str, ...]) -> None:
 def down(volumes: bool, yes: bool) -> None:
     "Stop the production stack; its data stay unless told otherwise."
     from football_pred.core.settings import Settings
+
     docker = find_docker(Settings().project)
-    if volumes and not yes: click.confirm('Delete the database, forecasts and models of the stack for good?', abort=True)
+    if volumes and not yes:
+        click.confirm(
+            'Delete the database, forecasts and models of the stack for good?', abort=True
+        )
     stop(docker, volumes)

@@ -16,21 +16,39 @@ from .console import clock_of, log_level_option, open_home
 # %% ../../nbs/80_cli/03_serve.ipynb #95879c4f
 @click.command()
 @click.option('--host', default='127.0.0.1', show_default=True, help='Address to listen on.')
-@click.option('--port', default=8000, show_default=True, type=click.IntRange(0, 65535), help='Port to listen on; 0: any that is free.')
-@click.option('--as-of', metavar='ISO', help='Look from this moment, such as 2026-03-01T00:00Z; by default now, or where a source stands still.')
+@click.option(
+    '--port',
+    default=8000,
+    show_default=True,
+    type=click.IntRange(0, 65535),
+    help='Port to listen on; 0: any that is free.',
+)
+@click.option(
+    '--as-of',
+    metavar='ISO',
+    help='Look from this moment, such as 2026-03-01T00:00Z; by default now, or where a source stands still.',
+)
 @log_level_option
 def serve(host: str, port: int, as_of: str | None, log_level: str) -> None:
     "Answer over HTTP: the page, the API, health, metrics and reports."
     import uvicorn
 
     from football_pred.api.app import create_app
-    from football_pred.core.settings import Settings
     from football_pred.core.logging import log_as_json
+    from football_pred.core.settings import Settings
+
     settings = Settings()
     log_as_json(log_level)
     app = create_app(settings, lambda: datetime.now(UTC), clock_of(settings, as_of))
-    uvicorn.run(app, host=host, port=port, log_config=None, access_log=False, server_header=False,
-                timeout_graceful_shutdown=10)
+    uvicorn.run(
+        app,
+        host=host,
+        port=port,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=10,
+    )
 
 # %% ../../nbs/80_cli/03_serve.ipynb #a213154d
 @click.group()
@@ -40,11 +58,19 @@ def keys() -> None:
 
 @keys.command()
 @click.argument('name')
-@click.option('--scope', default='read', show_default=True, help="What the holder may do: 'read', or 'admin' to publish models too.")
+@click.option(
+    '--scope',
+    default='read',
+    show_default=True,
+    help="What the holder may do: 'read', or 'admin' to publish models too.",
+)
 def create(name: str, scope: str) -> None:
     "Make a key for NAME and show it once."
     from football_pred.api.api_keys import create_key
-    key_id, token = create_key(open_home()[1], name, scope, f'cli:{getpass.getuser()}', datetime.now(UTC))
+
+    key_id, token = create_key(
+        open_home()[1], name, scope, f'cli:{getpass.getuser()}', datetime.now(UTC)
+    )
     click.echo(f'key {key_id} for {name} ({scope}); it is shown this once:\n{token}')
 
 
@@ -53,6 +79,7 @@ def create(name: str, scope: str) -> None:
 def revoke(key_id: str) -> None:
     "Make a key worthless."
     from football_pred.api.api_keys import revoke_key
+
     revoke_key(open_home()[1], key_id, f'cli:{getpass.getuser()}', datetime.now(UTC))
     click.echo(f'key {key_id} opens nothing any more')
 
@@ -61,6 +88,9 @@ def revoke(key_id: str) -> None:
 def list_all() -> None:
     "List every key that was made."
     from football_pred.api.api_keys import list_keys
+
     for row in list_keys(open_home()[1]).iter_rows(named=True):
         state = f"revoked {row['revoked_at']:%Y-%m-%d %H:%M}" if row['revoked_at'] else 'valid'
-        click.echo(f"{row['key_id']}  {row['scope']:<5}  {row['created_at']:%Y-%m-%d %H:%M}  {state:<25}  {row['name']}")
+        click.echo(
+            f"{row['key_id']}  {row['scope']:<5}  {row['created_at']:%Y-%m-%d %H:%M}  {state:<25}  {row['name']}"
+        )

@@ -18,23 +18,54 @@ def _app() -> Any:
     "App of the settings in force."
     from football_pred.core.settings import Settings
     from football_pred.jobs.celery_app import make_app
+
     return make_app(Settings())
 
 
 @click.command()
-@click.option('--queue', 'queues', multiple=True, metavar='NAME', help='Only collect, train, predict or maintenance; can be repeated.')
-@click.option('--concurrency', default=1, show_default=True, type=click.IntRange(1, 256), help='Jobs at a time.')
+@click.option(
+    '--queue',
+    'queues',
+    multiple=True,
+    metavar='NAME',
+    help='Only collect, train, predict or maintenance; can be repeated.',
+)
+@click.option(
+    '--concurrency',
+    default=1,
+    show_default=True,
+    type=click.IntRange(1, 256),
+    help='Jobs at a time.',
+)
 @log_level_option
 def worker(queues: tuple[str, ...], concurrency: int, log_level: str) -> None:
     "Run the jobs that are ordered: by beat, or with `run --on workers`."
+    from football_pred.core.parsing import nearest
     from football_pred.jobs.job_spec import JobError
     from football_pred.jobs.schedule import QUEUES
-    from football_pred.core.parsing import nearest
+
     for name in queues:
-        if name not in QUEUES: raise JobError(f'unknown queue {name!r}{nearest(name, QUEUES)}')
-    os.environ.setdefault('REMAP_SIGTERM', 'SIGQUIT')  # read when Celery is imported: SIGTERM waits only so long for the running job
-    _app().worker_main(['worker', '--task-events', '--without-gossip', '--without-mingle', '--concurrency', str(concurrency), '--loglevel', log_level,
-                        '--queues', ','.join(queues or QUEUES), '--hostname', f'football-{os.getpid()}@%h'])
+        if name not in QUEUES:
+            raise JobError(f'unknown queue {name!r}{nearest(name, QUEUES)}')
+    os.environ.setdefault(
+        'REMAP_SIGTERM', 'SIGQUIT'
+    )  # read when Celery is imported: SIGTERM waits only so long for the running job
+    _app().worker_main(
+        [
+            'worker',
+            '--task-events',
+            '--without-gossip',
+            '--without-mingle',
+            '--concurrency',
+            str(concurrency),
+            '--loglevel',
+            log_level,
+            '--queues',
+            ','.join(queues or QUEUES),
+            '--hostname',
+            f'football-{os.getpid()}@%h',
+        ]
+    )
 
 
 @click.command()
@@ -42,6 +73,7 @@ def worker(queues: tuple[str, ...], concurrency: int, log_level: str) -> None:
 def beat(log_level: str) -> None:
     "Order pipelines and jobs at the times of params/schedule.yaml."
     from pathlib import Path
+
     app = _app()
     Path(app.conf.beat_schedule_filename).parent.mkdir(parents=True, exist_ok=True)
     app.start(['beat', '--loglevel', log_level, '--pidfile', ''])
@@ -57,30 +89,50 @@ def _flower(capp: Any, credentials: str, address: str, port: int) -> Any:
 
     class ClosedMetrics(Metrics):
         "Metrics for those who have the password."
+
         @authenticated
-        async def get(self) -> None: await super().get()
-    default_options.basic_auth, default_options.address, default_options.port = [credentials], address, port
+        async def get(self) -> None:
+            await super().get()
+
+    default_options.basic_auth, default_options.address, default_options.port = (
+        [credentials],
+        address,
+        port,
+    )
     found = Flower(capp=capp, options=default_options, **settings)
     found.add_handlers('.*', [('/metrics', ClosedMetrics)])
     return found
 
 
 @click.command()
-@click.option('--host', default='127.0.0.1', show_default=True, help='Address to listen at; 0.0.0.0 for all.')
-@click.option('--port', default=5555, show_default=True, type=click.IntRange(0, 65535), help='Port to listen at.')
+@click.option(
+    '--host', default='127.0.0.1', show_default=True, help='Address to listen at; 0.0.0.0 for all.'
+)
+@click.option(
+    '--port',
+    default=5555,
+    show_default=True,
+    type=click.IntRange(0, 65535),
+    help='Port to listen at.',
+)
 def flower(host: str, port: int) -> None:
     "Show workers and tasks at a port, behind the user and password of FOOTBALL_FLOWER_URL."
     import signal
     import sys
 
-    from football_pred.jobs.job_spec import JobError
     from football_pred.core.settings import Settings, without_login
+    from football_pred.jobs.job_spec import JobError
+
     settings = Settings()
     user, password = without_login(settings.flower_url)[1]
     if not user or not password:
-        raise JobError('FOOTBALL_FLOWER_URL has no user and password; without, anybody could stop jobs: write it as in http://user:password@flower:5555')
+        raise JobError(
+            'FOOTBALL_FLOWER_URL has no user and password; without, anybody could stop jobs: write it as in http://user:password@flower:5555'
+        )
     shown = _flower(_app(), f'{user}:{password}', host, port)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     click.echo(f'flower listens at {host}:{shown.start_http_server()}')
-    try: shown.start()
-    except (KeyboardInterrupt, SystemExit): shown.stop()
+    try:
+        shown.start()
+    except (KeyboardInterrupt, SystemExit):
+        shown.stop()

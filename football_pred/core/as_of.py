@@ -21,41 +21,60 @@ from .database import read_frame
 
 # %% ../../nbs/00_core/07_as_of.ipynb #e8f8f498
 def mask_unknown(
-    matches: pl.DataFrame, # Matches with results and `result_known_at`
-    as_of: datetime, # Moment of looking, UTC
-) -> pl.DataFrame: # The same rows; what became known after `as_of` (goals and statistics) is null and its match scheduled
+    matches: pl.DataFrame,  # Matches with results and `result_known_at`
+    as_of: datetime,  # Moment of looking, UTC
+) -> pl.DataFrame:  # The same rows; what became known after `as_of` (goals and statistics) is null and its match scheduled
     "Matches as they looked at a moment."
     known = pl.col('result_known_at').is_not_null() & (pl.col('result_known_at') <= as_of)
     ended = pl.col('status').is_in(['finished', 'awarded'])
-    learned = [f'{side}_{name}' for name in ('goals', *schema.STATISTICS) for side in ('home', 'away')]
+    learned = [
+        f'{side}_{name}' for name in ('goals', *schema.STATISTICS) for side in ('home', 'away')
+    ]
     return matches.with_columns(
-        pl.when(known).then(pl.col(name)).otherwise(None).alias(name) for name in (*learned, 'result_known_at') if name in matches.columns
-    ).with_columns(status=pl.when(ended & pl.col('home_goals').is_null()).then(pl.lit('scheduled')).otherwise('status'))
+        pl.when(known).then(pl.col(name)).otherwise(None).alias(name)
+        for name in (*learned, 'result_known_at')
+        if name in matches.columns
+    ).with_columns(
+        status=pl.when(ended & pl.col('home_goals').is_null())
+        .then(pl.lit('scheduled'))
+        .otherwise('status')
+    )
 
 
-def match_columns() -> list[Any]: # Columns of table `matches`
+def match_columns() -> list[Any]:  # Columns of table `matches`
     "What is told of a match; where it came from is not."
-    return [column for column in schema.matches.columns if column.name not in ('source', 'snapshot_id')]
+    return [
+        column for column in schema.matches.columns if column.name not in ('source', 'snapshot_id')
+    ]
 
 
 def read_matches(
-    connectable: Engine | Connection, # Where to read
-    as_of: datetime, # Moment of looking, UTC; results known later are masked
-    leagues: Sequence[str] | None = None, # League codes; None: all
-    seasons: Sequence[str] | None = None, # Seasons such as '2526'; None: all
-) -> pl.DataFrame: # One row per match, by kick-off; columns of table `matches` without its origin
+    connectable: Engine | Connection,  # Where to read
+    as_of: datetime,  # Moment of looking, UTC; results known later are masked
+    leagues: Sequence[str] | None = None,  # League codes; None: all
+    seasons: Sequence[str] | None = None,  # Seasons such as '2526'; None: all
+) -> pl.DataFrame:  # One row per match, by kick-off; columns of table `matches` without its origin
     "Matches as they looked at `as_of`."
-    if as_of.tzinfo is None: raise ValueError(f'as_of {as_of} has no time zone; give it in UTC, such as {as_of.isoformat()}+00:00')
+    if as_of.tzinfo is None:
+        raise ValueError(
+            f'as_of {as_of} has no time zone; give it in UTC, such as {as_of.isoformat()}+00:00'
+        )
     table = schema.matches
     query = select(*match_columns())
-    if leagues is not None: query = query.where(table.c.league.in_(leagues))
-    if seasons is not None: query = query.where(table.c.season.in_(seasons))
-    return mask_unknown(read_frame(connectable, query.order_by(table.c.kickoff, table.c.match_id)), as_of)
+    if leagues is not None:
+        query = query.where(table.c.league.in_(leagues))
+    if seasons is not None:
+        query = query.where(table.c.season.in_(seasons))
+    return mask_unknown(
+        read_frame(connectable, query.order_by(table.c.kickoff, table.c.match_id)), as_of
+    )
 
 # %% ../../nbs/00_core/07_as_of.ipynb #626aee02
 def fingerprint(
-    frame: pl.DataFrame, # Any frame of plain columns
-) -> str: # sha256, hexadecimal
+    frame: pl.DataFrame,  # Any frame of plain columns
+) -> str:  # sha256, hexadecimal
     "Digest of the columns, types and rows of a frame, in the order they stand."
     head = ','.join(f'{name}:{kind}' for name, kind in frame.schema.items())
-    return hashlib.sha256((head + '\n' + frame.write_csv(float_precision=None)).encode()).hexdigest()
+    return hashlib.sha256(
+        (head + '\n' + frame.write_csv(float_precision=None)).encode()
+    ).hexdigest()

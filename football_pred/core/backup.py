@@ -24,9 +24,9 @@ from typing import Any
 from sqlalchemy import Connection, Engine, inspect, select, text
 from sqlalchemy.engine import make_url
 
-from .schema import metadata
-from .files import Folder, write_atomic
 from .database import open_engine
+from .files import Folder, write_atomic
+from .schema import metadata
 
 # %% ../../nbs/00_core/12_backup.ipynb #e7b93dd7
 class BackupError(RuntimeError):
@@ -34,15 +34,25 @@ class BackupError(RuntimeError):
 
 
 def table_digests(
-    connection: Connection, # In one transaction, so that the tables belong together
-) -> dict[str, dict[str, Any]]: # `rows` and `digest` (hexadecimal) of every table of `schema` that is there
+    connection: Connection,  # In one transaction, so that the tables belong together
+) -> dict[
+    str, dict[str, Any]
+]:  # `rows` and `digest` (hexadecimal) of every table of `schema` that is there
     "What every table holds."
     there, found = set(inspect(connection).get_table_names()), {}
     for name, table in metadata.tables.items():
-        if name not in there: continue
+        if name not in there:
+            continue
         rows = total = 0
-        for part in connection.execute(select(table).execution_options(yield_per=5000)).partitions():
-            for row in part: total += int.from_bytes(hashlib.sha256(json.dumps(list(row), default=str, sort_keys=True).encode()).digest()[:16])
+        for part in connection.execute(
+            select(table).execution_options(yield_per=5000)
+        ).partitions():
+            for row in part:
+                total += int.from_bytes(
+                    hashlib.sha256(
+                        json.dumps(list(row), default=str, sort_keys=True).encode()
+                    ).digest()[:16]
+                )
             rows += len(part)
         found[name] = {'rows': rows, 'digest': f'{total % 2**128:032x}'}
     return found
@@ -51,189 +61,284 @@ def table_digests(
 def _tool(name: str, url: Any, *arguments: str, tools: Path | None = None) -> None:
     "Run a tool of PostgreSQL; the password goes through the environment, not through the list of processes."
     program = shutil.which(name, path=str(tools) if tools else None)
-    if program is None: raise BackupError(f'{name} is not installed; it comes with the client of PostgreSQL, such as the package postgresql-client')
+    if program is None:
+        raise BackupError(
+            f'{name} is not installed; it comes with the client of PostgreSQL, such as the package postgresql-client'
+        )
     asked, plain = dict(url.query), url.set(drivername='postgresql', password=None, query={})
-    where = {'host': asked.pop('host', None) or plain.host, 'port': plain.port, 'user': plain.username, 'dbname': plain.database} | asked
+    where = {
+        'host': asked.pop('host', None) or plain.host,
+        'port': plain.port,
+        'user': plain.username,
+        'dbname': plain.database,
+    } | asked
     target = ' '.join(f"{key}='{value}'" for key, value in where.items() if value not in (None, ''))
     environment = os.environ | ({'PGPASSWORD': url.password} if url.password else {})
-    done = subprocess.run([program, f'--dbname={target}', *arguments], capture_output=True, text=True, env=environment)
-    if done.returncode: raise BackupError(f'{name} failed: {done.stderr.strip().splitlines()[-1] if done.stderr.strip() else done.returncode}')
+    done = subprocess.run(
+        [program, f'--dbname={target}', *arguments], capture_output=True, text=True, env=environment
+    )
+    if done.returncode:
+        raise BackupError(
+            f'{name} failed: {done.stderr.strip().splitlines()[-1] if done.stderr.strip() else done.returncode}'
+        )
 
 
 def _dump(engine: Engine, path: Path, tools: Path | None) -> dict[str, Any]:
     "Write the database to a file; what its tables held at that moment."
     if engine.dialect.name == 'sqlite':
-        with closing(engine.raw_connection()) as raw, closing(sqlite3.connect(path)) as into: raw.driver_connection.backup(into)  # type: ignore[union-attr]
+        with closing(engine.raw_connection()) as raw, closing(sqlite3.connect(path)) as into:
+            raw.driver_connection.backup(into)  # type: ignore[union-attr]
         copy = open_engine(f'sqlite:///{path}')
         try:
-            with copy.connect() as connection: return table_digests(connection)
-        finally: copy.dispose()
-    with engine.connect().execution_options(isolation_level='REPEATABLE READ') as connection, connection.begin():
+            with copy.connect() as connection:
+                return table_digests(connection)
+        finally:
+            copy.dispose()
+    with (
+        engine.connect().execution_options(isolation_level='REPEATABLE READ') as connection,
+        connection.begin(),
+    ):
         connection.execute(text('SET LOCAL statement_timeout = 0'))
         connection.execute(text('SET LOCAL idle_in_transaction_session_timeout = 0'))
         snapshot = connection.execute(text('SELECT pg_export_snapshot()')).scalar_one()
-        _tool('pg_dump', engine.url, '--format=custom', f'--snapshot={snapshot}', '--no-owner', '--no-privileges', f'--file={path}', tools=tools)
+        _tool(
+            'pg_dump',
+            engine.url,
+            '--format=custom',
+            f'--snapshot={snapshot}',
+            '--no-owner',
+            '--no-privileges',
+            f'--file={path}',
+            tools=tools,
+        )
         return table_digests(connection)
 
 # %% ../../nbs/00_core/12_backup.ipynb #45c9aac8
 def _digest(path: Path) -> str:
-    with path.open('rb') as file: return hashlib.file_digest(file, 'sha256').hexdigest()
+    with path.open('rb') as file:
+        return hashlib.file_digest(file, 'sha256').hexdigest()
 
 
 def _bring(source: Any, target: Any) -> None:
     "Copy a file between this machine and an object store, part by part."
-    with source.open('rb') as come, target.open('wb') as go: shutil.copyfileobj(come, go, 1 << 20)
+    with source.open('rb') as come, target.open('wb') as go:
+        shutil.copyfileobj(come, go, 1 << 20)
 
 
 def make_backup(
-    engine: Engine, # Database to copy
-    folder: Folder, # Where backups are kept
-    made_at: datetime, # Current moment, UTC
-    files: Mapping[str, Path], # Further files by the name they have in the backup; those that do not exist are left out
-    databases: Mapping[str, Engine] | None = None, # Further databases by name, such as that of the registry
-    tools: Path | None = None, # Folder of `pg_dump`; None: wherever it is found
-) -> dict[str, Any]: # The manifest: `name`, `made_at`, `databases` (with `tables`), `files` (`bytes`, `sha256`)
+    engine: Engine,  # Database to copy
+    folder: Folder,  # Where backups are kept
+    made_at: datetime,  # Current moment, UTC
+    files: Mapping[
+        str, Path
+    ],  # Further files by the name they have in the backup; those that do not exist are left out
+    databases: Mapping[str, Engine]
+    | None = None,  # Further databases by name, such as that of the registry
+    tools: Path | None = None,  # Folder of `pg_dump`; None: wherever it is found
+) -> dict[
+    str, Any
+]:  # The manifest: `name`, `made_at`, `databases` (with `tables`), `files` (`bytes`, `sha256`)
     "Copy the database and what belongs to it."
     name = f'{made_at:%Y%m%dT%H%M%SZ}'
-    if (folder/name/'manifest.json').exists(): raise BackupError(f'there is a backup {name} already')
+    if (folder / name / 'manifest.json').exists():
+        raise BackupError(f'there is a backup {name} already')
     with tempfile.TemporaryDirectory(prefix='backup-') as scratch:
         kept, about = Path(scratch), {}
         for which, one in {'football': engine, **(databases or {})}.items():
             file = f'{which}.{"db" if one.dialect.name == "sqlite" else "dump"}'
-            about[which] = {'kind': one.dialect.name, 'file': file, 'tables': _dump(one, kept/file, tools)}
+            about[which] = {
+                'kind': one.dialect.name,
+                'file': file,
+                'tables': _dump(one, kept / file, tools),
+            }
         for which, path in files.items():
-            if not path.exists(): continue
-            (kept/which).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(path, kept/which)
+            if not path.exists():
+                continue
+            (kept / which).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, kept / which)
         found = [path for path in sorted(kept.rglob('*')) if path.is_file()]
-        listed = {str(path.relative_to(kept)): {'bytes': path.stat().st_size, 'sha256': _digest(path)} for path in found}
-        manifest = {'name': name, 'made_at': made_at.isoformat(), 'databases': about, 'files': listed}
+        listed = {
+            str(path.relative_to(kept)): {'bytes': path.stat().st_size, 'sha256': _digest(path)}
+            for path in found
+        }
+        manifest = {
+            'name': name,
+            'made_at': made_at.isoformat(),
+            'databases': about,
+            'files': listed,
+        }
         for which in listed:
-            target: Any = folder/name/which
-            if isinstance(target, Path): target.parent.mkdir(parents=True, exist_ok=True)
-            _bring(kept/which, target)
+            target: Any = folder / name / which
+            if isinstance(target, Path):
+                target.parent.mkdir(parents=True, exist_ok=True)
+            _bring(kept / which, target)
         check_backup(folder, manifest)
-        write_atomic(folder/name/'manifest.json', json.dumps(manifest, indent=1).encode())
+        write_atomic(folder / name / 'manifest.json', json.dumps(manifest, indent=1).encode())
     return manifest
 
 # %% ../../nbs/00_core/12_backup.ipynb #4ca1e8aa
 def list_backups(
-    folder: Folder, # Where backups are kept
-) -> list[dict[str, Any]]: # Manifests, the oldest first
+    folder: Folder,  # Where backups are kept
+) -> list[dict[str, Any]]:  # Manifests, the oldest first
     "Every backup that was finished."
-    if not folder.exists(): return []
+    if not folder.exists():
+        return []
     paths: Iterable[Any] = folder.glob('*/manifest.json')
-    return [json.loads(path.read_bytes()) for path in sorted(paths, key=lambda path: path.parent.name)]
+    return [
+        json.loads(path.read_bytes()) for path in sorted(paths, key=lambda path: path.parent.name)
+    ]
 
 
 def check_backup(
-    folder: Folder, # Where backups are kept
-    manifest: Mapping[str, Any], # From `list_backups`
+    folder: Folder,  # Where backups are kept
+    manifest: Mapping[str, Any],  # From `list_backups`
 ) -> None:
     "Make sure that every file is what it was."
     for which, said in manifest['files'].items():
-        path: Any = folder/manifest['name']/which
-        if not path.exists(): raise BackupError(f'{path} is missing; take another backup')
-        with path.open('rb') as file: found = hashlib.file_digest(file, 'sha256').hexdigest()
-        if found != said['sha256']: raise BackupError(f"{path} has changed: its sha256 is {found}, not {said['sha256']}; take another backup")
+        path: Any = folder / manifest['name'] / which
+        if not path.exists():
+            raise BackupError(f'{path} is missing; take another backup')
+        with path.open('rb') as file:
+            found = hashlib.file_digest(file, 'sha256').hexdigest()
+        if found != said['sha256']:
+            raise BackupError(
+                f"{path} has changed: its sha256 is {found}, not {said['sha256']}; take another backup"
+            )
 
 
 def to_remove(
-    made: Sequence[datetime], # When each backup was made, UTC
-    days: int = 7, # Last of each day, for so many days that have one
-    weeks: int = 4, # And of each week
-    months: int = 12, # And of each month
-    newest: int = 3, # And so many whenever they were made, at least one
-) -> list[datetime]: # Those that nothing keeps
+    made: Sequence[datetime],  # When each backup was made, UTC
+    days: int = 7,  # Last of each day, for so many days that have one
+    weeks: int = 4,  # And of each week
+    months: int = 12,  # And of each month
+    newest: int = 3,  # And so many whenever they were made, at least one
+) -> list[datetime]:  # Those that nothing keeps
     "Backups that are no longer wanted."
     kept: set[datetime] = set()
     for form, many in (('%Y-%m-%d', days), ('%G-%V', weeks), ('%Y-%m', months)):
         last = {one.strftime(form): one for one in sorted(made)}
         kept |= set(list(last.values())[-many:]) if many else set()
-    return [one for one in sorted(made) if one not in kept | {*sorted(made)[-max(newest, 1):]}]
+    return [one for one in sorted(made) if one not in kept | {*sorted(made)[-max(newest, 1) :]}]
 
 
 def remove_backups(
-    folder: Folder, # Where backups are kept
-    days: int = 7, # As `to_remove` takes them
-    weeks: int = 4, # As `to_remove` takes them
-    months: int = 12, # As `to_remove` takes them
-    newest: int = 3, # As `to_remove` takes them
-) -> list[str]: # Names of those that were taken away
+    folder: Folder,  # Where backups are kept
+    days: int = 7,  # As `to_remove` takes them
+    weeks: int = 4,  # As `to_remove` takes them
+    months: int = 12,  # As `to_remove` takes them
+    newest: int = 3,  # As `to_remove` takes them
+) -> list[str]:  # Names of those that were taken away
     "Keep the newest, and the last of each day, week and month."
     there = {datetime.fromisoformat(one['made_at']): one['name'] for one in list_backups(folder)}
     gone = [there[at] for at in to_remove(list(there), days, weeks, months, newest)]
     for name in gone:
-        place: Any = folder/name
-        (place/'manifest.json').unlink()  # first: half a backup is none
-        if isinstance(place, Path): shutil.rmtree(place)
-        else: place.fs.rm(place.path, recursive=True)
+        place: Any = folder / name
+        (place / 'manifest.json').unlink()  # first: half a backup is none
+        if isinstance(place, Path):
+            shutil.rmtree(place)
+        else:
+            place.fs.rm(place.path, recursive=True)
     return gone
 
 # %% ../../nbs/00_core/12_backup.ipynb #a57bf943
 @dataclass(frozen=True)
 class Restored:
     "What came back."
-    name: str # Of the backup
-    databases: list[str] # Everything that the backup has
-    tables: dict[str, dict[str, Any]] # `rows` and `digest` of each table of the database, equal to those of the manifest
+
+    name: str  # Of the backup
+    databases: list[str]  # Everything that the backup has
+    tables: dict[
+        str, dict[str, Any]
+    ]  # `rows` and `digest` of each table of the database, equal to those of the manifest
 
 
 def restore(
-    folder: Folder, # Where backups are kept
-    name: str, # Of a backup; 'latest' for the newest
-    url: str, # SQLAlchemy URL of an empty database, of the kind that was copied
-    database: str = 'football', # Which database of the backup
-    tools: Path | None = None, # Folder of `pg_restore`; None: wherever it is found
-) -> Restored: # `BackupError` when the backup is not whole, or the database not empty
+    folder: Folder,  # Where backups are kept
+    name: str,  # Of a backup; 'latest' for the newest
+    url: str,  # SQLAlchemy URL of an empty database, of the kind that was copied
+    database: str = 'football',  # Which database of the backup
+    tools: Path | None = None,  # Folder of `pg_restore`; None: wherever it is found
+) -> Restored:  # `BackupError` when the backup is not whole, or the database not empty
     "Bring a database back, and make sure that it is what it was."
     there = {one['name']: one for one in list_backups(folder)}
-    if not there: raise BackupError(f'there is no backup in {folder}')
+    if not there:
+        raise BackupError(f'there is no backup in {folder}')
     manifest = there.get(max(there) if name == 'latest' else name)
-    if manifest is None: raise BackupError(f'there is no backup {name} in {folder}; there are {", ".join(there)}')
+    if manifest is None:
+        raise BackupError(f'there is no backup {name} in {folder}; there are {", ".join(there)}')
     check_backup(folder, manifest)
     about, target = manifest['databases'][database], make_url(url)
-    if target.get_backend_name() != about['kind']: raise BackupError(f"backup {manifest['name']} is of {about['kind']}, the database is not")
+    if target.get_backend_name() != about['kind']:
+        raise BackupError(f"backup {manifest['name']} is of {about['kind']}, the database is not")
     _refuse_full(url)
     with tempfile.TemporaryDirectory(prefix='restore-') as scratch:
-        _bring(folder/manifest['name']/about['file'], local := Path(scratch)/about['file'])
-        if about['kind'] == 'sqlite': write_atomic(Path(target.database or ''), local.read_bytes())
-        else: _tool('pg_restore', target, '--no-owner', '--no-privileges', '--exit-on-error', '--single-transaction', str(local), tools=tools)
+        _bring(folder / manifest['name'] / about['file'], local := Path(scratch) / about['file'])
+        if about['kind'] == 'sqlite':
+            write_atomic(Path(target.database or ''), local.read_bytes())
+        else:
+            _tool(
+                'pg_restore',
+                target,
+                '--no-owner',
+                '--no-privileges',
+                '--exit-on-error',
+                '--single-transaction',
+                str(local),
+                tools=tools,
+            )
     tables = _tables_of(url)
     wrong = [name for name, said in about['tables'].items() if tables.get(name) != said]
-    if wrong: raise BackupError(f"{wrong[0]} came back as {tables.get(wrong[0])}, the manifest says {about['tables'][wrong[0]]}")
+    if wrong:
+        raise BackupError(
+            f"{wrong[0]} came back as {tables.get(wrong[0])}, the manifest says {about['tables'][wrong[0]]}"
+        )
     return Restored(manifest['name'], list(manifest['databases']), tables)
 
 
 def restore_files(
-    folder: Folder, # Where backups are kept
-    name: str, # Of a backup
-    places: Mapping[str, Path], # Where each file goes by its name; names that end in / are folders
-) -> list[Path]: # Files written; one that is there already is left alone
+    folder: Folder,  # Where backups are kept
+    name: str,  # Of a backup
+    places: Mapping[str, Path],  # Where each file goes by its name; names that end in / are folders
+) -> list[Path]:  # Files written; one that is there already is left alone
     "Bring files of a backup back."
     written, manifest = [], next(one for one in list_backups(folder) if one['name'] == name)
     for which in manifest['files']:
-        place = next((path/which.removeprefix(start) if start.endswith('/') else path for start, path in places.items()
-                      if which == start or (start.endswith('/') and which.startswith(start))), None)
-        if place is None or place.exists(): continue
-        written.append(write_atomic(place, (folder/name/which).read_bytes()))
+        place = next(
+            (
+                path / which.removeprefix(start) if start.endswith('/') else path
+                for start, path in places.items()
+                if which == start or (start.endswith('/') and which.startswith(start))
+            ),
+            None,
+        )
+        if place is None or place.exists():
+            continue
+        written.append(write_atomic(place, (folder / name / which).read_bytes()))
     return written
 
 
 def _tables_of(url: str) -> dict[str, dict[str, Any]]:
     engine = open_engine(url)
     try:
-        with engine.connect() as connection: return table_digests(connection)
-    finally: engine.dispose()
+        with engine.connect() as connection:
+            return table_digests(connection)
+    finally:
+        engine.dispose()
 
 
 def _refuse_full(url: str) -> None:
     "A backup goes where nothing is."
     target = make_url(url)
     if target.get_backend_name() == 'sqlite':
-        if Path(target.database or '').exists(): raise BackupError(f'{target.database} exists; a backup goes where no database is')
+        if Path(target.database or '').exists():
+            raise BackupError(f'{target.database} exists; a backup goes where no database is')
         return
     engine = open_engine(url)
-    try: names = inspect(engine).get_table_names()
-    finally: engine.dispose()
-    if names: raise BackupError(f'database {target.database} has {len(names)} tables, such as {names[0]}; a backup goes into an empty database')
+    try:
+        names = inspect(engine).get_table_names()
+    finally:
+        engine.dispose()
+    if names:
+        raise BackupError(
+            f'database {target.database} has {len(names)} tables, such as {names[0]}; a backup goes into an empty database'
+        )

@@ -15,7 +15,21 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-from sqlalchemy import Connection, Engine, Select, String, Table, create_engine, event, func, inspect, literal, select, type_coerce, union_all
+from sqlalchemy import (
+    Connection,
+    Engine,
+    Select,
+    String,
+    Table,
+    create_engine,
+    event,
+    func,
+    inspect,
+    literal,
+    select,
+    type_coerce,
+    union_all,
+)
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, TimeoutError
 
@@ -24,52 +38,83 @@ from . import migrate, schema
 # %% ../../nbs/00_core/05_database.ipynb #9c6ee1aa
 def _server_options(patience: int, statement_seconds: float | None, name: str) -> dict[str, Any]:
     "How a connection to PostgreSQL behaves."
-    limits = {'statement_timeout': statement_seconds or 0, 'lock_timeout': 30, 'idle_in_transaction_session_timeout': 600}
-    return {'application_name': name, 'connect_timeout': patience, 'keepalives': 1, 'keepalives_idle': 30, 'keepalives_interval': 10,
-            'keepalives_count': 3, 'tcp_user_timeout': 60_000,
-            'options': ' '.join(f'-c {limit}={seconds*1000:.0f}' for limit, seconds in limits.items())}
+    limits = {
+        'statement_timeout': statement_seconds or 0,
+        'lock_timeout': 30,
+        'idle_in_transaction_session_timeout': 600,
+    }
+    return {
+        'application_name': name,
+        'connect_timeout': patience,
+        'keepalives': 1,
+        'keepalives_idle': 30,
+        'keepalives_interval': 10,
+        'keepalives_count': 3,
+        'tcp_user_timeout': 60_000,
+        'options': ' '.join(
+            f'-c {limit}={seconds * 1000:.0f}' for limit, seconds in limits.items()
+        ),
+    }
 
 
 def open_engine(
-    url: str, # SQLAlchemy URL; what it says of a connection, such as `?connect_timeout=60`, counts
-    patience: int = 10, # Seconds to a connection with PostgreSQL, at least 2
-    pool_size: int = 5, # Connections to PostgreSQL that are kept
-    statement_seconds: float | None = None, # Seconds after which PostgreSQL gives up on a statement; None: never
-    name: str = 'football-pred', # What PostgreSQL calls its connections
-) -> Engine: # Engine whose tables may not exist yet
+    url: str,  # SQLAlchemy URL; what it says of a connection, such as `?connect_timeout=60`, counts
+    patience: int = 10,  # Seconds to a connection with PostgreSQL, at least 2
+    pool_size: int = 5,  # Connections to PostgreSQL that are kept
+    statement_seconds: float
+    | None = None,  # Seconds after which PostgreSQL gives up on a statement; None: never
+    name: str = 'football-pred',  # What PostgreSQL calls its connections
+) -> Engine:  # Engine whose tables may not exist yet
     "Connect to a database; the folder of a SQLite file is made."
     parsed = make_url(url)
     if parsed.get_backend_name() != 'sqlite':
-        options = {key: value for key, value in _server_options(patience, statement_seconds, name).items() if key not in parsed.query}
+        options = {
+            key: value
+            for key, value in _server_options(patience, statement_seconds, name).items()
+            if key not in parsed.query
+        }
         return create_engine(parsed, pool_pre_ping=True, pool_size=pool_size, connect_args=options)
-    if parsed.database: Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+    if parsed.database:
+        Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
     engine = create_engine(parsed)
 
     @event.listens_for(engine, 'connect')
     def _connect(connection, _record) -> None:
         connection.isolation_level = None  # transactions are begun below, not by the driver
-        for pragma in ('busy_timeout=30000', 'journal_mode=WAL', 'synchronous=FULL', 'foreign_keys=ON', 'recursive_triggers=ON'):
+        for pragma in (
+            'busy_timeout=30000',
+            'journal_mode=WAL',
+            'synchronous=FULL',
+            'foreign_keys=ON',
+            'recursive_triggers=ON',
+        ):
             connection.execute(f'PRAGMA {pragma}')
 
     @event.listens_for(engine, 'begin')
     def _begin(connection) -> None:
-        connection.exec_driver_sql('BEGIN IMMEDIATE' if connection.get_execution_options().get('writes') else 'BEGIN')
+        connection.exec_driver_sql(
+            'BEGIN IMMEDIATE' if connection.get_execution_options().get('writes') else 'BEGIN'
+        )
+
     return engine
 
 
 @contextmanager
 def writing(
-    engine: Engine, # From `open_engine`
-) -> Iterator[Connection]: # Connection inside a transaction that holds the right to write
+    engine: Engine,  # From `open_engine`
+) -> Iterator[Connection]:  # Connection inside a transaction that holds the right to write
     "A transaction that writes: committed at the end, rolled back if anything fails."
-    with engine.connect().execution_options(writes=True) as connection, connection.begin(): yield connection
+    with engine.connect().execution_options(writes=True) as connection, connection.begin():
+        yield connection
 
 
 def is_away(
-    error: BaseException, # What a database raised
-) -> bool: # Whether asking again later may help
+    error: BaseException,  # What a database raised
+) -> bool:  # Whether asking again later may help
     "Whether a database does not answer, or is too busy, rather than refuses what was asked."
-    return isinstance(error, (InterfaceError, OperationalError, TimeoutError)) or (isinstance(error, DBAPIError) and error.connection_invalidated)
+    return isinstance(error, (InterfaceError, OperationalError, TimeoutError)) or (
+        isinstance(error, DBAPIError) and error.connection_invalidated
+    )
 
 # %% ../../nbs/00_core/05_database.ipynb #a44eb88a
 class NotReady(RuntimeError):
@@ -78,30 +123,51 @@ class NotReady(RuntimeError):
 
 def _complete(engine: Engine) -> None:
     "Make or move the tables where that is nobody else's task."
-    wanted, newest, embedded = set(schema.metadata.tables), migrate.head(), engine.dialect.name == 'sqlite'
+    wanted, newest, embedded = (
+        set(schema.metadata.tables),
+        migrate.head(),
+        engine.dialect.name == 'sqlite',
+    )
+
     def look(connection: Connection) -> tuple[set[str], str]:
-        return wanted & set(inspect(connection).get_table_names()), migrate.current(connection) or ''
-    with engine.connect() as connection: there, at = look(connection)
-    if there == wanted and at >= newest: return
+        return wanted & set(inspect(connection).get_table_names()), migrate.current(
+            connection
+        ) or ''
+
+    with engine.connect() as connection:
+        there, at = look(connection)
+    if there == wanted and at >= newest:
+        return
     with writing(engine) as connection:
         there, at = look(connection)
         if embedded:
-            if there: migrate.upgrade(connection)
+            if there:
+                migrate.upgrade(connection)
             schema.create_tables(connection)
             migrate.stamp(connection)
-        elif there or at or not connection.scalar(select(func.has_schema_privilege(func.current_schema(), 'CREATE'))):
-            raise NotReady(f"the database {'stands at migration ' + at if at else 'has no migration'} and this release needs {newest}; "
-                           'run football-pred database upgrade as the owner of the tables')
-        else: migrate.upgrade(connection)
+        elif (
+            there
+            or at
+            or not connection.scalar(
+                select(func.has_schema_privilege(func.current_schema(), 'CREATE'))
+            )
+        ):
+            raise NotReady(
+                f"the database {'stands at migration ' + at if at else 'has no migration'} and this release needs {newest}; "
+                'run football-pred database upgrade as the owner of the tables'
+            )
+        else:
+            migrate.upgrade(connection)
 
 
 def open_database(
-    url: str, # SQLAlchemy URL
-    **options: Any, # Of `open_engine`
-) -> Engine: # Engine with every table in place
+    url: str,  # SQLAlchemy URL
+    **options: Any,  # Of `open_engine`
+) -> Engine:  # Engine with every table in place
     "Connect to a database; an empty one gets its tables, one of SQLite also those of a newer release."
     engine = open_engine(url, **options)
-    try: _complete(engine)
+    try:
+        _complete(engine)
     except BaseException:
         engine.dispose()
         raise
@@ -109,20 +175,24 @@ def open_database(
 
 # %% ../../nbs/00_core/05_database.ipynb #99149638
 def lock(
-    connection: Connection, # From `writing`
-    name: str, # What only one transaction at a time may work on
+    connection: Connection,  # From `writing`
+    name: str,  # What only one transaction at a time may work on
 ) -> None:
     "Wait for one's turn; SQLite has one writer anyway."
-    if connection.dialect.name == 'postgresql': connection.execute(select(func.pg_advisory_xact_lock(func.hashtext(name))))
+    if connection.dialect.name == 'postgresql':
+        connection.execute(select(func.pg_advisory_xact_lock(func.hashtext(name))))
 
 
 @contextmanager
 def unhurried(
-    connection: Connection, # From `writing`
+    connection: Connection,  # From `writing`
 ) -> Iterator[None]:
     "Inside, a statement may take its time; how long the caller may wait is the caller's matter."
+
     def limit(value: str) -> None:
-        if connection.dialect.name == 'postgresql': connection.exec_driver_sql(f'SET LOCAL statement_timeout TO {value}')
+        if connection.dialect.name == 'postgresql':
+            connection.exec_driver_sql(f'SET LOCAL statement_timeout TO {value}')
+
     limit('0')
     yield  # a transaction that fails takes the limit with it
     limit('DEFAULT')
@@ -130,79 +200,150 @@ def unhurried(
 # %% ../../nbs/00_core/05_database.ipynb #d978f598
 def _as_stored(frame: pl.DataFrame, table: Table, dialect: str) -> pl.DataFrame:
     "Values as the database driver takes them."
+
     def stored(name: str) -> pl.Expr | pl.Series:
         kind = frame[name].dtype
-        if isinstance(kind, pl.Object): return pl.Series(name, [None if value is None else json.dumps(value) for value in frame[name]], pl.String)
-        if dialect == 'postgresql': return pl.col(name)
-        if isinstance(kind, pl.Datetime): return pl.col(name).dt.convert_time_zone('UTC').dt.strftime('%Y-%m-%d %H:%M:%S.%6f')
-        return pl.col(name).cast(pl.String if kind == pl.Date else pl.Int64) if kind in (pl.Date, pl.Boolean) else pl.col(name)
+        if isinstance(kind, pl.Object):
+            return pl.Series(
+                name,
+                [None if value is None else json.dumps(value) for value in frame[name]],
+                pl.String,
+            )
+        if dialect == 'postgresql':
+            return pl.col(name)
+        if isinstance(kind, pl.Datetime):
+            return pl.col(name).dt.convert_time_zone('UTC').dt.strftime('%Y-%m-%d %H:%M:%S.%6f')
+        return (
+            pl.col(name).cast(pl.String if kind == pl.Date else pl.Int64)
+            if kind in (pl.Date, pl.Boolean)
+            else pl.col(name)
+        )
+
     types = schema.frame_schema(table)
-    naive = [name for name, kind in frame.schema.items() if isinstance(kind, pl.Datetime) and kind.time_zone is None]
-    if naive: raise ValueError(f'column {naive[0]} has no time zone; moments are timezone-aware UTC')
+    naive = [
+        name
+        for name, kind in frame.schema.items()
+        if isinstance(kind, pl.Datetime) and kind.time_zone is None
+    ]
+    if naive:
+        raise ValueError(f'column {naive[0]} has no time zone; moments are timezone-aware UTC')
     unlike = [name for name, kind in frame.schema.items() if kind not in (types[name], pl.Null)]
-    return frame.with_columns(pl.col(name).cast(types[name]) for name in unlike).with_columns(map(stored, frame.columns))
+    return frame.with_columns(pl.col(name).cast(types[name]) for name in unlike).with_columns(
+        map(stored, frame.columns)
+    )
 
 
 def upsert(
-    connection: Connection, # From `writing`
-    table: Table, # Table of `schema`
-    rows: Sequence[dict[str, Any]] | pl.DataFrame, # One dict per row, all with the same keys, or a frame
-    replace: Sequence[str] | None = None, # Columns overwritten where the row exists; None: all but the key, []: leave the row as it is
-) -> int: # Rows added or overwritten
+    connection: Connection,  # From `writing`
+    table: Table,  # Table of `schema`
+    rows: Sequence[dict[str, Any]]
+    | pl.DataFrame,  # One dict per row, all with the same keys, or a frame
+    replace: Sequence[str]
+    | None = None,  # Columns overwritten where the row exists; None: all but the key, []: leave the row as it is
+) -> int:  # Rows added or overwritten
     "Insert rows, many at once; a row whose primary key exists is overwritten or left alone."
-    if not len(rows): return 0
+    if not len(rows):
+        return 0
     types, dialect = schema.frame_schema(table), connection.dialect.name
-    frame = rows if isinstance(rows, pl.DataFrame) else pl.DataFrame(list(rows), schema={name: types[name] for name in rows[0]})
+    frame = (
+        rows
+        if isinstance(rows, pl.DataFrame)
+        else pl.DataFrame(list(rows), schema={name: types[name] for name in rows[0]})
+    )
     values = _as_stored(frame, table, dialect)
     key = [column.name for column in table.primary_key]
-    changed = [name for name in frame.columns if name not in key] if replace is None else list(replace)
-    names, hole = ', '.join(f'"{name}"' for name in frame.columns), '%s' if dialect == 'postgresql' else '?'
-    settled = 'NOTHING' if not changed else 'UPDATE SET ' + ', '.join(f'"{name}" = excluded."{name}"' for name in changed)
+    changed = (
+        [name for name in frame.columns if name not in key] if replace is None else list(replace)
+    )
+    names, hole = (
+        ', '.join(f'"{name}"' for name in frame.columns),
+        '%s' if dialect == 'postgresql' else '?',
+    )
+    settled = (
+        'NOTHING'
+        if not changed
+        else 'UPDATE SET ' + ', '.join(f'"{name}" = excluded."{name}"' for name in changed)
+    )
     ending = f'ON CONFLICT ({", ".join(key)}) DO {settled}'
-    if dialect == 'postgresql' and frame.height > 100: return _copy(connection, table, values, names, ending)
-    statement = f'INSERT INTO "{table.name}" ({names}) VALUES ({", ".join([hole]*frame.width)}) {ending}'
+    if dialect == 'postgresql' and frame.height > 100:
+        return _copy(connection, table, values, names, ending)
+    statement = (
+        f'INSERT INTO "{table.name}" ({names}) VALUES ({", ".join([hole] * frame.width)}) {ending}'
+    )
     return connection.exec_driver_sql(statement, values.rows()).rowcount
 
 
-def _copy(connection: Connection, table: Table, values: pl.DataFrame, names: str, ending: str) -> int:
+def _copy(
+    connection: Connection, table: Table, values: pl.DataFrame, names: str, ending: str
+) -> int:
     "Many rows into PostgreSQL: copied beside the table, then inserted at once."
     connection.exec_driver_sql(f'CREATE TEMP TABLE coming (LIKE "{table.name}") ON COMMIT DROP')
     with unhurried(connection):
         with connection.connection.cursor().copy(f'COPY coming ({names}) FROM STDIN') as copy:
-            for row in values.iter_rows(): copy.write_row(row)
-        count = connection.exec_driver_sql(f'INSERT INTO "{table.name}" ({names}) SELECT {names} FROM coming {ending}').rowcount
+            for row in values.iter_rows():
+                copy.write_row(row)
+        count = connection.exec_driver_sql(
+            f'INSERT INTO "{table.name}" ({names}) SELECT {names} FROM coming {ending}'
+        ).rowcount
     connection.exec_driver_sql('DROP TABLE coming')
     return count
 
 # %% ../../nbs/00_core/05_database.ipynb #7447959d
 def read_frame(
-    connectable: Engine | Connection, # Where to read
-    query: Select, # Of columns of tables of `schema`
-) -> pl.DataFrame: # One column per selected column, typed also when empty
+    connectable: Engine | Connection,  # Where to read
+    query: Select,  # Of columns of tables of `schema`
+) -> pl.DataFrame:  # One column per selected column, typed also when empty
     "Rows of a query as a frame."
     types = {column.name: schema.frame_type(column.type) for column in query.selected_columns}
-    with connectable.connect() if isinstance(connectable, Engine) else nullcontext(connectable) as connection:
-        written = {name: kind for name, kind in types.items() if isinstance(kind, pl.Datetime | pl.Date) and connection.dialect.name == 'sqlite'}
-        plain: list[Any] = [type_coerce(column, String).label(column.name) if column.name in written else column for column in query.selected_columns]
+    with (
+        connectable.connect()
+        if isinstance(connectable, Engine)
+        else nullcontext(connectable) as connection
+    ):
+        written = {
+            name: kind
+            for name, kind in types.items()
+            if isinstance(kind, pl.Datetime | pl.Date) and connection.dialect.name == 'sqlite'
+        }
+        plain: list[Any] = [
+            type_coerce(column, String).label(column.name) if column.name in written else column
+            for column in query.selected_columns
+        ]
         rows = connection.execute(query.with_only_columns(*plain)).all()
-    frame = pl.DataFrame([tuple(row) for row in rows], schema=types | dict.fromkeys(written, pl.String()), orient='row')
-    return frame.with_columns(pl.col(name).str.to_date('%Y-%m-%d') if kind == pl.Date() else
-                              pl.col(name).str.to_datetime('%Y-%m-%d %H:%M:%S%.f', time_unit='us', time_zone='UTC') for name, kind in written.items())
+    frame = pl.DataFrame(
+        [tuple(row) for row in rows],
+        schema=types | dict.fromkeys(written, pl.String()),
+        orient='row',
+    )
+    return frame.with_columns(
+        pl.col(name).str.to_date('%Y-%m-%d')
+        if kind == pl.Date()
+        else pl.col(name).str.to_datetime('%Y-%m-%d %H:%M:%S%.f', time_unit='us', time_zone='UTC')
+        for name, kind in written.items()
+    )
 
 
 def in_parts(
-    values: Iterable[Any], # Keys
-    size: int = 500, # In one query
-) -> Iterator[list[Any]]: # The same, some at a time
+    values: Iterable[Any],  # Keys
+    size: int = 500,  # In one query
+) -> Iterator[list[Any]]:  # The same, some at a time
     "Few enough values for one query."
     every = list(values)
-    for start in range(0, len(every), size): yield every[start:start + size]
+    for start in range(0, len(every), size):
+        yield every[start : start + size]
 
 
 def count_rows(
-    connectable: Engine | Connection, # Where to read
-) -> dict[str, int]: # Rows of every table
+    connectable: Engine | Connection,  # Where to read
+) -> dict[str, int]:  # Rows of every table
     "How many rows each table has."
-    counts = [select(literal(name), func.count()).select_from(table) for name, table in schema.metadata.tables.items()]
-    with connectable.connect() if isinstance(connectable, Engine) else nullcontext(connectable) as connection:
+    counts = [
+        select(literal(name), func.count()).select_from(table)
+        for name, table in schema.metadata.tables.items()
+    ]
+    with (
+        connectable.connect()
+        if isinstance(connectable, Engine)
+        else nullcontext(connectable) as connection
+    ):
         return {name: count for name, count in connection.execute(union_all(*counts))}

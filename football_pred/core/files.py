@@ -17,16 +17,15 @@ from typing import Any, TypeVar
 
 from upath import UPath
 
-
 # %% ../../nbs/00_core/06_files.ipynb #f4691220
 Folder = Path | UPath  # of this machine, or of an object store such as s3://bucket/snapshots
 Place = TypeVar('Place', bound=Folder)
 
 
 def write_atomic(
-    path: Place, # Where the file will stand; its folder is made
-    content: bytes, # Everything that goes into it
-) -> Place: # `path`
+    path: Place,  # Where the file will stand; its folder is made
+    content: bytes,  # Everything that goes into it
+) -> Place:  # `path`
     "Write a file whole or not at all."
     if not isinstance(path, Path):  # an object store shows an object when it is complete
         path.write_bytes(content)
@@ -41,47 +40,60 @@ def write_atomic(
             os.fsync(file.fileno())
         os.replace(name, path)
     except BaseException:
-        with suppress(FileNotFoundError): os.unlink(name)
+        with suppress(FileNotFoundError):
+            os.unlink(name)
         raise
     return path
 
 
 def keep_bytes(
-    folder: Folder, # Folder of all payloads
-    content: bytes, # A payload as received
-) -> tuple[str, str]: # sha256 of the payload, and its path inside the folder
+    folder: Folder,  # Folder of all payloads
+    content: bytes,  # A payload as received
+) -> tuple[str, str]:  # sha256 of the payload, and its path inside the folder
     "Keep a payload under the name of its digest, so that the same bytes are kept once."
     digest = hashlib.sha256(content).hexdigest()
     path = f'{digest[:2]}/{digest}'
-    kept = folder/path
-    if not kept.exists() or kept.read_bytes() != content: write_atomic(kept, content)
+    kept = folder / path
+    if not kept.exists() or kept.read_bytes() != content:
+        write_atomic(kept, content)
     return digest, path
 
 
 def read_bytes(
-    folder: Folder, # Folder of all payloads
-    path: str, # From `keep_bytes`
-) -> bytes: # The payload as received
+    folder: Folder,  # Folder of all payloads
+    path: str,  # From `keep_bytes`
+) -> bytes:  # The payload as received
     "Read a payload and make sure that it is still what was received."
-    content = (folder/path).read_bytes()
+    content = (folder / path).read_bytes()
     if (digest := hashlib.sha256(content).hexdigest()) != Path(path).name:
-        raise ValueError(f'payload {folder/path} has changed on disk: its sha256 is now {digest}; collect it again or restore it from a backup')
+        raise ValueError(
+            f'payload {folder / path} has changed on disk: its sha256 is now {digest}; collect it again or restore it from a backup'
+        )
     return content
 
 
 def keep_record(
-    folder: Folder, # Folder of all payloads
-    record: dict[str, Any], # Row of table `snapshots`
+    folder: Folder,  # Folder of all payloads
+    record: dict[str, Any],  # Row of table `snapshots`
 ) -> None:
     "Note beside the payloads where one came from, so that the folder alone can rebuild the table."
-    plain = {name: value.isoformat() if isinstance(value, datetime) else value for name, value in record.items() if name != 'cleaned_with'}
-    write_atomic(folder/'records'/f"{record['sequence']:08}.json", json.dumps(plain, indent=1, sort_keys=True).encode())
+    plain = {
+        name: value.isoformat() if isinstance(value, datetime) else value
+        for name, value in record.items()
+        if name != 'cleaned_with'
+    }
+    write_atomic(
+        folder / 'records' / f"{record['sequence']:08}.json",
+        json.dumps(plain, indent=1, sort_keys=True).encode(),
+    )
 
 
 def read_records(
-    folder: Folder, # Folder of all payloads
-) -> list[dict[str, Any]]: # Rows of table `snapshots`, in order of receipt
+    folder: Folder,  # Folder of all payloads
+) -> list[dict[str, Any]]:  # Rows of table `snapshots`, in order of receipt
     "Where the payloads of a folder came from."
-    paths: list[Any] = sorted((folder/'records').glob('*.json'), key=lambda path: path.name)
+    paths: list[Any] = sorted((folder / 'records').glob('*.json'), key=lambda path: path.name)
     records = [json.loads(path.read_bytes()) for path in paths]
-    return [record | {'fetched_at': datetime.fromisoformat(record['fetched_at'])} for record in records]
+    return [
+        record | {'fetched_at': datetime.fromisoformat(record['fetched_at'])} for record in records
+    ]

@@ -21,64 +21,78 @@ import psutil
 from sqlalchemy import Connection, Engine, select, update
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
-from .schema import job_runs
 from .database import is_away, writing
+from .schema import job_runs
 
 # %% ../../nbs/00_core/10_job_runs.ipynb #a6f66a48
 def describe_process(
-    pid: int | None = None, # Number of a process of this machine; None: this process
-) -> dict[str, Any]: # Keys `host`, `pid`, `started` (seconds since 1970)
+    pid: int | None = None,  # Number of a process of this machine; None: this process
+) -> dict[str, Any]:  # Keys `host`, `pid`, `started` (seconds since 1970)
     "What identifies a process."
     process = psutil.Process(pid if pid is not None else os.getpid())
     return {'host': socket.gethostname(), 'pid': process.pid, 'started': process.create_time()}
 
 
 def find_process(
-    described: dict[str, Any], # From `describe_process`
-) -> psutil.Process | None: # The process, or None when it has ended or lives on another machine
+    described: dict[str, Any],  # From `describe_process`
+) -> psutil.Process | None:  # The process, or None when it has ended or lives on another machine
     "The process of a description, if it is alive on this machine."
-    if described['host'] != socket.gethostname(): return None
-    try: process = psutil.Process(described['pid'])
-    except psutil.NoSuchProcess: return None
+    if described['host'] != socket.gethostname():
+        return None
+    try:
+        process = psutil.Process(described['pid'])
+    except psutil.NoSuchProcess:
+        return None
     same = abs(process.create_time() - described['started']) < 0.5
     return process if same and process.status() != psutil.STATUS_ZOMBIE else None
 
 
 def stop_process(
-    described: dict[str, Any], # From `describe_process`
-    timeout: float = 10, # Seconds to wait for the end
+    described: dict[str, Any],  # From `describe_process`
+    timeout: float = 10,  # Seconds to wait for the end
 ) -> None:
     "Kill a process of this machine and wait until it is gone; one that has ended is left in peace."
-    if (process := find_process(described)) is None: return
+    if (process := find_process(described)) is None:
+        return
     process.kill()
     deadline = time.monotonic() + timeout
     while find_process(described):
-        if time.monotonic() > deadline: raise TimeoutError(f"process {described['pid']} is still there {timeout:g} s after it was killed")
+        if time.monotonic() > deadline:
+            raise TimeoutError(
+                f"process {described['pid']} is still there {timeout:g} s after it was killed"
+            )
         time.sleep(0.01)
 
 # %% ../../nbs/00_core/10_job_runs.ipynb #4cdc9709
 def _why_lost(run: Any, now: datetime, lease_seconds: float) -> str | None:
     runner = run.processes[0]
-    if find_process(run.processes[0]): return None
-    if runner['host'] == socket.gethostname(): return f"process {runner['pid']} ended without finishing the run"
+    if find_process(run.processes[0]):
+        return None
+    if runner['host'] == socket.gethostname():
+        return f"process {runner['pid']} ended without finishing the run"
     silent = now - run.heartbeat_at
-    if silent <= timedelta(seconds=lease_seconds): return None
+    if silent <= timedelta(seconds=lease_seconds):
+        return None
     return f"no sign of life from {runner['host']} for {silent.total_seconds():.0f} s"
 
 
 def reap_lost(
-    connection: Connection, # From `writing`
-    now: datetime, # Current moment, UTC
-    lease_seconds: float = 60, # Silence of another machine that counts as death, seconds
-) -> list[str]: # `run_id` of each run that was found dead
+    connection: Connection,  # From `writing`
+    now: datetime,  # Current moment, UTC
+    lease_seconds: float = 60,  # Silence of another machine that counts as death, seconds
+) -> list[str]:  # `run_id` of each run that was found dead
     "Give every run whose process died its final state, `lost`."
     lost = []
     for run in connection.execute(select(job_runs).where(job_runs.c.state == 'running')).all():
-        if (reason := _why_lost(run, now, lease_seconds)) is None: continue
+        if (reason := _why_lost(run, now, lease_seconds)) is None:
+            continue
         for kernel in run.processes[1:]:
             stop_process(kernel)
-        connection.execute(update(job_runs).where(job_runs.c.run_id == run.run_id).values(
-            state='lost', finished_at=now, error_type='ProcessDied', error=reason))
+        connection.execute(
+            update(job_runs)
+            .where(job_runs.c.run_id == run.run_id)
+            .values(state='lost', finished_at=now, error_type='ProcessDied', error=reason)
+        )
         lost.append(run.run_id)
     return lost
 
@@ -92,45 +106,61 @@ class NoLongerRunning(RuntimeError):
 
 
 def begin_run(
-    engine: Engine, # Database with the tables
-    run: dict[str, Any], # Columns `run_id, job, pipeline, key, params, as_of, upstream, lease`
-    now: datetime, # Current moment, UTC
-    lease_seconds: float = 60, # Silence of another machine that counts as death, seconds
-) -> list[str]: # Runs found dead on the way
+    engine: Engine,  # Database with the tables
+    run: dict[str, Any],  # Columns `run_id, job, pipeline, key, params, as_of, upstream, lease`
+    now: datetime,  # Current moment, UTC
+    lease_seconds: float = 60,  # Silence of another machine that counts as death, seconds
+) -> list[str]:  # Runs found dead on the way
     "Take the lease and start a run; `AlreadyRunning` when a living run holds it."
-    fresh = {'state': 'running', 'attempts': 1, 'processes': [describe_process()], 'started_at': now, 'heartbeat_at': now}
+    fresh = {
+        'state': 'running',
+        'attempts': 1,
+        'processes': [describe_process()],
+        'started_at': now,
+        'heartbeat_at': now,
+    }
     try:
         with writing(engine) as connection:
             lost = reap_lost(connection, now, lease_seconds)
             connection.execute(job_runs.insert().values(run | fresh))
     except IntegrityError as error:
         with engine.connect() as connection:
-            holder = connection.execute(select(job_runs).where(job_runs.c.lease == run['lease'], job_runs.c.state == 'running')).first()
-        if holder is None: raise
+            holder = connection.execute(
+                select(job_runs).where(
+                    job_runs.c.lease == run['lease'], job_runs.c.state == 'running'
+                )
+            ).first()
+        if holder is None:
+            raise
         runner = holder.processes[0]
-        raise AlreadyRunning(f"{holder.job} is already running since {holder.started_at:%Y-%m-%d %H:%M:%S} UTC "
-                             f"(run {holder.run_id}, process {runner['pid']} on {runner['host']}); wait for it or stop it") from error
+        raise AlreadyRunning(
+            f"{holder.job} is already running since {holder.started_at:%Y-%m-%d %H:%M:%S} UTC "
+            f"(run {holder.run_id}, process {runner['pid']} on {runner['host']}); wait for it or stop it"
+        ) from error
     return lost
 
 
 def update_run(
-    engine: Engine, # Database with the tables
-    run_id: str, # A run that is still running
-    **columns: Any, # New values, such as `heartbeat_at` or `processes`
+    engine: Engine,  # Database with the tables
+    run_id: str,  # A run that is still running
+    **columns: Any,  # New values, such as `heartbeat_at` or `processes`
 ) -> None:
     "Change a running run; `NoLongerRunning` when it has been given up."
     with writing(engine) as connection:
         same = (job_runs.c.run_id == run_id) & (job_runs.c.state == 'running')
-        if connection.execute(update(job_runs).where(same).values(columns)).rowcount: return
-    raise NoLongerRunning(f'run {run_id} is no longer running: it was finished, or taken for dead by another run')
+        if connection.execute(update(job_runs).where(same).values(columns)).rowcount:
+            return
+    raise NoLongerRunning(
+        f'run {run_id} is no longer running: it was finished, or taken for dead by another run'
+    )
 
 
 def finish_run(
-    engine: Engine, # Database with the tables
-    run_id: str, # A run that is still running
-    state: str, # Final state, one of `RUN_STATES`
-    now: datetime, # Current moment, UTC
-    **columns: Any, # Further values, such as `error` or `checks`
+    engine: Engine,  # Database with the tables
+    run_id: str,  # A run that is still running
+    state: str,  # Final state, one of `RUN_STATES`
+    now: datetime,  # Current moment, UTC
+    **columns: Any,  # Further values, such as `error` or `checks`
 ) -> None:
     "Give a run its final state, which frees the lease."
     update_run(engine, run_id, state=state, finished_at=now, heartbeat_at=now, **columns)
@@ -138,18 +168,34 @@ def finish_run(
 
 @contextmanager
 def holding(
-    engine: Engine, # Database with the tables
-    lease: str, # What nobody else may do meanwhile, such as 'clean'
-    job: str, # What is done
-    clock: Callable[[], datetime], # Gives the current moment, UTC
-) -> Iterator[str]: # `run_id`
+    engine: Engine,  # Database with the tables
+    lease: str,  # What nobody else may do meanwhile, such as 'clean'
+    job: str,  # What is done
+    clock: Callable[[], datetime],  # Gives the current moment, UTC
+) -> Iterator[str]:  # `run_id`
     "Do something by hand that no run may do at the same time; it leaves a row like a run."
     started = clock()
     run_id = f'{job}-{started:%Y%m%dT%H%M%S%f}Z'
-    begin_run(engine, dict(run_id=run_id, job=job, pipeline=None, key=run_id, params={}, as_of=started, upstream=[], lease=lease), started)
-    try: yield run_id
+    begin_run(
+        engine,
+        dict(
+            run_id=run_id,
+            job=job,
+            pipeline=None,
+            key=run_id,
+            params={},
+            as_of=started,
+            upstream=[],
+            lease=lease,
+        ),
+        started,
+    )
+    try:
+        yield run_id
     except BaseException as error:
-        finish_run(engine, run_id, 'failed', clock(), error_type=type(error).__name__, error=str(error))
+        finish_run(
+            engine, run_id, 'failed', clock(), error_type=type(error).__name__, error=str(error)
+        )
         raise
     finish_run(engine, run_id, 'succeeded', clock())
 
@@ -158,45 +204,66 @@ log = logging.getLogger('football_pred.core.job_runs')
 
 
 def insist(
-    engine: Engine, # Database that is asked
-    ask: Callable[[], Any], # Asks it
-    patience: float = math.inf, # Seconds for which a server is waited for
-    wait: Callable[[], None] = lambda: time.sleep(1), # Called before it is asked again
-) -> Any: # The answer
+    engine: Engine,  # Database that is asked
+    ask: Callable[[], Any],  # Asks it
+    patience: float = math.inf,  # Seconds for which a server is waited for
+    wait: Callable[[], None] = lambda: time.sleep(1),  # Called before it is asked again
+) -> Any:  # The answer
     "What a database answers, as soon as it does."
     ends: float | None = None
     while True:
-        try: return ask()
+        try:
+            return ask()
         except SQLAlchemyError as error:
-            if engine.dialect.name == 'sqlite' or not is_away(error) or (ends and time.monotonic() > ends): raise
-            if not ends: log.warning('the database does not answer; waiting for it', extra={'about': {'reason': str(error).partition('\n')[0]}})
+            if (
+                engine.dialect.name == 'sqlite'
+                or not is_away(error)
+                or (ends and time.monotonic() > ends)
+            ):
+                raise
+            if not ends:
+                log.warning(
+                    'the database does not answer; waiting for it',
+                    extra={'about': {'reason': str(error).partition('\n')[0]}},
+                )
             ends = ends or time.monotonic() + patience
         wait()
 
 # %% ../../nbs/00_core/10_job_runs.ipynb #e907b421
 def last_success(
-    engine: Engine, # Database with the tables
-    **equal: Any, # Columns and the value each must have, such as `key` or `job`
-) -> Any: # Row of `job_runs`, or None
+    engine: Engine,  # Database with the tables
+    **equal: Any,  # Columns and the value each must have, such as `key` or `job`
+) -> Any:  # Row of `job_runs`, or None
     "The latest run that succeeded."
-    query = select(job_runs).where(job_runs.c.state == 'succeeded', *[job_runs.c[name] == value for name, value in equal.items()])
+    query = select(job_runs).where(
+        job_runs.c.state == 'succeeded',
+        *[job_runs.c[name] == value for name, value in equal.items()],
+    )
     with engine.connect() as connection:
-        return connection.execute(query.order_by(job_runs.c.finished_at.desc(), job_runs.c.run_id).limit(1)).first()
+        return connection.execute(
+            query.order_by(job_runs.c.finished_at.desc(), job_runs.c.run_id).limit(1)
+        ).first()
 
 
 def run_seconds(
-    run: dict[str, Any], # From `recent_runs`
-) -> float: # Seconds from the start to the end, or to the last sign of life
+    run: dict[str, Any],  # From `recent_runs`
+) -> float:  # Seconds from the start to the end, or to the last sign of life
     "How long a run took."
     return ((run['finished_at'] or run['heartbeat_at']) - run['started_at']).total_seconds()
 
 
 def recent_runs(
-    engine: Engine, # Database with the tables
-    limit: int = 100, # Runs at the most
-    job: str | None = None, # Only this job
-) -> list[dict[str, Any]]: # One dict per run, columns of `job_runs`, newest first
+    engine: Engine,  # Database with the tables
+    limit: int = 100,  # Runs at the most
+    job: str | None = None,  # Only this job
+) -> list[dict[str, Any]]:  # One dict per run, columns of `job_runs`, newest first
     "The latest runs."
-    query = select(job_runs).order_by(job_runs.c.started_at.desc(), job_runs.c.run_id.desc()).limit(limit)
-    if job is not None: query = query.where(job_runs.c.job == job)
-    with engine.connect() as connection: return [dict(row._mapping) for row in connection.execute(query)]
+    query = (
+        select(job_runs)
+        .order_by(job_runs.c.started_at.desc(), job_runs.c.run_id.desc())
+        .limit(limit)
+    )
+    if job is not None:
+        query = query.where(job_runs.c.job == job)
+    with engine.connect() as connection:
+        return [dict(row._mapping) for row in connection.execute(query)]

@@ -25,22 +25,25 @@ class Busy(RuntimeError):
 
 def _wait(have: Callable[[], bool], name: str, stop: threading.Event, patience: float) -> None:
     "Until it is one's turn."
-    if have(): return
+    if have():
+        return
     log.info('another process is at work; waiting for it to end', extra={'about': {'work': name}})
     ends = time.monotonic() + patience
     while not stop.wait(min(1, patience)):
-        if have(): return
-        if time.monotonic() >= ends: raise Busy(f'another process has been at work on {name} for {patience:g} seconds')
+        if have():
+            return
+        if time.monotonic() >= ends:
+            raise Busy(f'another process has been at work on {name} for {patience:g} seconds')
     raise Busy(f'told to stop while another process was at work on {name}')
 
 
 @contextmanager
 def alone(
-    engine: Engine, # Database with the tables; one in memory has no other process
-    name: str, # What only one process may do
-    stop: threading.Event | None = None, # Set when waiting shall end
-    patience: float = threading.TIMEOUT_MAX, # Seconds to wait at the most
-) -> Iterator[Callable[[], None]]: # Raises when the turn is lost
+    engine: Engine,  # Database with the tables; one in memory has no other process
+    name: str,  # What only one process may do
+    stop: threading.Event | None = None,  # Set when waiting shall end
+    patience: float = threading.TIMEOUT_MAX,  # Seconds to wait at the most
+) -> Iterator[Callable[[], None]]:  # Raises when the turn is lost
     "Wait until nobody else does it; raises `Busy` when it cannot wait any longer."
     stop = stop or threading.Event()
     if engine.dialect.name == 'postgresql':
@@ -49,12 +52,17 @@ def alone(
             wanted = select(func.pg_try_advisory_lock(func.hashtext(f'turn {name}')))
             _wait(lambda: bool(connection.scalar(wanted)), name, stop, patience)
             yield lambda: connection.execute(select(1)).close()
-    elif engine.url.database in (None, '', ':memory:'): yield lambda: None
+    elif engine.url.database in (None, '', ':memory:'):
+        yield lambda: None
     else:
         with open(f'{engine.url.database}.{name}-lock', 'a') as file:
+
             def have() -> bool:
-                try: fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError: return False
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    return False
                 return True
+
             _wait(have, name, stop, patience)
             yield lambda: None

@@ -12,31 +12,55 @@ import sys
 from datetime import UTC, datetime
 from typing import Any
 
-
 # %% ../../nbs/00_core/13_logging.ipynb #ff61af92
-SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+SECONDS = (
+    0.0001,
+    0.00025,
+    0.0005,
+    0.001,
+    0.0025,
+    0.005,
+    0.01,
+    0.025,
+    0.05,
+    0.1,
+    0.25,
+    0.5,
+    1.0,
+    2.5,
+    5.0,
+)
 
 # %% ../../nbs/00_core/13_logging.ipynb #04e05748
 class JsonLines(logging.Formatter):
     "A log record as one line of JSON."
-    def format(self,
-        record: logging.LogRecord, # What happened; its attribute `about` may be a dict with more
-    ) -> str: # One line
+
+    def format(
+        self,
+        record: logging.LogRecord,  # What happened; its attribute `about` may be a dict with more
+    ) -> str:  # One line
         "Write a record."
         at = datetime.fromtimestamp(record.created, UTC).isoformat(timespec='milliseconds')
-        told: dict[str, Any] = {'at': at, 'level': record.levelname.lower(), 'logger': record.name,
-                                'message': record.getMessage()} | getattr(record, 'about', {})
-        if record.exc_info: told['trace'] = self.formatException(record.exc_info)
+        told: dict[str, Any] = {
+            'at': at,
+            'level': record.levelname.lower(),
+            'logger': record.name,
+            'message': record.getMessage(),
+        } | getattr(record, 'about', {})
+        if record.exc_info:
+            told['trace'] = self.formatException(record.exc_info)
         return json.dumps(told, default=str)
 
 
 def log_as_json(
-    level: str = 'INFO', # Least important level that is written
+    level: str = 'INFO',  # Least important level that is written
 ) -> None:
     "Let every logger of this process write lines of JSON on standard error."
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines())
     logging.basicConfig(level=level, handlers=[handler], force=True)
-    for name in ('uvicorn', 'uvicorn.error'): logging.getLogger(name).handlers = []
+    for name in ('uvicorn', 'uvicorn.error'):
+        logging.getLogger(name).handlers = []
     logging.getLogger('uvicorn.access').disabled = True
-    for name in ('httpx', 'alembic', 'mlflow'): logging.getLogger(name).setLevel('WARNING')
+    for name in ('httpx', 'alembic', 'mlflow'):
+        logging.getLogger(name).setLevel('WARNING')

@@ -16,8 +16,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, case, create_engine, delete, func, inspect, select
 
-from .schema import PARTITIONED, create_tables, events, metadata
 from .database import unhurried
+from .schema import PARTITIONED, create_tables, events, metadata
 
 # %% ../../nbs/00_core/11_maintenance.ipynb #b91195fd
 _CATALOG = """
@@ -46,57 +46,81 @@ def _clauses(statement: str) -> Iterator[str]:
         if not depth or (sign == ',' and depth == 1):
             yield ' '.join(part.replace('"', '').split())
             part = ''
-        else: part += sign
-    if part.strip(): yield ' '.join(part.split())
+        else:
+            part += sign
+    if part.strip():
+        yield ' '.join(part.split())
 
 
 def _catalog(connection: Connection) -> set[str]:
     "Everything that a database says of its tables."
-    if connection.dialect.name == 'postgresql': told = connection.exec_driver_sql(_CATALOG.replace('%', '%%')).scalars().all()
+    if connection.dialect.name == 'postgresql':
+        told = connection.exec_driver_sql(_CATALOG.replace('%', '%%')).scalars().all()
     else:
-        found = connection.exec_driver_sql("SELECT type, name, sql FROM sqlite_master WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite_%'").all()
-        parts = [(kind, name, part) for kind, name, sql in found for part in (_clauses(sql) if kind == 'table' else [' '.join(sql.split())])]
+        found = connection.exec_driver_sql(
+            "SELECT type, name, sql FROM sqlite_master WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite_%'"
+        ).all()
+        parts = [
+            (kind, name, part)
+            for kind, name, sql in found
+            for part in (_clauses(sql) if kind == 'table' else [' '.join(sql.split())])
+        ]
         told = [' '.join(part).rstrip() for part in parts]
-    return {one for one in told if not re.match(r'\w+ (alembic_version\b|.* ON alembic_version\b)', one)}
+    return {
+        one for one in told if not re.match(r'\w+ (alembic_version\b|.* ON alembic_version\b)', one)
+    }
 
 
 @contextmanager
 def _declared(engine: Engine) -> Iterator[Connection]:
     "A connection to empty tables as `schema` declares them, of which nothing stays."
-    if engine.dialect.name == 'sqlite': engine = create_engine('sqlite://')
+    if engine.dialect.name == 'sqlite':
+        engine = create_engine('sqlite://')
     with engine.connect() as connection, connection.begin() as transaction:
         if engine.dialect.name == 'postgresql':
-            for statement in ('CREATE SCHEMA declared', 'SET LOCAL search_path TO declared'): connection.exec_driver_sql(statement)
+            for statement in ('CREATE SCHEMA declared', 'SET LOCAL search_path TO declared'):
+                connection.exec_driver_sql(statement)
         create_tables(connection)
         yield connection
         transaction.rollback()
 
 
 def drift(
-    engine: Engine, # Database with the tables; on PostgreSQL its role may make schemas, as its owner may
-) -> list[str]: # What is missing and what is not known, in the words of the database; empty when nothing is
+    engine: Engine,  # Database with the tables; on PostgreSQL its role may make schemas, as its owner may
+) -> list[
+    str
+]:  # What is missing and what is not known, in the words of the database; empty when nothing is
     "In what a database differs from `schema`."
-    with _declared(engine) as connection: wanted = _catalog(connection)
-    with engine.connect() as connection: there = _catalog(connection)
-    return sorted([f'missing: {one}' for one in wanted - there] + [f'not known: {one}' for one in there - wanted])
+    with _declared(engine) as connection:
+        wanted = _catalog(connection)
+    with engine.connect() as connection:
+        there = _catalog(connection)
+    return sorted(
+        [f'missing: {one}' for one in wanted - there]
+        + [f'not known: {one}' for one in there - wanted]
+    )
 
 # %% ../../nbs/00_core/11_maintenance.ipynb #bf2c3e83
 def _months(first: date, count: int) -> list[date]:
-    return [date(first.year + (first.month - 1 + i)//12, (first.month - 1 + i)%12 + 1, 1) for i in range(count + 1)]
+    return [
+        date(first.year + (first.month - 1 + i) // 12, (first.month - 1 + i) % 12 + 1, 1)
+        for i in range(count + 1)
+    ]
 
 
 def make_partitions(
-    connection: Connection, # From `store.writing`, to PostgreSQL as the owner of the tables
-    first: date, # Any day of the first month
-    months: int, # How many months
-) -> list[str]: # Names of the parts that are new
+    connection: Connection,  # From `store.writing`, to PostgreSQL as the owner of the tables
+    first: date,  # Any day of the first month
+    months: int,  # How many months
+) -> list[str]:  # Names of the parts that are new
     "Make the parts of some months; rows of these months move there."
     edges, made = _months(first, months), []
     for table, column in PARTITIONED.items():
         there = set(inspect(connection).get_table_names())
         for start, end in pairwise(edges):
             name = f'{table}_{start:%Y_%m}'
-            if name in there: continue
+            if name in there:
+                continue
             with unhurried(connection):
                 for statement in (
                     f'LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE',
@@ -104,49 +128,76 @@ def make_partitions(
                     f"WITH moved AS (DELETE FROM {table}_default WHERE {column} >= '{start}Z' AND {column} < '{end}Z' RETURNING *) "
                     f'INSERT INTO {name} SELECT * FROM moved',
                     f"ALTER TABLE {table} ATTACH PARTITION {name} FOR VALUES FROM ('{start} 00:00Z') TO ('{end} 00:00Z')",
-                ): connection.exec_driver_sql(statement)
+                ):
+                    connection.exec_driver_sql(statement)
             made.append(name)
     return made
 
 
 def drop_partitions(
-    connection: Connection, # From `store.writing`, to PostgreSQL as the owner of the tables
-    table: str, # A table of `schema.PARTITIONED`
-    before: date, # Any day of the first month that is kept
-) -> list[str]: # Names of the parts that are gone, with their rows
+    connection: Connection,  # From `store.writing`, to PostgreSQL as the owner of the tables
+    table: str,  # A table of `schema.PARTITIONED`
+    before: date,  # Any day of the first month that is kept
+) -> list[str]:  # Names of the parts that are gone, with their rows
     "Forget whole months."
-    names = sorted(name for name in inspect(connection).get_table_names() if re.fullmatch(rf'{table}_\d{{4}}_\d\d', name))
+    names = sorted(
+        name
+        for name in inspect(connection).get_table_names()
+        if re.fullmatch(rf'{table}_\d{{4}}_\d\d', name)
+    )
     old = [name for name in names if name < f'{table}_{before:%Y_%m}']
-    for name in old: connection.exec_driver_sql(f'DROP TABLE {name}')
+    for name in old:
+        connection.exec_driver_sql(f'DROP TABLE {name}')
     return old
 
 
 def partitions_ahead(
-    engine: Engine, # Database with the tables
-    first: date, # Any day of the first month that counts
-) -> int | None: # Whole months from the first on for which every divided table has a part; None where tables are not divided
+    engine: Engine,  # Database with the tables
+    first: date,  # Any day of the first month that counts
+) -> (
+    int | None
+):  # Whole months from the first on for which every divided table has a part; None where tables are not divided
     "How long it will be until rows of a new month have no part of their own."
-    if engine.dialect.name != 'postgresql': return None
+    if engine.dialect.name != 'postgresql':
+        return None
     there = set(inspect(engine).get_table_names())
     months = _months(first, 600)
-    return next((n for n, month in enumerate(months) if any(f'{table}_{month:%Y_%m}' not in there for table in PARTITIONED)), len(months))
+    return next(
+        (
+            n
+            for n, month in enumerate(months)
+            if any(f'{table}_{month:%Y_%m}' not in there for table in PARTITIONED)
+        ),
+        len(months),
+    )
 
 # %% ../../nbs/00_core/11_maintenance.ipynb #5fc124fd
 def forget_sent(
-    connection: Connection, # From `store.writing`
-    before: datetime, # Moment, UTC; events sent earlier go
-) -> int: # Events deleted
+    connection: Connection,  # From `store.writing`
+    before: datetime,  # Moment, UTC; events sent earlier go
+) -> int:  # Events deleted
     "Delete events that were sent long ago, but the last of each topic, and of each league's models, which the registry would tell anew."
     own = events.c
-    last = select(func.max(own.sequence)).group_by(own.topic, case((own.topic == 'models', own.key), else_=''))
-    with unhurried(connection): return connection.execute(delete(events).where(own.sent_at < before, own.sequence.not_in(last))).rowcount
+    last = select(func.max(own.sequence)).group_by(
+        own.topic, case((own.topic == 'models', own.key), else_='')
+    )
+    with unhurried(connection):
+        return connection.execute(
+            delete(events).where(own.sent_at < before, own.sequence.not_in(last))
+        ).rowcount
 
 # %% ../../nbs/00_core/11_maintenance.ipynb #cb2b5d99
 READER, WRITER = 'football_reader', 'football_writer'
 ADDED = 'INSERT'
 CHANGED = 'INSERT, UPDATE'
-RIGHTS = {'predictions': ADDED, 'settlements': ADDED, 'audit_log': ADDED,  # of the writer; from other tables it may also delete
-          'job_runs': CHANGED, 'api_keys': CHANGED, 'data_collection_logs': CHANGED}
+RIGHTS = {
+    'predictions': ADDED,
+    'settlements': ADDED,
+    'audit_log': ADDED,  # of the writer; from other tables it may also delete
+    'job_runs': CHANGED,
+    'api_keys': CHANGED,
+    'data_collection_logs': CHANGED,
+}
 _HIDDEN = {'api_keys': 'digest'}  # columns that the reader does not see
 
 
@@ -160,26 +211,42 @@ def _grants(database: str) -> Iterator[str]:
     yield f'GRANT USAGE ON SCHEMA public TO {both}'
     yield f'GRANT SELECT ON ALL TABLES IN SCHEMA public TO {both}'
     yield f'GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA public TO {WRITER}'
-    for table in metadata.tables: yield f"GRANT {RIGHTS.get(table, 'INSERT, UPDATE, DELETE')} ON {table} TO {WRITER}"
+    for table in metadata.tables:
+        yield f"GRANT {RIGHTS.get(table, 'INSERT, UPDATE, DELETE')} ON {table} TO {WRITER}"
     for table, column in _HIDDEN.items():
         yield f'REVOKE SELECT ON {table} FROM {READER}'
         yield f"GRANT SELECT ({', '.join(one.name for one in metadata.tables[table].columns if one.name != column)}) ON {table} TO {READER}"
-    for what, who in (('SELECT ON TABLES', both), ('INSERT, UPDATE, DELETE ON TABLES', WRITER), ('USAGE, SELECT ON SEQUENCES', WRITER)):
+    for what, who in (
+        ('SELECT ON TABLES', both),
+        ('INSERT, UPDATE, DELETE ON TABLES', WRITER),
+        ('USAGE, SELECT ON SEQUENCES', WRITER),
+    ):
         yield f'ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT {what} TO {who}'
 
 
 def make_roles(
-    connection: Connection, # From `store.writing`, to PostgreSQL as the owner of the tables, who may make roles
-    passwords: Mapping[str, str], # Of `READER` and `WRITER`
+    connection: Connection,  # From `store.writing`, to PostgreSQL as the owner of the tables, who may make roles
+    passwords: Mapping[str, str],  # Of `READER` and `WRITER`
 ) -> None:
     "Make the roles or bring them in line: passwords, and what they may do."
     from psycopg import sql
+
     driver: Any = connection.connection.driver_connection
     for role in (READER, WRITER):
-        if not passwords.get(role): raise ValueError(f'role {role} has no password; give it one')
-        known = connection.exec_driver_sql('SELECT 1 FROM pg_roles WHERE rolname = %s', (role,)).scalar()
-        kept = driver.pgconn.encrypt_password(passwords[role].encode(), role.encode(), b'scram-sha-256').decode()
-        statement = sql.SQL('{} ROLE {} LOGIN PASSWORD {}').format(sql.SQL('ALTER' if known else 'CREATE'), sql.Identifier(role), sql.Literal(kept))
+        if not passwords.get(role):
+            raise ValueError(f'role {role} has no password; give it one')
+        known = connection.exec_driver_sql(
+            'SELECT 1 FROM pg_roles WHERE rolname = %s', (role,)
+        ).scalar()
+        kept = driver.pgconn.encrypt_password(
+            passwords[role].encode(), role.encode(), b'scram-sha-256'
+        ).decode()
+        statement = sql.SQL('{} ROLE {} LOGIN PASSWORD {}').format(
+            sql.SQL('ALTER' if known else 'CREATE'), sql.Identifier(role), sql.Literal(kept)
+        )
         driver.execute(statement)
-    database = sql.Identifier(str(connection.scalar(select(func.current_database())))).as_string(driver)
-    for grant in _grants(database): connection.exec_driver_sql(grant)
+    database = sql.Identifier(str(connection.scalar(select(func.current_database())))).as_string(
+        driver
+    )
+    for grant in _grants(database):
+        connection.exec_driver_sql(grant)

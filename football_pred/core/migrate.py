@@ -15,21 +15,33 @@ from sqlalchemy import Column, Connection, Engine, MetaData, String, Table, func
 _version = Table('alembic_version', MetaData(), Column('version_num', String(32), primary_key=True))
 
 
-def head() -> str: # Such as '0002'
+def head() -> str:  # Such as '0002'
     "Number of the newest migration."
-    return max(path.name[:4] for path in (files('football_pred')/'migrations'/'versions').iterdir() if path.name[:4].isdigit())
+    return max(
+        path.name[:4]
+        for path in (files('football_pred') / 'migrations' / 'versions').iterdir()
+        if path.name[:4].isdigit()
+    )
 
 
 def current(
-    connectable: Engine | Connection, # Any database
-) -> str | None: # Number of the last migration it went through; None: of none
+    connectable: Engine | Connection,  # Any database
+) -> str | None:  # Number of the last migration it went through; None: of none
     "Where a database stands."
-    with connectable.connect() if isinstance(connectable, Engine) else nullcontext(connectable) as connection:
-        return connection.scalar(select(_version)) if inspect(connection).has_table(_version.name) else None
+    with (
+        connectable.connect()
+        if isinstance(connectable, Engine)
+        else nullcontext(connectable) as connection
+    ):
+        return (
+            connection.scalar(select(_version))
+            if inspect(connection).has_table(_version.name)
+            else None
+        )
 
 
 def stamp(
-    connection: Connection, # Inside a transaction that may write, to a database with the tables of `schema`
+    connection: Connection,  # Inside a transaction that may write, to a database with the tables of `schema`
 ) -> None:
     "Note that a database has the newest tables."
     _version.metadata.create_all(connection)
@@ -40,26 +52,32 @@ def stamp(
 def _run(connection: Connection, direction: str, revision: str) -> None:
     from alembic import command
     from alembic.config import Config
+
     config = Config()
-    config.set_main_option('script_location', str(files('football_pred')/'migrations').replace('%', '%%'))
+    config.set_main_option(
+        'script_location', str(files('football_pred') / 'migrations').replace('%', '%%')
+    )
     config.attributes['connection'] = connection
     if connection.dialect.name == 'postgresql':
-        for limit in ('statement_timeout', 'lock_timeout'): connection.exec_driver_sql(f'SET LOCAL {limit} = 0')
-        connection.execute(select(func.pg_advisory_xact_lock(func.hashtext('football_pred migrations'))))
+        for limit in ('statement_timeout', 'lock_timeout'):
+            connection.exec_driver_sql(f'SET LOCAL {limit} = 0')
+        connection.execute(
+            select(func.pg_advisory_xact_lock(func.hashtext('football_pred migrations')))
+        )
     getattr(command, direction)(config, revision)
 
 
 def upgrade(
-    connection: Connection, # Inside a transaction that may write
-    revision: str = 'head', # Number of a migration
+    connection: Connection,  # Inside a transaction that may write
+    revision: str = 'head',  # Number of a migration
 ) -> None:
     "Move a database forward."
     _run(connection, 'upgrade', revision)
 
 
 def downgrade(
-    connection: Connection, # Inside a transaction that may write
-    revision: str, # Number of a migration, or 'base' for a database without tables; what only later tables held is gone
+    connection: Connection,  # Inside a transaction that may write
+    revision: str,  # Number of a migration, or 'base' for a database without tables; what only later tables held is gone
 ) -> None:
     "Move a database back."
     _run(connection, 'downgrade', revision)

@@ -14,18 +14,19 @@ class NotConverged(ValueError):
 
 # %% ../../nbs/00_core/14_numerics.ipynb #d1531417
 def softmax(
-    scores: np.ndarray, # Shape (matches, outcomes)
-) -> np.ndarray: # Positive, each row sums to 1
+    scores: np.ndarray,  # Shape (matches, outcomes)
+) -> np.ndarray:  # Positive, each row sums to 1
     "Probabilities that are proportional to the exponentials of scores."
     terms = np.exp(scores - scores.max(axis=1, keepdims=True))
-    return terms/terms.sum(axis=1, keepdims=True)
+    return terms / terms.sum(axis=1, keepdims=True)
 
 
 def linear(
-    design: np.ndarray, # Shape (matches, columns)
-    coefficients: np.ndarray, # Shape (columns, outcomes)
-) -> np.ndarray: # Shape (matches, outcomes)
+    design: np.ndarray,  # Shape (matches, columns)
+    coefficients: np.ndarray,  # Shape (columns, outcomes)
+) -> np.ndarray:  # Shape (matches, outcomes)
     "The product of both, added up in an order that does not depend on how many matches there are."
     total = np.zeros((len(design), coefficients.shape[1]))
-    for column, row in zip(design.T, coefficients, strict=True): total += column[:, None]*row
+    for column, row in zip(design.T, coefficients, strict=True):
+        total += column[:, None] * row
     return total

@@ -19,48 +19,74 @@ from .schema import EVENT_TOPICS, audit_log, events
 
 # %% ../../nbs/00_core/09_outbox.ipynb #26075093
 def event_id(
-    topic: str, # One of `schema.EVENT_TOPICS`
-    key: str, # What it is about
-    payload: Mapping[str, Any], # What happened
-) -> str: # 32 hexadecimal digits
+    topic: str,  # One of `schema.EVENT_TOPICS`
+    key: str,  # What it is about
+    payload: Mapping[str, Any],  # What happened
+) -> str:  # 32 hexadecimal digits
     "Identity of an event: the same thing told again is the same event."
-    return hashlib.sha256(json.dumps([topic, key, dict(payload)], sort_keys=True).encode()).hexdigest()[:32]
+    return hashlib.sha256(
+        json.dumps([topic, key, dict(payload)], sort_keys=True).encode()
+    ).hexdigest()[:32]
 
 
 def emit_all(
-    connection: Connection, # From `store.writing`: the transaction that makes it true
-    topic: str, # One of `schema.EVENT_TOPICS`
-    told: Sequence[tuple[str, Mapping[str, Any]]], # What each is about, and what happened, as `emit` takes them
-    created_at: datetime, # Current moment, UTC
-) -> int: # How many were new
+    connection: Connection,  # From `store.writing`: the transaction that makes it true
+    topic: str,  # One of `schema.EVENT_TOPICS`
+    told: Sequence[
+        tuple[str, Mapping[str, Any]]
+    ],  # What each is about, and what happened, as `emit` takes them
+    created_at: datetime,  # Current moment, UTC
+) -> int:  # How many were new
     "Tell of many things, each once."
-    if topic not in EVENT_TOPICS: raise ValueError(f'topic is {topic!r}, expected one of {", ".join(EVENT_TOPICS)}')
-    rows = [dict(event_id=event_id(topic, key, payload), topic=topic, key=key, payload=dict(payload), created_at=created_at) for key, payload in told]
-    if not rows: return 0
+    if topic not in EVENT_TOPICS:
+        raise ValueError(f'topic is {topic!r}, expected one of {", ".join(EVENT_TOPICS)}')
+    rows = [
+        dict(
+            event_id=event_id(topic, key, payload),
+            topic=topic,
+            key=key,
+            payload=dict(payload),
+            created_at=created_at,
+        )
+        for key, payload in told
+    ]
+    if not rows:
+        return 0
     dialect: Any = sqlite if connection.dialect.name == 'sqlite' else postgresql
-    new = dialect.insert(events).on_conflict_do_nothing(index_elements=['event_id']).returning(events.c.sequence)
+    new = (
+        dialect.insert(events)
+        .on_conflict_do_nothing(index_elements=['event_id'])
+        .returning(events.c.sequence)
+    )
     return len(connection.execute(new, rows).all())
 
 
 def emit(
-    connection: Connection, # From `store.writing`: the transaction that makes it true
-    topic: str, # One of `schema.EVENT_TOPICS`
-    key: str, # What it is about, such as a league or a match; events of one key stay in order
-    payload: Mapping[str, Any], # What happened, fit for JSON, with whatever tells it from a like event at another time
-    created_at: datetime, # Current moment, UTC
-) -> bool: # Whether it was new
+    connection: Connection,  # From `store.writing`: the transaction that makes it true
+    topic: str,  # One of `schema.EVENT_TOPICS`
+    key: str,  # What it is about, such as a league or a match; events of one key stay in order
+    payload: Mapping[
+        str, Any
+    ],  # What happened, fit for JSON, with whatever tells it from a like event at another time
+    created_at: datetime,  # Current moment, UTC
+) -> bool:  # Whether it was new
     "Tell of something, once."
     return emit_all(connection, topic, [(key, payload)], created_at) == 1
 
 
 def audit(
-    connection: Connection, # From `store.writing`: the transaction that does it
-    actor: str, # Who, such as 'job train' or the name of a person or a key
-    action: str, # What, such as 'promote'
-    subject: str, # To what, such as 'E0'
-    detail: Mapping[str, Any], # How and why, fit for JSON
-    at: datetime, # Current moment, UTC
+    connection: Connection,  # From `store.writing`: the transaction that does it
+    actor: str,  # Who, such as 'job train' or the name of a person or a key
+    action: str,  # What, such as 'promote'
+    subject: str,  # To what, such as 'E0'
+    detail: Mapping[str, Any],  # How and why, fit for JSON
+    at: datetime,  # Current moment, UTC
 ) -> None:
     "Note who did something."
-    if not actor: raise ValueError('actor is empty; say who did it')
-    connection.execute(audit_log.insert().values(actor=actor, action=action, subject=subject, detail=dict(detail), at=at))
+    if not actor:
+        raise ValueError('actor is empty; say who did it')
+    connection.execute(
+        audit_log.insert().values(
+            actor=actor, action=action, subject=subject, detail=dict(detail), at=at
+        )
+    )

@@ -14,14 +14,16 @@ from difflib import get_close_matches
 
 # %% ../../nbs/00_core/02_parsing.ipynb #e182c991
 def nearest(
-    name: str, # What somebody wrote
-    known: Sequence[str], # What would have been right
-) -> str: # Such as '; did you mean Man City or Man United?', or all there are when they are few
+    name: str,  # What somebody wrote
+    known: Sequence[str],  # What would have been right
+) -> str:  # Such as '; did you mean Man City or Man United?', or all there are when they are few
     "A hint for a name that is not known."
-    if not known: return '; there are none'
+    if not known:
+        return '; there are none'
     lower = {item.lower(): item for item in known}
     close = [lower[item] for item in get_close_matches(name.lower(), lower, n=3, cutoff=0.5)]
-    if close: return f"; did you mean {' or '.join(close)}?"
+    if close:
+        return f"; did you mean {' or '.join(close)}?"
     return f"; known: {', '.join(known)}" if len(known) <= 20 else ''
 
 # %% ../../nbs/00_core/02_parsing.ipynb #4542450c
@@ -29,17 +31,19 @@ SEPARATOR = '; '  # between names in one text, none of which has it
 
 # %% ../../nbs/00_core/02_parsing.ipynb #597f525a
 def slug(
-    name: str, # Any name
-) -> str: # Lower-case letters and digits, words joined by hyphens
+    name: str,  # Any name
+) -> str:  # Lower-case letters and digits, words joined by hyphens
     "A name for use in an id."
     plain = unicodedata.normalize('NFKD', name).encode('ascii', 'ignore').decode().lower()
     return re.sub(r'[^a-z0-9]+', '-', re.sub(r"['.]", '', plain)).strip('-')
 
 # %% ../../nbs/00_core/02_parsing.ipynb #ddffd32c
 def read_moment(
-    text: str, # Such as '2026-04-15', '2026-04-15T12:00Z' or '2026-04-15T14:00+02:00'
-) -> datetime: # The same moment in UTC
+    text: str,  # Such as '2026-04-15', '2026-04-15T12:00Z' or '2026-04-15T14:00+02:00'
+) -> datetime:  # The same moment in UTC
     "A moment in ISO 8601."
-    try: moment = datetime.fromisoformat(text.strip())
-    except ValueError: raise ValueError(f"{text!r} is not a moment; write it as in '2026-04-15T12:00Z'") from None
+    try:
+        moment = datetime.fromisoformat(text.strip())
+    except ValueError:
+        raise ValueError(f"{text!r} is not a moment; write it as in '2026-04-15T12:00Z'") from None
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)

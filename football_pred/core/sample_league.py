@@ -14,14 +14,15 @@ import polars as pl
 
 # %% ../../nbs/00_core/15_sample_league.ipynb #309258d7
 def sample_strengths(
-    n_teams: int = 20, # Clubs of the league in its first season
-    n_outside: int = 0, # Clubs of the league below, listed last; they come up in this order
-    spread: float = 0.25, # Standard deviation of both strengths, log scale
-    newcomer: float = -0.2, # Mean strength of the clubs outside, log scale
-    seed: int = 0, # Seed of the random generator
-) -> pl.DataFrame: # One row per club: `team`, and `attack` and `defence` on the log scale, summing to 0 over the first `n_teams`
+    n_teams: int = 20,  # Clubs of the league in its first season
+    n_outside: int = 0,  # Clubs of the league below, listed last; they come up in this order
+    spread: float = 0.25,  # Standard deviation of both strengths, log scale
+    newcomer: float = -0.2,  # Mean strength of the clubs outside, log scale
+    seed: int = 0,  # Seed of the random generator
+) -> pl.DataFrame:  # One row per club: `team`, and `attack` and `defence` on the log scale, summing to 0 over the first `n_teams`
     "Draw the attack and the defence of every club."
-    if n_teams < 2: raise ValueError(f'n_teams is {n_teams}, a league needs at least 2')
+    if n_teams < 2:
+        raise ValueError(f'n_teams is {n_teams}, a league needs at least 2')
     strengths = np.random.default_rng(seed).normal(scale=spread, size=(n_teams + n_outside, 2))
     strengths[:n_teams] -= strengths[:n_teams].mean(axis=0)
     strengths[n_teams:] += newcomer
@@ -30,83 +31,128 @@ def sample_strengths(
 
 # %% ../../nbs/00_core/15_sample_league.ipynb #c12bcb40
 def round_robin(
-    n_teams: int, # Number of teams; with an odd number one rests in each round
-) -> np.ndarray: # Shape (matches, 3): round, home team, away team, all from 0
+    n_teams: int,  # Number of teams; with an odd number one rests in each round
+) -> np.ndarray:  # Shape (matches, 3): round, home team, away team, all from 0
     "Every ordered pair of teams once, by the circle method."
-    size = n_teams + n_teams%2
+    size = n_teams + n_teams % 2
     ring, rounds = np.arange(1, size), []
     for number in range(size - 1):
         line = np.concatenate([[0], np.roll(ring, number)])
-        pairs = np.column_stack([line[:size//2], line[::-1][:size//2]])
-        if number%2: pairs[0] = pairs[0, ::-1]  # the team that does not rotate is at home every other round
+        pairs = np.column_stack([line[: size // 2], line[::-1][: size // 2]])
+        if number % 2:
+            pairs[0] = pairs[0, ::-1]  # the team that does not rotate is at home every other round
         rounds.append(np.column_stack([np.full(len(pairs), number), pairs]))
     first = np.concatenate(rounds)
     both = np.concatenate([first, first[:, [0, 2, 1]] + [size - 1, 0, 0]])
     return both[(both[:, 1:] < n_teams).all(axis=1)]
 
 # %% ../../nbs/00_core/15_sample_league.ipynb #74166b9f
-_KICKOFFS = np.array([12.5, 15, 15, 15, 15, 17.5, 38, 38, 40.5, 68])  # hours after midnight between Friday and Saturday
+_KICKOFFS = np.array(
+    [12.5, 15, 15, 15, 15, 17.5, 38, 38, 40.5, 68]
+)  # hours after midnight between Friday and Saturday
+
 
 def sample_fixtures(
-    teams: Sequence[str] | pl.Series, # Names of the clubs
-    start_year: int = 2024, # Year in which the season begins
-    league: str = 'SIM', # League code
-) -> pl.DataFrame: # One row per match of the season, sorted by `kickoff` and `match_id`, nothing played yet
+    teams: Sequence[str] | pl.Series,  # Names of the clubs
+    start_year: int = 2024,  # Year in which the season begins
+    league: str = 'SIM',  # League code
+) -> (
+    pl.DataFrame
+):  # One row per match of the season, sorted by `kickoff` and `match_id`, nothing played yet
     "The fixtures of one season."
     teams = list(teams)
     rounds, home, away = round_robin(len(teams)).T
-    season = f'{start_year%100:02d}{(start_year + 1)%100:02d}'
+    season = f'{start_year % 100:02d}{(start_year + 1) % 100:02d}'
     middle = datetime(start_year, 8, 15, tzinfo=UTC)
-    saturday = middle + timedelta(days=(5 - middle.weekday())%7)
+    saturday = middle + timedelta(days=(5 - middle.weekday()) % 7)
     place = np.arange(len(rounds)) - np.searchsorted(rounds, rounds)  # within its round
-    kickoff = [saturday + timedelta(days=7*int(r), hours=float(_KICKOFFS[p%len(_KICKOFFS)])) for r, p in zip(rounds, place, strict=True)]
-    frame = pl.DataFrame({
-        'league': league, 'season': season, 'kickoff': pl.Series(kickoff, dtype=pl.Datetime('us', 'UTC')),
-        'home_team': [teams[i] for i in home], 'away_team': [teams[i] for i in away]})
-    slug = pl.concat_str('league', 'season', pl.concat_str('home_team', 'away_team', separator='-')
-                         .str.to_lowercase().str.replace_all('[^a-z0-9]+', '-'), separator='-')
+    kickoff = [
+        saturday + timedelta(days=7 * int(r), hours=float(_KICKOFFS[p % len(_KICKOFFS)]))
+        for r, p in zip(rounds, place, strict=True)
+    ]
+    frame = pl.DataFrame(
+        {
+            'league': league,
+            'season': season,
+            'kickoff': pl.Series(kickoff, dtype=pl.Datetime('us', 'UTC')),
+            'home_team': [teams[i] for i in home],
+            'away_team': [teams[i] for i in away],
+        }
+    )
+    slug = pl.concat_str(
+        'league',
+        'season',
+        pl.concat_str('home_team', 'away_team', separator='-')
+        .str.to_lowercase()
+        .str.replace_all('[^a-z0-9]+', '-'),
+        separator='-',
+    )
     return frame.select(
-        slug.alias('match_id'), 'league', 'season', 'kickoff',
-        pl.lit(True).alias('kickoff_known'), pl.col('kickoff').dt.date().alias('date'),
-        'home_team', 'away_team', pl.lit(False).alias('neutral'), pl.lit('scheduled').alias('status'),
-        pl.lit(None, pl.Int64).alias('home_goals'), pl.lit(None, pl.Int64).alias('away_goals'),
-        pl.lit(None, pl.Datetime('us', 'UTC')).alias('result_known_at')).sort('kickoff', 'match_id')
+        slug.alias('match_id'),
+        'league',
+        'season',
+        'kickoff',
+        pl.lit(True).alias('kickoff_known'),
+        pl.col('kickoff').dt.date().alias('date'),
+        'home_team',
+        'away_team',
+        pl.lit(False).alias('neutral'),
+        pl.lit('scheduled').alias('status'),
+        pl.lit(None, pl.Int64).alias('home_goals'),
+        pl.lit(None, pl.Int64).alias('away_goals'),
+        pl.lit(None, pl.Datetime('us', 'UTC')).alias('result_known_at'),
+    ).sort('kickoff', 'match_id')
 
 # %% ../../nbs/00_core/15_sample_league.ipynb #300f9827
 def sample_scores(
-    home_rate: np.ndarray, # Expected home goals, shape (matches,)
-    away_rate: np.ndarray, # Expected away goals, shape (matches,)
-    rho: float, # Low-score dependence; 0 for independent goals
-    rng: np.random.Generator, # Source of chance
-) -> tuple[np.ndarray, np.ndarray]: # Home goals and away goals, int64 of shape (matches,)
+    home_rate: np.ndarray,  # Expected home goals, shape (matches,)
+    away_rate: np.ndarray,  # Expected away goals, shape (matches,)
+    rho: float,  # Low-score dependence; 0 for independent goals
+    rng: np.random.Generator,  # Source of chance
+) -> tuple[np.ndarray, np.ndarray]:  # Home goals and away goals, int64 of shape (matches,)
     "Draw the score of every match."
     home_goals, away_goals = rng.poisson(home_rate), rng.poisson(away_rate)
     ones = np.ones_like(home_rate)
-    independent = np.column_stack([ones, away_rate, home_rate, home_rate*away_rate])  # of 0-0, 0-1, 1-0, 1-1, up to a factor
-    factor = np.column_stack([1 - home_rate*away_rate*rho, 1 + home_rate*rho, 1 + away_rate*rho, (1 - rho)*ones])
-    if factor.min() < 0: raise ValueError(f'rho is {rho}, too far from 0 for rates up to {max(home_rate.max(), away_rate.max()):.2f}')
-    chances = np.cumsum(independent*factor, axis=1)
-    again = (rng.random(len(ones))[:, None]*chances[:, -1:] > chances).sum(axis=1)
+    independent = np.column_stack(
+        [ones, away_rate, home_rate, home_rate * away_rate]
+    )  # of 0-0, 0-1, 1-0, 1-1, up to a factor
+    factor = np.column_stack(
+        [
+            1 - home_rate * away_rate * rho,
+            1 + home_rate * rho,
+            1 + away_rate * rho,
+            (1 - rho) * ones,
+        ]
+    )
+    if factor.min() < 0:
+        raise ValueError(
+            f'rho is {rho}, too far from 0 for rates up to {max(home_rate.max(), away_rate.max()):.2f}'
+        )
+    chances = np.cumsum(independent * factor, axis=1)
+    again = (rng.random(len(ones))[:, None] * chances[:, -1:] > chances).sum(axis=1)
     low = (home_goals <= 1) & (away_goals <= 1)
-    return np.where(low, again//2, home_goals), np.where(low, again%2, away_goals)
+    return np.where(low, again // 2, home_goals), np.where(low, again % 2, away_goals)
 
 # %% ../../nbs/00_core/15_sample_league.ipynb #06c4e367
 def sample_matches(
-    strengths: pl.DataFrame | None = None, # From `sample_strengths`, which is also the default
-    n_seasons: int = 1, # Seasons played
-    promoted: int = 0, # Clubs that go down, and come up, after each season
-    n_teams: int | None = None, # Clubs in the league; the rest wait outside. None: all, or all but `promoted` if clubs are promoted
-    start_year: int = 2021, # Year in which the first season begins
-    level: float = 0.15, # Log of the goal rate of an average team away to an average team
-    home_advantage: float = 0.25, # Added to the log of the home goal rate
-    rho: float = -0.05, # Low-score dependence
-    seed: int = 0, # Seed of the random generator
-) -> pl.DataFrame: # One row per match, sorted by `kickoff` and `match_id`, every one finished
+    strengths: pl.DataFrame | None = None,  # From `sample_strengths`, which is also the default
+    n_seasons: int = 1,  # Seasons played
+    promoted: int = 0,  # Clubs that go down, and come up, after each season
+    n_teams: int
+    | None = None,  # Clubs in the league; the rest wait outside. None: all, or all but `promoted` if clubs are promoted
+    start_year: int = 2021,  # Year in which the first season begins
+    level: float = 0.15,  # Log of the goal rate of an average team away to an average team
+    home_advantage: float = 0.25,  # Added to the log of the home goal rate
+    rho: float = -0.05,  # Low-score dependence
+    seed: int = 0,  # Seed of the random generator
+) -> pl.DataFrame:  # One row per match, sorted by `kickoff` and `match_id`, every one finished
     "Play one season or more."
     strengths = sample_strengths() if strengths is None else strengths
     size = len(strengths) - promoted if n_teams is None else n_teams
     if not 2 <= size <= len(strengths) - promoted:
-        raise ValueError(f'n_teams is {size} and promoted {promoted}, {len(strengths)} clubs are not enough')
+        raise ValueError(
+            f'n_teams is {size} and promoted {promoted}, {len(strengths)} clubs are not enough'
+        )
     rng = np.random.default_rng(seed)
     total = dict(zip(strengths['team'], strengths['attack'] + strengths['defence'], strict=True))
     queue, inside, seasons = list(strengths['team']), list(strengths['team'][:size]), []
@@ -114,12 +160,21 @@ def sample_matches(
     for year in range(start_year, start_year + n_seasons):
         seasons.append(sample_fixtures(sorted(inside), year))
         down = sorted(inside, key=lambda team: total[team])[:promoted]
-        inside, queue = [team for team in inside if team not in down] + queue[:promoted], queue[promoted:] + down
+        inside, queue = (
+            [team for team in inside if team not in down] + queue[:promoted],
+            queue[promoted:] + down,
+        )
     fixtures = pl.concat(seasons)
-    home, away = (fixtures.select(team=side).join(strengths, on='team', maintain_order='left') for side in ('home_team', 'away_team'))
+    home, away = (
+        fixtures.select(team=side).join(strengths, on='team', maintain_order='left')
+        for side in ('home_team', 'away_team')
+    )
     home_rate = np.exp(level + home_advantage + (home['attack'] - away['defence']).to_numpy())
     away_rate = np.exp(level + (away['attack'] - home['defence']).to_numpy())
     home_goals, away_goals = sample_scores(home_rate, away_rate, rho, rng)
     return fixtures.with_columns(
-        pl.lit('finished').alias('status'), pl.Series('home_goals', home_goals, pl.Int64), pl.Series('away_goals', away_goals, pl.Int64),
-        (pl.col('kickoff') + pl.duration(hours=2)).alias('result_known_at'))
+        pl.lit('finished').alias('status'),
+        pl.Series('home_goals', home_goals, pl.Int64),
+        pl.Series('away_goals', away_goals, pl.Int64),
+        (pl.col('kickoff') + pl.duration(hours=2)).alias('result_known_at'),
+    )

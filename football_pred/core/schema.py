@@ -39,159 +39,400 @@ from sqlalchemy.types import TypeEngine
 # %% ../../nbs/00_core/03_schema.ipynb #b7bd57f2
 class Moment(TypeDecorator):
     "A point in time, UTC; databases without time zones keep it as UTC."
+
     impl = DateTime(timezone=True)
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect) -> datetime | None:
-        if value is None: return None
-        if value.tzinfo is None: raise ValueError(f'{value} has no time zone; moments are timezone-aware UTC')
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError(f'{value} has no time zone; moments are timezone-aware UTC')
         value = value.astimezone(UTC)
         return value.replace(tzinfo=None) if dialect.name == 'sqlite' else value
 
     def process_result_value(self, value: datetime | None, dialect) -> datetime | None:
-        return None if value is None else value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+        return (
+            None
+            if value is None
+            else value.replace(tzinfo=UTC)
+            if value.tzinfo is None
+            else value.astimezone(UTC)
+        )
 
 # %% ../../nbs/00_core/03_schema.ipynb #43dbcc81
-STATUSES = ('scheduled', 'postponed', 'in_play', 'finished', 'awarded', 'abandoned', 'cancelled')  # of a match
-RUN_STATES = ('running', 'succeeded', 'failed', 'timed_out', 'cancelled', 'lost')  # of a run; all but the first are final
-STATISTICS = ('half_time_goals', 'shots', 'shots_on_target', 'corners', 'fouls', 'yellow_cards', 'red_cards')  # of each side of a match
-MARKETS = {'1x2': ('home', 'draw', 'away'), 'total': ('over', 'under'), 'handicap': ('home', 'away')}  # selections of each market
-REJECT_KINDS = ('row', 'statistic', 'price', 'contradiction')  # of a match, of a value, of a price, of what a more trusted source says
+STATUSES = (
+    'scheduled',
+    'postponed',
+    'in_play',
+    'finished',
+    'awarded',
+    'abandoned',
+    'cancelled',
+)  # of a match
+RUN_STATES = (
+    'running',
+    'succeeded',
+    'failed',
+    'timed_out',
+    'cancelled',
+    'lost',
+)  # of a run; all but the first are final
+STATISTICS = (
+    'half_time_goals',
+    'shots',
+    'shots_on_target',
+    'corners',
+    'fouls',
+    'yellow_cards',
+    'red_cards',
+)  # of each side of a match
+MARKETS = {
+    '1x2': ('home', 'draw', 'away'),
+    'total': ('over', 'under'),
+    'handicap': ('home', 'away'),
+}  # selections of each market
+REJECT_KINDS = (
+    'row',
+    'statistic',
+    'price',
+    'contradiction',
+)  # of a match, of a value, of a price, of what a more trusted source says
 EVENT_VERSION = 1  # of what the payload of an event holds
 EVENT_TOPICS = ('matches', 'results', 'odds', 'predictions', 'models')  # what an event tells of
 SCOPES = ('read', 'admin')  # what the holder of a key may do
-GENESIS = '0'*64  # the seal before the first
+GENESIS = '0' * 64  # the seal before the first
+
 
 def _one_of(column: str, values: tuple[str, ...]) -> CheckConstraint:
-    return CheckConstraint(f'{column} IN ({", ".join(repr(value) for value in values)})', name=f'{column}_known')
+    return CheckConstraint(
+        f'{column} IN ({", ".join(repr(value) for value in values)})', name=f'{column}_known'
+    )
 
-metadata = MetaData(naming_convention={
-    'ix': 'ix_%(table_name)s_%(column_0_N_name)s', 'uq': 'uq_%(table_name)s_%(column_0_N_name)s',
-    'ck': 'ck_%(table_name)s_%(constraint_name)s', 'fk': 'fk_%(table_name)s_%(column_0_N_name)s', 'pk': 'pk_%(table_name)s'})
 
-leagues = Table('leagues', metadata,
-    Column('league', String, primary_key=True), Column('name', String, nullable=False), Column('country', String, nullable=False),
-    Column('tier', Integer, nullable=False), Column('time_zone', String, nullable=False), Column('teams', Integer),
-    Column('season_starts', String), Column('home_meetings', Integer))
+metadata = MetaData(
+    naming_convention={
+        'ix': 'ix_%(table_name)s_%(column_0_N_name)s',
+        'uq': 'uq_%(table_name)s_%(column_0_N_name)s',
+        'ck': 'ck_%(table_name)s_%(constraint_name)s',
+        'fk': 'fk_%(table_name)s_%(column_0_N_name)s',
+        'pk': 'pk_%(table_name)s',
+    }
+)
 
-teams = Table('teams', metadata, Column('country', String, primary_key=True), Column('team', String, primary_key=True))
+leagues = Table(
+    'leagues',
+    metadata,
+    Column('league', String, primary_key=True),
+    Column('name', String, nullable=False),
+    Column('country', String, nullable=False),
+    Column('tier', Integer, nullable=False),
+    Column('time_zone', String, nullable=False),
+    Column('teams', Integer),
+    Column('season_starts', String),
+    Column('home_meetings', Integer),
+)
 
-team_aliases = Table('team_aliases', metadata,
-    Column('source', String, primary_key=True), Column('league', String, ForeignKey('leagues.league'), primary_key=True),
-    Column('alias', String, primary_key=True), Column('team', String, nullable=False))
+teams = Table(
+    'teams',
+    metadata,
+    Column('country', String, primary_key=True),
+    Column('team', String, primary_key=True),
+)
 
-snapshots = Table('snapshots', metadata,
-    Column('snapshot_id', String, primary_key=True), Column('source', String, nullable=False), Column('url', String, nullable=False),
-    Column('kind', String, nullable=False), Column('league', String), Column('season', String),
-    Column('sha256', String, nullable=False), Column('bytes', Integer, nullable=False),
-    Column('fetched_at', Moment, nullable=False), Column('path', String, nullable=False), Column('etag', String),
-    Column('last_modified', String), Column('sequence', Integer, nullable=False, unique=True), Column('rows', Integer, nullable=False),
-    Column('cleaned_with', String), Index(None, 'source', 'url', 'sequence'))
+team_aliases = Table(
+    'team_aliases',
+    metadata,
+    Column('source', String, primary_key=True),
+    Column('league', String, ForeignKey('leagues.league'), primary_key=True),
+    Column('alias', String, primary_key=True),
+    Column('team', String, nullable=False),
+)
 
-matches = Table('matches', metadata,
-    Column('match_id', String, primary_key=True), Column('league', String, ForeignKey('leagues.league'), nullable=False),
-    Column('season', String, nullable=False), Column('kickoff', Moment, nullable=False), Column('kickoff_known', Boolean, nullable=False),
-    Column('date', Date, nullable=False), Column('home_team', String, nullable=False), Column('away_team', String, nullable=False),
-    Column('neutral', Boolean, nullable=False), Column('status', String, nullable=False),
-    Column('home_goals', Integer), Column('away_goals', Integer), Column('result_known_at', Moment),
+snapshots = Table(
+    'snapshots',
+    metadata,
+    Column('snapshot_id', String, primary_key=True),
+    Column('source', String, nullable=False),
+    Column('url', String, nullable=False),
+    Column('kind', String, nullable=False),
+    Column('league', String),
+    Column('season', String),
+    Column('sha256', String, nullable=False),
+    Column('bytes', Integer, nullable=False),
+    Column('fetched_at', Moment, nullable=False),
+    Column('path', String, nullable=False),
+    Column('etag', String),
+    Column('last_modified', String),
+    Column('sequence', Integer, nullable=False, unique=True),
+    Column('rows', Integer, nullable=False),
+    Column('cleaned_with', String),
+    Index(None, 'source', 'url', 'sequence'),
+)
+
+matches = Table(
+    'matches',
+    metadata,
+    Column('match_id', String, primary_key=True),
+    Column('league', String, ForeignKey('leagues.league'), nullable=False),
+    Column('season', String, nullable=False),
+    Column('kickoff', Moment, nullable=False),
+    Column('kickoff_known', Boolean, nullable=False),
+    Column('date', Date, nullable=False),
+    Column('home_team', String, nullable=False),
+    Column('away_team', String, nullable=False),
+    Column('neutral', Boolean, nullable=False),
+    Column('status', String, nullable=False),
+    Column('home_goals', Integer),
+    Column('away_goals', Integer),
+    Column('result_known_at', Moment),
     *[Column(f'{side}_{name}', Integer) for name in STATISTICS for side in ('home', 'away')],
-    Column('source', String, nullable=False), Column('snapshot_id', String, ForeignKey('snapshots.snapshot_id'), nullable=False),
-    _one_of('status', STATUSES), CheckConstraint('home_team <> away_team', name='two_teams'),
+    Column('source', String, nullable=False),
+    Column('snapshot_id', String, ForeignKey('snapshots.snapshot_id'), nullable=False),
+    _one_of('status', STATUSES),
+    CheckConstraint('home_team <> away_team', name='two_teams'),
     CheckConstraint('home_goals >= 0 AND away_goals >= 0', name='goals'),
-    CheckConstraint("status <> 'finished' OR (home_goals IS NOT NULL AND away_goals IS NOT NULL AND result_known_at > kickoff)", name='result'),
-    Index(None, 'league', 'kickoff'), Index(None, 'kickoff', 'match_id'), Index(None, 'date'))
+    CheckConstraint(
+        "status <> 'finished' OR (home_goals IS NOT NULL AND away_goals IS NOT NULL AND result_known_at > kickoff)",
+        name='result',
+    ),
+    Index(None, 'league', 'kickoff'),
+    Index(None, 'kickoff', 'match_id'),
+    Index(None, 'date'),
+)
 
-fixture_changes = Table('fixture_changes', metadata,
-    Column('match_id', String, ForeignKey('matches.match_id'), primary_key=True), Column('snapshot_id', String, primary_key=True),
-    Column('field', String, primary_key=True), Column('before', String), Column('after', String), Column('changed_at', Moment, nullable=False))
+fixture_changes = Table(
+    'fixture_changes',
+    metadata,
+    Column('match_id', String, ForeignKey('matches.match_id'), primary_key=True),
+    Column('snapshot_id', String, primary_key=True),
+    Column('field', String, primary_key=True),
+    Column('before', String),
+    Column('after', String),
+    Column('changed_at', Moment, nullable=False),
+)
 
-odds = Table('odds', metadata,
-    Column('match_id', String, ForeignKey('matches.match_id'), primary_key=True), Column('bookmaker', String, primary_key=True),
-    Column('market', String, primary_key=True), Column('line', String, primary_key=True), Column('selection', String, primary_key=True),
-    Column('known_at', Moment, primary_key=True), Column('phase', String, nullable=False), Column('price', Float, nullable=False),
-    Column('source', String, nullable=False), Column('snapshot_id', String, ForeignKey('snapshots.snapshot_id'), nullable=False),
-    _one_of('market', tuple(MARKETS)), _one_of('phase', ('opening', 'closing')), CheckConstraint('price > 1', name='price'),
-    sqlite_with_rowid=False, postgresql_partition_by='RANGE (known_at)')
+odds = Table(
+    'odds',
+    metadata,
+    Column('match_id', String, ForeignKey('matches.match_id'), primary_key=True),
+    Column('bookmaker', String, primary_key=True),
+    Column('market', String, primary_key=True),
+    Column('line', String, primary_key=True),
+    Column('selection', String, primary_key=True),
+    Column('known_at', Moment, primary_key=True),
+    Column('phase', String, nullable=False),
+    Column('price', Float, nullable=False),
+    Column('source', String, nullable=False),
+    Column('snapshot_id', String, ForeignKey('snapshots.snapshot_id'), nullable=False),
+    _one_of('market', tuple(MARKETS)),
+    _one_of('phase', ('opening', 'closing')),
+    CheckConstraint('price > 1', name='price'),
+    sqlite_with_rowid=False,
+    postgresql_partition_by='RANGE (known_at)',
+)
 
-rejects = Table('rejects', metadata,
-    Column('snapshot_id', String, ForeignKey('snapshots.snapshot_id'), primary_key=True), Column('row_number', Integer, primary_key=True),
-    Column('reason', String, primary_key=True), Column('kind', String, nullable=False), Column('row', JSON, nullable=False),
-    _one_of('kind', REJECT_KINDS))
+rejects = Table(
+    'rejects',
+    metadata,
+    Column('snapshot_id', String, ForeignKey('snapshots.snapshot_id'), primary_key=True),
+    Column('row_number', Integer, primary_key=True),
+    Column('reason', String, primary_key=True),
+    Column('kind', String, nullable=False),
+    Column('row', JSON, nullable=False),
+    _one_of('kind', REJECT_KINDS),
+)
 
-data_collection_logs = Table('data_collection_logs', metadata,
-    Column('log_id', String, primary_key=True), Column('data_source', String, nullable=False), Column('collection_type', String, nullable=False),
-    Column('url', String, nullable=False), Column('start_time', Moment, primary_key=True), Column('end_time', Moment, nullable=False),
-    Column('status', String, nullable=False), Column('records', Integer, nullable=False), Column('errors', Integer, nullable=False),
-    Column('http_status', Integer), Column('attempts', Integer, nullable=False), Column('error_type', String), Column('error', String),
-    Column('snapshot_id', String), Column('run_id', String, nullable=False),
-    Column('run_key', String, nullable=False), Index(None, 'data_source', 'start_time'), Index(None, 'run_key', 'url'),
-    postgresql_partition_by='RANGE (start_time)')
+data_collection_logs = Table(
+    'data_collection_logs',
+    metadata,
+    Column('log_id', String, primary_key=True),
+    Column('data_source', String, nullable=False),
+    Column('collection_type', String, nullable=False),
+    Column('url', String, nullable=False),
+    Column('start_time', Moment, primary_key=True),
+    Column('end_time', Moment, nullable=False),
+    Column('status', String, nullable=False),
+    Column('records', Integer, nullable=False),
+    Column('errors', Integer, nullable=False),
+    Column('http_status', Integer),
+    Column('attempts', Integer, nullable=False),
+    Column('error_type', String),
+    Column('error', String),
+    Column('snapshot_id', String),
+    Column('run_id', String, nullable=False),
+    Column('run_key', String, nullable=False),
+    Index(None, 'data_source', 'start_time'),
+    Index(None, 'run_key', 'url'),
+    postgresql_partition_by='RANGE (start_time)',
+)
 
-job_runs = Table('job_runs', metadata,
-    Column('run_id', String, primary_key=True), Column('job', String, nullable=False), Column('pipeline', String),
-    Column('key', String, nullable=False), Column('params', JSON, nullable=False), Column('as_of', Moment, nullable=False),
-    Column('upstream', JSON, nullable=False), Column('state', String, nullable=False), Column('lease', String, nullable=False),
-    Column('attempts', Integer, nullable=False), Column('processes', JSON, nullable=False), Column('started_at', Moment, nullable=False),
-    Column('heartbeat_at', Moment, nullable=False), Column('finished_at', Moment), Column('report', String), Column('checks', JSON),
-    Column('error_type', String), Column('error', String), _one_of('state', RUN_STATES),
-    Index('uq_job_runs_lease', 'lease', unique=True, sqlite_where=text("state = 'running'"), postgresql_where=text("state = 'running'")),
-    Index(None, 'key', 'state'), Index(None, 'job', 'started_at'), Index(None, 'started_at'))
+job_runs = Table(
+    'job_runs',
+    metadata,
+    Column('run_id', String, primary_key=True),
+    Column('job', String, nullable=False),
+    Column('pipeline', String),
+    Column('key', String, nullable=False),
+    Column('params', JSON, nullable=False),
+    Column('as_of', Moment, nullable=False),
+    Column('upstream', JSON, nullable=False),
+    Column('state', String, nullable=False),
+    Column('lease', String, nullable=False),
+    Column('attempts', Integer, nullable=False),
+    Column('processes', JSON, nullable=False),
+    Column('started_at', Moment, nullable=False),
+    Column('heartbeat_at', Moment, nullable=False),
+    Column('finished_at', Moment),
+    Column('report', String),
+    Column('checks', JSON),
+    Column('error_type', String),
+    Column('error', String),
+    _one_of('state', RUN_STATES),
+    Index(
+        'uq_job_runs_lease',
+        'lease',
+        unique=True,
+        sqlite_where=text("state = 'running'"),
+        postgresql_where=text("state = 'running'"),
+    ),
+    Index(None, 'key', 'state'),
+    Index(None, 'job', 'started_at'),
+    Index(None, 'started_at'),
+)
 
-predictions = Table('predictions', metadata,
-    Column('sequence', BigInteger, primary_key=True, autoincrement=False), Column('prediction_id', String, nullable=False, unique=True),
-    Column('match_id', String, ForeignKey('matches.match_id'), nullable=False, index=True), Column('league', String, nullable=False),
-    Column('season', String, nullable=False), Column('home_team', String, nullable=False), Column('away_team', String, nullable=False),
-    Column('kickoff', Moment, nullable=False), Column('model', String, nullable=False), Column('model_version', String, nullable=False),
-    Column('as_of', Moment, nullable=False), Column('created_at', Moment, nullable=False),
-    Column('p_home', Float, nullable=False), Column('p_draw', Float, nullable=False), Column('p_away', Float, nullable=False),
-    Column('home_rate', Float), Column('away_rate', Float), Column('predicted_result', String, nullable=False),
-    Column('confidence', Float, nullable=False), Column('data_fingerprint', String, nullable=False),
-    Column('feature_fingerprint', String, nullable=False), Column('run_id', String, nullable=False),
-    Column('previous_seal', String, nullable=False), Column('seal', String, nullable=False, unique=True),
-    UniqueConstraint('match_id', 'model', 'model_version', 'as_of'), Index(None, 'league', 'sequence'),
+predictions = Table(
+    'predictions',
+    metadata,
+    Column('sequence', BigInteger, primary_key=True, autoincrement=False),
+    Column('prediction_id', String, nullable=False, unique=True),
+    Column('match_id', String, ForeignKey('matches.match_id'), nullable=False, index=True),
+    Column('league', String, nullable=False),
+    Column('season', String, nullable=False),
+    Column('home_team', String, nullable=False),
+    Column('away_team', String, nullable=False),
+    Column('kickoff', Moment, nullable=False),
+    Column('model', String, nullable=False),
+    Column('model_version', String, nullable=False),
+    Column('as_of', Moment, nullable=False),
+    Column('created_at', Moment, nullable=False),
+    Column('p_home', Float, nullable=False),
+    Column('p_draw', Float, nullable=False),
+    Column('p_away', Float, nullable=False),
+    Column('home_rate', Float),
+    Column('away_rate', Float),
+    Column('predicted_result', String, nullable=False),
+    Column('confidence', Float, nullable=False),
+    Column('data_fingerprint', String, nullable=False),
+    Column('feature_fingerprint', String, nullable=False),
+    Column('run_id', String, nullable=False),
+    Column('previous_seal', String, nullable=False),
+    Column('seal', String, nullable=False, unique=True),
+    UniqueConstraint('match_id', 'model', 'model_version', 'as_of'),
+    Index(None, 'league', 'sequence'),
     _one_of('predicted_result', ('home_win', 'draw', 'away_win')),
     CheckConstraint('as_of < kickoff', name='before_kickoff'),
-    CheckConstraint('p_home >= 0 AND p_draw >= 0 AND p_away >= 0 AND abs(p_home + p_draw + p_away - 1) < 1e-9', name='probabilities'),
-    sqlite_with_rowid=False)
+    CheckConstraint(
+        'p_home >= 0 AND p_draw >= 0 AND p_away >= 0 AND abs(p_home + p_draw + p_away - 1) < 1e-9',
+        name='probabilities',
+    ),
+    sqlite_with_rowid=False,
+)
 
-settlements = Table('settlements', metadata,
-    Column('prediction_id', String, ForeignKey('predictions.prediction_id'), primary_key=True), Column('revision', Integer, primary_key=True),
-    Column('settled_as_of', Moment, nullable=False), Column('home_goals', Integer, nullable=False), Column('away_goals', Integer, nullable=False),
-    Column('outcome', String, nullable=False), Column('hit', Boolean, nullable=False), Column('rps', Float, nullable=False),
-    Column('log_loss', Float, nullable=False), Column('brier', Float, nullable=False), Column('run_id', String, nullable=False),
-    Column('seal', String, nullable=False), _one_of('outcome', ('home', 'draw', 'away')), sqlite_with_rowid=False)
+settlements = Table(
+    'settlements',
+    metadata,
+    Column('prediction_id', String, ForeignKey('predictions.prediction_id'), primary_key=True),
+    Column('revision', Integer, primary_key=True),
+    Column('settled_as_of', Moment, nullable=False),
+    Column('home_goals', Integer, nullable=False),
+    Column('away_goals', Integer, nullable=False),
+    Column('outcome', String, nullable=False),
+    Column('hit', Boolean, nullable=False),
+    Column('rps', Float, nullable=False),
+    Column('log_loss', Float, nullable=False),
+    Column('brier', Float, nullable=False),
+    Column('run_id', String, nullable=False),
+    Column('seal', String, nullable=False),
+    _one_of('outcome', ('home', 'draw', 'away')),
+    sqlite_with_rowid=False,
+)
 
-events = Table('events', metadata,
-    Column('sequence', BigInteger().with_variant(Integer, 'sqlite'), primary_key=True, autoincrement=True),
-    Column('event_id', String, nullable=False, unique=True), Column('topic', String, nullable=False), Column('key', String, nullable=False),
-    Column('payload', JSON, nullable=False), Column('created_at', Moment, nullable=False), Column('sent_at', Moment),
+events = Table(
+    'events',
+    metadata,
+    Column(
+        'sequence',
+        BigInteger().with_variant(Integer, 'sqlite'),
+        primary_key=True,
+        autoincrement=True,
+    ),
+    Column('event_id', String, nullable=False, unique=True),
+    Column('topic', String, nullable=False),
+    Column('key', String, nullable=False),
+    Column('payload', JSON, nullable=False),
+    Column('created_at', Moment, nullable=False),
+    Column('sent_at', Moment),
     _one_of('topic', EVENT_TOPICS),
-    Index('ix_events_unsent', 'sequence', sqlite_where=text('sent_at IS NULL'), postgresql_where=text('sent_at IS NULL')),
-    Index(None, 'topic', 'sequence'), sqlite_autoincrement=True)
+    Index(
+        'ix_events_unsent',
+        'sequence',
+        sqlite_where=text('sent_at IS NULL'),
+        postgresql_where=text('sent_at IS NULL'),
+    ),
+    Index(None, 'topic', 'sequence'),
+    sqlite_autoincrement=True,
+)
 
-api_keys = Table('api_keys', metadata,
-    Column('key_id', String, primary_key=True), Column('name', String, nullable=False), Column('digest', String, nullable=False, unique=True),
-    Column('scope', String, nullable=False), Column('created_at', Moment, nullable=False), Column('revoked_at', Moment), _one_of('scope', SCOPES))
+api_keys = Table(
+    'api_keys',
+    metadata,
+    Column('key_id', String, primary_key=True),
+    Column('name', String, nullable=False),
+    Column('digest', String, nullable=False, unique=True),
+    Column('scope', String, nullable=False),
+    Column('created_at', Moment, nullable=False),
+    Column('revoked_at', Moment),
+    _one_of('scope', SCOPES),
+)
 
-audit_log = Table('audit_log', metadata,
-    Column('sequence', BigInteger().with_variant(Integer, 'sqlite'), primary_key=True, autoincrement=True), Column('at', Moment, nullable=False),
-    Column('actor', String, nullable=False), Column('action', String, nullable=False), Column('subject', String, nullable=False),
-    Column('detail', JSON, nullable=False), sqlite_autoincrement=True)
+audit_log = Table(
+    'audit_log',
+    metadata,
+    Column(
+        'sequence',
+        BigInteger().with_variant(Integer, 'sqlite'),
+        primary_key=True,
+        autoincrement=True,
+    ),
+    Column('at', Moment, nullable=False),
+    Column('actor', String, nullable=False),
+    Column('action', String, nullable=False),
+    Column('subject', String, nullable=False),
+    Column('detail', JSON, nullable=False),
+    sqlite_autoincrement=True,
+)
 
 # %% ../../nbs/00_core/03_schema.ipynb #5a805284
 def frame_type(
-    sql_type: TypeEngine, # Type of a column of a table of this module
-) -> pl.DataType: # Type of the column of a frame that holds it
+    sql_type: TypeEngine,  # Type of a column of a table of this module
+) -> pl.DataType:  # Type of the column of a frame that holds it
     "polars type of a column."
     kinds: list[tuple[type, pl.DataType]] = [
-        (Moment, pl.Datetime('us', 'UTC')), (Boolean, pl.Boolean()), (Date, pl.Date()), (Float, pl.Float64()), (Integer, pl.Int64()),
-        (String, pl.String()), (JSON, pl.Object())]
+        (Moment, pl.Datetime('us', 'UTC')),
+        (Boolean, pl.Boolean()),
+        (Date, pl.Date()),
+        (Float, pl.Float64()),
+        (Integer, pl.Int64()),
+        (String, pl.String()),
+        (JSON, pl.Object()),
+    ]
     return next(kind for sql, kind in kinds if isinstance(sql_type, sql))
 
 
 def frame_schema(
-    table: Table, # Any table of this module
-) -> dict[str, pl.DataType]: # polars type of each column
+    table: Table,  # Any table of this module
+) -> dict[str, pl.DataType]:  # polars type of each column
     "Column types of the frame that holds rows of a table."
     return {column.name: frame_type(column.type) for column in table.columns}
 
@@ -212,8 +453,11 @@ _SAME_PREDICTION = """EXISTS (SELECT 1 FROM predictions WHERE prediction_id = NE
 _SAME_SETTLEMENT = 'EXISTS (SELECT 1 FROM settlements WHERE prediction_id = NEW.prediction_id AND revision = NEW.revision)'
 
 for _table, _exists in ((predictions, _SAME_PREDICTION), (settlements, _SAME_SETTLEMENT)):
-    for _statement in (_REFUSE_CHANGE.format(table=_table.name, action='UPDATE'), _REFUSE_CHANGE.format(table=_table.name, action='DELETE'),
-                       _REFUSE_REPLACE.format(table=_table.name, exists=_exists)):
+    for _statement in (
+        _REFUSE_CHANGE.format(table=_table.name, action='UPDATE'),
+        _REFUSE_CHANGE.format(table=_table.name, action='DELETE'),
+        _REFUSE_REPLACE.format(table=_table.name, exists=_exists),
+    ):
         event.listen(_table, 'after_create', DDL(_statement).execute_if(dialect='sqlite'))
 event.listen(predictions, 'after_create', DDL(_REFUSE_UNCHAINED).execute_if(dialect='sqlite'))
 
@@ -233,35 +477,52 @@ for _table in (predictions, settlements):
     for _statement in (
         _POSTGRESQL_GUARD,
         f'CREATE TRIGGER {_table.name}_change BEFORE UPDATE OR DELETE ON {_table.name} FOR EACH ROW EXECUTE FUNCTION refuse_change()',
-        f'CREATE TRIGGER {_table.name}_truncate BEFORE TRUNCATE ON {_table.name} EXECUTE FUNCTION refuse_change()'):
-        event.listen(_table, 'after_create', DDL(_statement.replace('%', '%%')).execute_if(dialect='postgresql'))
-for _statement in (_POSTGRESQL_CHAIN,
-                   'CREATE TRIGGER predictions_chain BEFORE INSERT ON predictions FOR EACH ROW EXECUTE FUNCTION refuse_unchained()'):
+        f'CREATE TRIGGER {_table.name}_truncate BEFORE TRUNCATE ON {_table.name} EXECUTE FUNCTION refuse_change()',
+    ):
+        event.listen(
+            _table,
+            'after_create',
+            DDL(_statement.replace('%', '%%')).execute_if(dialect='postgresql'),
+        )
+for _statement in (
+    _POSTGRESQL_CHAIN,
+    'CREATE TRIGGER predictions_chain BEFORE INSERT ON predictions FOR EACH ROW EXECUTE FUNCTION refuse_unchained()',
+):
     event.listen(predictions, 'after_create', DDL(_statement).execute_if(dialect='postgresql'))
 
 
-PARTITIONED = {odds.name: 'known_at', data_collection_logs.name: 'start_time'}  # tables that PostgreSQL divides, and by which moment
+PARTITIONED = {
+    odds.name: 'known_at',
+    data_collection_logs.name: 'start_time',
+}  # tables that PostgreSQL divides, and by which moment
 for _name in PARTITIONED:
     _part = DDL(f'CREATE TABLE {_name}_default PARTITION OF {_name} DEFAULT')
     event.listen(metadata.tables[_name], 'after_create', _part.execute_if(dialect='postgresql'))
 
 
 def create_tables(
-    connection: Connection, # Inside a transaction that may write
+    connection: Connection,  # Inside a transaction that may write
 ) -> None:
     "Make the tables that are missing; those that exist are left as they are."
     dialect = connection.dialect.name
-    if dialect not in ('sqlite', 'postgresql'): raise ValueError(f'database {dialect} is not supported; use sqlite or postgresql')
+    if dialect not in ('sqlite', 'postgresql'):
+        raise ValueError(f'database {dialect} is not supported; use sqlite or postgresql')
     metadata.create_all(connection)
 
 
 def missing_guards(
-    connection: Connection, # To a database with the tables
-) -> list[str]: # Names of triggers that should be there and are not
+    connection: Connection,  # To a database with the tables
+) -> list[str]:  # Names of triggers that should be there and are not
     "Guards of the append-only tables that somebody has taken off."
     embedded = connection.dialect.name == 'sqlite'
-    query = "SELECT name FROM sqlite_master WHERE type = 'trigger'" if embedded else "SELECT tgname FROM pg_trigger WHERE tgenabled <> 'D'"
+    query = (
+        "SELECT name FROM sqlite_master WHERE type = 'trigger'"
+        if embedded
+        else "SELECT tgname FROM pg_trigger WHERE tgenabled <> 'D'"
+    )
     there = set(connection.exec_driver_sql(query).scalars())
     actions = ('UPDATE', 'DELETE', 'replace') if embedded else ('change', 'truncate')
-    wanted = [f'{table.name}_{action}' for table in (predictions, settlements) for action in actions]
+    wanted = [
+        f'{table.name}_{action}' for table in (predictions, settlements) for action in actions
+    ]
     return [name for name in (*wanted, 'predictions_chain') if name not in there]

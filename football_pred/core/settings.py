@@ -20,137 +20,275 @@ from upath import UPath
 def _checkout() -> Path:
     "Folder that holds the package: the checkout, in an editable installation."
     spec = find_spec('football_pred')
-    if spec is None or spec.origin is None: raise RuntimeError('the package football_pred cannot be found')
+    if spec is None or spec.origin is None:
+        raise RuntimeError('the package football_pred cannot be found')
     return Path(spec.origin).parents[1]
 
 
 class Settings(BaseSettings):
     "Where the platform keeps and finds things."
+
     model_config = SettingsConfigDict(env_prefix='FOOTBALL_', extra='ignore', frozen=True)
 
-    home: Path = Field(default_factory=lambda: user_data_path('football_pred'), description='Folder of everything the embedded default writes')
-    project: Path = Field(default_factory=_checkout, description='Checkout that holds nbs/jobs and params')
-    database_url: SecretStr | None = Field(default=None, description='SQLAlchemy URL; SQLite under `home` when unset')
-    snapshots_url: str = Field(default='', description='Where payloads are kept, such as s3://bucket/snapshots; empty: a folder in `home`')
-    features_offline_url: SecretStr | None = Field(default=None, description='SQLAlchemy URL of PostgreSQL for features; files in `home` when unset')
-    features_online_url: SecretStr | None = Field(default=None, description='URL of Redis for features to serve; SQLite in `home` when unset')
-    features_registry_url: SecretStr | None = Field(default=None, description='URL of the list of features; `features_offline_url` when unset')
-    mlflow_url: SecretStr | None = Field(default=None, description='MLflow server, such as http://mlflow:5000; a SQLite file in `home` when unset')
-    broker_url: SecretStr | None = Field(default=None, description='Redis that hands jobs to workers, such as redis://host:6379/1')
-    kafka_servers: str = Field(default='', description='Kafka, such as kafka:9092; empty: events stay in the database')
-    reports_url: str = Field(default='', description='Where finished reports are copied to, such as s3://bucket/reports; empty: nowhere')
-    backups_url: str = Field(default='', description='Where backups are kept, such as s3://bucket/backups; empty: a folder in `home`')
-    pool_size: int = Field(default=5, gt=0, description='Connections to PostgreSQL that a process keeps')
-    statement_seconds: float = Field(default=60, gt=0, description='Seconds after which PostgreSQL gives up on a statement')
-    api_url: str = Field(default='', description='Where the server answers, such as http://api:8000; empty: none runs')
-    exporter_url: str = Field(default='', description='Where the exporter answers, such as http://exporter:9100; empty: none runs')
-    flower_url: SecretStr | None = Field(default=None, description='Where Flower answers, with user and password')
-    prometheus_url: str = Field(default='', description='Where Prometheus answers; empty: none runs')
-    alertmanager_url: str = Field(default='', description='Where Alertmanager answers; empty: none runs')
-    grafana_url: SecretStr | None = Field(default=None, description='Where Grafana answers, with user and password')
-    job_timeout: float = Field(default=3600, gt=0, description='Seconds after which a whole run is stopped')
-    job_retries: int = Field(default=4, ge=0, description='Times a run is tried again after an error worth retrying')
-    heartbeat_seconds: float = Field(default=2, gt=0, description='Seconds between the signs of life of a run')
-    lease_seconds: float = Field(default=60, gt=0, description='Seconds without a sign of life after which a run on another machine is lost')
-    processes: int = Field(default=1, ge=1, description='Processes of a run that compute the parts of its job')
-    part_orders: int = Field(default=2, ge=1, description='Orders that the parts of a job are shared out among: about as many as workers take them')
-    worker_seconds: float = Field(default=8, gt=0, description='Seconds that a job has left when its worker is told to end; then others run it anew')
-    shared_data: Path | None = Field(default=None, description='Folder of match files at hand, for the source two_tiers')
-    football_data_uk_url: str = Field(default='', description='Where football_data_uk is served; empty: its site')
-    openfootball_url: str = Field(default='', description='Where openfootball is served; empty: its repository')
-    internationals_url: str = Field(default='', description='Where the internationals are served; empty: their repository')
-    football_data_org_url: str = Field(default='', description='Where football_data_org is served; empty: its API')
-    football_data_org_token: SecretStr | None = Field(default=None, description='Token for football_data_org')
-    the_odds_api_url: str = Field(default='', description='Where the_odds_api is served; empty: its API')
+    home: Path = Field(
+        default_factory=lambda: user_data_path('football_pred'),
+        description='Folder of everything the embedded default writes',
+    )
+    project: Path = Field(
+        default_factory=_checkout, description='Checkout that holds nbs/jobs and params'
+    )
+    database_url: SecretStr | None = Field(
+        default=None, description='SQLAlchemy URL; SQLite under `home` when unset'
+    )
+    snapshots_url: str = Field(
+        default='',
+        description='Where payloads are kept, such as s3://bucket/snapshots; empty: a folder in `home`',
+    )
+    features_offline_url: SecretStr | None = Field(
+        default=None,
+        description='SQLAlchemy URL of PostgreSQL for features; files in `home` when unset',
+    )
+    features_online_url: SecretStr | None = Field(
+        default=None, description='URL of Redis for features to serve; SQLite in `home` when unset'
+    )
+    features_registry_url: SecretStr | None = Field(
+        default=None, description='URL of the list of features; `features_offline_url` when unset'
+    )
+    mlflow_url: SecretStr | None = Field(
+        default=None,
+        description='MLflow server, such as http://mlflow:5000; a SQLite file in `home` when unset',
+    )
+    broker_url: SecretStr | None = Field(
+        default=None, description='Redis that hands jobs to workers, such as redis://host:6379/1'
+    )
+    kafka_servers: str = Field(
+        default='', description='Kafka, such as kafka:9092; empty: events stay in the database'
+    )
+    reports_url: str = Field(
+        default='',
+        description='Where finished reports are copied to, such as s3://bucket/reports; empty: nowhere',
+    )
+    backups_url: str = Field(
+        default='',
+        description='Where backups are kept, such as s3://bucket/backups; empty: a folder in `home`',
+    )
+    pool_size: int = Field(
+        default=5, gt=0, description='Connections to PostgreSQL that a process keeps'
+    )
+    statement_seconds: float = Field(
+        default=60, gt=0, description='Seconds after which PostgreSQL gives up on a statement'
+    )
+    api_url: str = Field(
+        default='',
+        description='Where the server answers, such as http://api:8000; empty: none runs',
+    )
+    exporter_url: str = Field(
+        default='',
+        description='Where the exporter answers, such as http://exporter:9100; empty: none runs',
+    )
+    flower_url: SecretStr | None = Field(
+        default=None, description='Where Flower answers, with user and password'
+    )
+    prometheus_url: str = Field(
+        default='', description='Where Prometheus answers; empty: none runs'
+    )
+    alertmanager_url: str = Field(
+        default='', description='Where Alertmanager answers; empty: none runs'
+    )
+    grafana_url: SecretStr | None = Field(
+        default=None, description='Where Grafana answers, with user and password'
+    )
+    job_timeout: float = Field(
+        default=3600, gt=0, description='Seconds after which a whole run is stopped'
+    )
+    job_retries: int = Field(
+        default=4, ge=0, description='Times a run is tried again after an error worth retrying'
+    )
+    heartbeat_seconds: float = Field(
+        default=2, gt=0, description='Seconds between the signs of life of a run'
+    )
+    lease_seconds: float = Field(
+        default=60,
+        gt=0,
+        description='Seconds without a sign of life after which a run on another machine is lost',
+    )
+    processes: int = Field(
+        default=1, ge=1, description='Processes of a run that compute the parts of its job'
+    )
+    part_orders: int = Field(
+        default=2,
+        ge=1,
+        description='Orders that the parts of a job are shared out among: about as many as workers take them',
+    )
+    worker_seconds: float = Field(
+        default=8,
+        gt=0,
+        description='Seconds that a job has left when its worker is told to end; then others run it anew',
+    )
+    shared_data: Path | None = Field(
+        default=None, description='Folder of match files at hand, for the source two_tiers'
+    )
+    football_data_uk_url: str = Field(
+        default='', description='Where football_data_uk is served; empty: its site'
+    )
+    openfootball_url: str = Field(
+        default='', description='Where openfootball is served; empty: its repository'
+    )
+    internationals_url: str = Field(
+        default='', description='Where the internationals are served; empty: their repository'
+    )
+    football_data_org_url: str = Field(
+        default='', description='Where football_data_org is served; empty: its API'
+    )
+    football_data_org_token: SecretStr | None = Field(
+        default=None, description='Token for football_data_org'
+    )
+    the_odds_api_url: str = Field(
+        default='', description='Where the_odds_api is served; empty: its API'
+    )
     the_odds_api_token: SecretStr | None = Field(default=None, description='Key for the_odds_api')
-    cache_url: SecretStr | None = Field(default=None, description='Redis that keeps answers, such as redis://host:6379/0; in the process when unset')
-    cache_seconds: float = Field(default=3600, gt=0, description='Seconds for which an answer is kept')
-    keys_wanted: bool = Field(default=False, description='Whether callers of the API need a key also to read')
-    rate_limit: str = Field(default='600/minute', description='Requests of one caller; empty: no limit')
+    cache_url: SecretStr | None = Field(
+        default=None,
+        description='Redis that keeps answers, such as redis://host:6379/0; in the process when unset',
+    )
+    cache_seconds: float = Field(
+        default=3600, gt=0, description='Seconds for which an answer is kept'
+    )
+    keys_wanted: bool = Field(
+        default=False, description='Whether callers of the API need a key also to read'
+    )
+    rate_limit: str = Field(
+        default='600/minute', description='Requests of one caller; empty: no limit'
+    )
     request_bytes: int = Field(default=2_000_000, gt=0, description='Largest body of a request')
     request_seconds: float = Field(default=10, gt=0, description='Seconds to an answer')
-    run_id: str = Field(default='', description='Run that a job notebook belongs to; set by the runner, empty when a person runs the notebook')
+    run_id: str = Field(
+        default='',
+        description='Run that a job notebook belongs to; set by the runner, empty when a person runs the notebook',
+    )
 
-    run_key: str = Field(default='', description='What that run is about; the same for every attempt at it')
+    run_key: str = Field(
+        default='', description='What that run is about; the same for every attempt at it'
+    )
 
     @field_validator('home', 'project')
     @classmethod
-    def _absolute(cls, path: Path) -> Path: return path.expanduser().resolve()
+    def _absolute(cls, path: Path) -> Path:
+        return path.expanduser().resolve()
 
     @property
     def database(self) -> str:
         "SQLAlchemy URL of the database, with its password."
-        return self.database_url.get_secret_value() if self.database_url else f"sqlite:///{self.home/'football.db'}"
+        return (
+            self.database_url.get_secret_value()
+            if self.database_url
+            else f"sqlite:///{self.home / 'football.db'}"
+        )
 
     @property
     def connection(self) -> dict[str, Any]:
         "The database, as `store.open_database` takes it."
-        return {'url': self.database, 'pool_size': self.pool_size, 'statement_seconds': self.statement_seconds,
-                'name': f'football-pred {self.run_id}'.strip()}
+        return {
+            'url': self.database,
+            'pool_size': self.pool_size,
+            'statement_seconds': self.statement_seconds,
+            'name': f'football-pred {self.run_id}'.strip(),
+        }
 
     @property
-    def snapshots(self) -> Path | UPath: return UPath(self.snapshots_url) if self.snapshots_url else self.home/'snapshots'
+    def snapshots(self) -> Path | UPath:
+        return UPath(self.snapshots_url) if self.snapshots_url else self.home / 'snapshots'
 
     @property
-    def backups(self) -> Path | UPath: return UPath(self.backups_url) if self.backups_url else self.home/'backups'
+    def backups(self) -> Path | UPath:
+        return UPath(self.backups_url) if self.backups_url else self.home / 'backups'
 
     @property
-    def broker(self) -> str: return self.broker_url.get_secret_value() if self.broker_url else ''
+    def broker(self) -> str:
+        return self.broker_url.get_secret_value() if self.broker_url else ''
 
     @property
-    def cache(self) -> str: return self.cache_url.get_secret_value() if self.cache_url else ''
+    def cache(self) -> str:
+        return self.cache_url.get_secret_value() if self.cache_url else ''
 
     @property
-    def features(self) -> Path: return self.home/'features'
+    def features(self) -> Path:
+        return self.home / 'features'
 
     @property
     def feature_urls(self) -> tuple[str, str, str]:
         "Where features are kept offline and online, and their registry, as `offline_features.Places` takes them; empty: in the folder `features`."
-        offline, online, registry = (value.get_secret_value() if value else '' for value in (
-            self.features_offline_url, self.features_online_url, self.features_registry_url))
+        offline, online, registry = (
+            value.get_secret_value() if value else ''
+            for value in (
+                self.features_offline_url,
+                self.features_online_url,
+                self.features_registry_url,
+            )
+        )
         return offline, online, registry or offline
 
     @property
-    def models(self) -> Path: return self.home/'models'
+    def models(self) -> Path:
+        return self.home / 'models'
 
     @property
     def registry(self) -> dict[str, Any]:
         "Where the models of the leagues are, as `registry.Registry` takes it."
-        if self.mlflow_url: return {'uri': self.mlflow_url.get_secret_value(), 'artifacts': '', 'copies': self.models}
-        return {'uri': f"sqlite:///{self.home/'mlflow.db'}", 'artifacts': str(self.home/'mlflow-artifacts'), 'copies': self.models}
+        if self.mlflow_url:
+            return {
+                'uri': self.mlflow_url.get_secret_value(),
+                'artifacts': '',
+                'copies': self.models,
+            }
+        return {
+            'uri': f"sqlite:///{self.home / 'mlflow.db'}",
+            'artifacts': str(self.home / 'mlflow-artifacts'),
+            'copies': self.models,
+        }
 
     @property
-    def reports(self) -> Path: return self.home/'reports'
+    def reports(self) -> Path:
+        return self.home / 'reports'
 
     @property
-    def parts(self) -> Path: return self.home/'parts'
+    def parts(self) -> Path:
+        return self.home / 'parts'
 
     def source_options(self, source: str) -> dict[str, str]:
         "Address and token of a source, as `collect.find_source` takes them; what is not set is left out."
-        if source == 'two_tiers' and self.shared_data: return {'folder': str(self.shared_data)}
+        if source == 'two_tiers' and self.shared_data:
+            return {'folder': str(self.shared_data)}
         url, token = getattr(self, f'{source}_url', ''), getattr(self, f'{source}_token', None)
-        return ({'base_url': url} if url else {}) | ({'token': token.get_secret_value()} if token else {})
+        return ({'base_url': url} if url else {}) | (
+            {'token': token.get_secret_value()} if token else {}
+        )
 
     def run_folder(self, job: str) -> Path:
         "Where a run of a job leaves its notebook, its page and whatever else it makes."
-        return self.reports/job/(self.run_id or 'by-hand')
+        return self.reports / job / (self.run_id or 'by-hand')
 
     @property
-    def anchors(self) -> Path: return self.home/'ledger-anchors.jsonl'
+    def anchors(self) -> Path:
+        return self.home / 'ledger-anchors.jsonl'
 
 # %% ../../nbs/00_core/01_settings.ipynb #90975f05
 def secret_values(
-    settings: Settings, # Settings in force
-) -> list[str]: # Longest first, so that masking one never leaves a part of another
+    settings: Settings,  # Settings in force
+) -> list[str]:  # Longest first, so that masking one never leaves a part of another
     "Every secret in the settings: whole values, and the passwords inside URLs."
-    values = {value.get_secret_value() for value in dict(settings).values() if isinstance(value, SecretStr)}
+    values = {
+        value.get_secret_value()
+        for value in dict(settings).values()
+        if isinstance(value, SecretStr)
+    }
     passwords = {urlsplit(value).password for value in values if '://' in value}
     return sorted((value for value in values | passwords if value), key=len, reverse=True)
 
 
 def without_login(
-    secret: SecretStr | None, # URL of the settings, perhaps with user and password
-) -> tuple[str, tuple[str, str]]: # The URL without them, and both
+    secret: SecretStr | None,  # URL of the settings, perhaps with user and password
+) -> tuple[str, tuple[str, str]]:  # The URL without them, and both
     "An address, and what opens it."
     url = urlsplit(secret.get_secret_value() if secret else '')
     plain = urlunsplit((url.scheme, url.netloc.rpartition('@')[2], url.path, '', '')).rstrip('/')
@@ -158,17 +296,25 @@ def without_login(
 
 
 def mask(
-    text: str, # Anything that is about to be stored or shown
-    secrets: list[str], # From `secret_values`
-) -> str: # The same text with `***` in place of each secret
+    text: str,  # Anything that is about to be stored or shown
+    secrets: list[str],  # From `secret_values`
+) -> str:  # The same text with `***` in place of each secret
     "Hide secrets in a text."
-    for secret in secrets: text = text.replace(secret, '***')
+    for secret in secrets:
+        text = text.replace(secret, '***')
     return text
 
 
 def environment(
-    settings: Settings, # Settings in force
-) -> dict[str, str]: # `FOOTBALL_*` variables
+    settings: Settings,  # Settings in force
+) -> dict[str, str]:  # `FOOTBALL_*` variables
     "The variables that give another process the same settings."
-    plain = {name: value.get_secret_value() if isinstance(value, SecretStr) else value for name, value in settings}
-    return {f'FOOTBALL_{name.upper()}': str(value) for name, value in plain.items() if value not in (None, '')}
+    plain = {
+        name: value.get_secret_value() if isinstance(value, SecretStr) else value
+        for name, value in settings
+    }
+    return {
+        f'FOOTBALL_{name.upper()}': str(value)
+        for name, value in plain.items()
+        if value not in (None, '')
+    }

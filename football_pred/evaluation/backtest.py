@@ -15,14 +15,24 @@ import numpy as np
 import polars as pl
 from sklearn.base import clone
 
-from ..markets.score_grid import OUTCOMES, outcome_codes
 from ..core.numerics import NotConverged
-from ..markets.margin_removal import LEAST_OVERROUND, fair_probabilities
 from .scoring import check_probabilities
+from ..markets.margin_removal import LEAST_OVERROUND, fair_probabilities
+from ..markets.score_grid import OUTCOMES, outcome_codes
 
 # %% ../../nbs/40_evaluation/02_backtest.ipynb #ac62cc52
 # What is known of a match before it is played; every other column of a matches frame is a result.
-FIXTURE_COLUMNS = ('match_id', 'league', 'season', 'kickoff', 'kickoff_known', 'date', 'home_team', 'away_team', 'neutral')
+FIXTURE_COLUMNS = (
+    'match_id',
+    'league',
+    'season',
+    'kickoff',
+    'kickoff_known',
+    'date',
+    'home_team',
+    'away_team',
+    'neutral',
+)
 # A price before the match is known from `opening_known_at` on.
 PRICE_COLUMNS = ('opening_home', 'opening_draw', 'opening_away')
 
@@ -32,41 +42,56 @@ class LeakError(ValueError):
 
 
 def known_fixtures(
-    targets: pl.DataFrame, # Matches to forecast, with `as_of`
-) -> pl.DataFrame: # `FIXTURE_COLUMNS`, `as_of`, and, where they are given, the prices known at `as_of` with `opening_known_at`
+    targets: pl.DataFrame,  # Matches to forecast, with `as_of`
+) -> pl.DataFrame:  # `FIXTURE_COLUMNS`, `as_of`, and, where they are given, the prices known at `as_of` with `opening_known_at`
     "What may be said to a model about the matches that it forecasts."
     columns = [*FIXTURE_COLUMNS, 'as_of']
-    if 'opening_known_at' not in targets.columns: return targets.select(columns)
-    there, names = pl.col('opening_known_at') <= pl.col('as_of'), (*PRICE_COLUMNS, 'opening_known_at')
-    return targets.select(*columns, *(pl.when(there).then(name).alias(name) for name in names if name in targets.columns))
+    if 'opening_known_at' not in targets.columns:
+        return targets.select(columns)
+    there, names = (
+        pl.col('opening_known_at') <= pl.col('as_of'),
+        (*PRICE_COLUMNS, 'opening_known_at'),
+    )
+    return targets.select(
+        *columns,
+        *(pl.when(there).then(name).alias(name) for name in names if name in targets.columns),
+    )
 
 # %% ../../nbs/40_evaluation/02_backtest.ipynb #e4a58ab9
 def block_starts(
-    kickoffs: pl.Series, # Kick-offs, UTC
-    refit: str = 'week', # 'week' or 'day'
-) -> pl.Series: # `as_of`: start of the block of each match, UTC, strictly before its kick-off
+    kickoffs: pl.Series,  # Kick-offs, UTC
+    refit: str = 'week',  # 'week' or 'day'
+) -> pl.Series:  # `as_of`: start of the block of each match, UTC, strictly before its kick-off
     "The moment at which the model is refitted for each match."
     every = {'week': '1w', 'day': '1d'}
-    if refit not in every: raise ValueError(f"refit is {refit!r}, expected 'week' or 'day'")
+    if refit not in every:
+        raise ValueError(f"refit is {refit!r}, expected 'week' or 'day'")
     return kickoffs.dt.offset_by('-1us').dt.truncate(every[refit]).alias('as_of')
 
 # %% ../../nbs/40_evaluation/02_backtest.ipynb #3900f579
 def finished_matches(
-    matches: pl.DataFrame, # Matches frame; other rows than finished matches are left out
-) -> pl.DataFrame: # Finished matches with `outcome` ('home', 'draw', 'away'), earliest known result first
+    matches: pl.DataFrame,  # Matches frame; other rows than finished matches are left out
+) -> (
+    pl.DataFrame
+):  # Finished matches with `outcome` ('home', 'draw', 'away'), earliest known result first
     "The matches that can be learned from and judged, or an error about the first that cannot."
     needed = (*FIXTURE_COLUMNS, 'status', 'home_goals', 'away_goals', 'result_known_at')
     missing = [name for name in needed if name not in matches.columns]
-    if missing: raise ValueError(f'Matches lack the columns {missing}')
+    if missing:
+        raise ValueError(f'Matches lack the columns {missing}')
     played = matches.filter(pl.col('status') == 'finished')
     for problem, wrong in {
         'appears twice': pl.col('match_id').is_duplicated(),
-        'is finished and has no score': pl.any_horizontal(pl.col('home_goals', 'away_goals').is_null()),
+        'is finished and has no score': pl.any_horizontal(
+            pl.col('home_goals', 'away_goals').is_null()
+        ),
         'is finished and has no result_known_at': pl.col('result_known_at').is_null(),
-        'has a result known no later than its kick-off': pl.col('result_known_at') <= pl.col('kickoff'),
+        'has a result known no later than its kick-off': pl.col('result_known_at')
+        <= pl.col('kickoff'),
     }.items():
         bad = played.filter(wrong)
-        if bad.height: raise ValueError(f"Match {bad['match_id'][0]} {problem}")
+        if bad.height:
+            raise ValueError(f"Match {bad['match_id'][0]} {problem}")
     codes = outcome_codes(played['home_goals'], played['away_goals'])
     outcomes = pl.Series('outcome', [OUTCOMES[code] for code in codes], pl.String)
     return played.with_columns(outcomes).sort('result_known_at', 'kickoff', 'match_id')
@@ -74,8 +99,10 @@ def finished_matches(
 # %% ../../nbs/40_evaluation/02_backtest.ipynb #34bd2565
 def _moment(value: datetime | date) -> datetime:
     "A point in time; a date is its midnight, UTC."
-    if not isinstance(value, datetime): return datetime(value.year, value.month, value.day, tzinfo=UTC)
-    if value.tzinfo is None: raise ValueError(f'{value} has no time zone; moments are timezone-aware UTC')
+    if not isinstance(value, datetime):
+        return datetime(value.year, value.month, value.day, tzinfo=UTC)
+    if value.tzinfo is None:
+        raise ValueError(f'{value} has no time zone; moments are timezone-aware UTC')
     return value
 
 
@@ -85,11 +112,11 @@ def _same(error: ValueError, where: str) -> ValueError:
 
 
 def _forecast_league(
-    models: Mapping[str, Any], # Unfitted estimators by name
-    history: pl.DataFrame, # Finished matches of the league, earliest known result first
-    targets: pl.DataFrame, # Matches to forecast, with `as_of`, sorted by it
-    step: Callable[[], None], # Called after each block
-) -> dict[str, np.ndarray]: # Probabilities of shape (targets, 3) by model
+    models: Mapping[str, Any],  # Unfitted estimators by name
+    history: pl.DataFrame,  # Finished matches of the league, earliest known result first
+    targets: pl.DataFrame,  # Matches to forecast, with `as_of`, sorted by it
+    step: Callable[[], None],  # Called after each block
+) -> dict[str, np.ndarray]:  # Probabilities of shape (targets, 3) by model
     "Refit every model at every `as_of` of one league, and forecast the block that follows."
     probabilities = {name: np.empty((targets.height, 3)) for name in models}
     known_at = history['result_known_at']
@@ -100,133 +127,259 @@ def _forecast_league(
         # `history` is sorted by when its results became known, so what was known at `as_of` is its head, without a copy.
         known = history.head(known_at.search_sorted(as_of, side='right'))
         where = f"{block['league'][0]} at {as_of:%Y-%m-%d %H:%M} UTC"
-        if not known.height: raise ValueError(f'No result of {where} is known yet: begin later')
+        if not known.height:
+            raise ValueError(f'No result of {where} is known yet: begin later')
         for name, model in models.items():
-            try: forecast = check_probabilities(clone(model).fit(known, as_of=as_of).predict_proba(block))
-            except ValueError as error: raise _same(error, f'Model {name}, {where}') from error
-            if len(forecast) != size: raise ValueError(f'Model {name}, {where}: {len(forecast)} forecasts of {size} matches')
-            probabilities[name][first:first + size] = forecast
+            try:
+                forecast = check_probabilities(
+                    clone(model).fit(known, as_of=as_of).predict_proba(block)
+                )
+            except ValueError as error:
+                raise _same(error, f'Model {name}, {where}') from error
+            if len(forecast) != size:
+                raise ValueError(
+                    f'Model {name}, {where}: {len(forecast)} forecasts of {size} matches'
+                )
+            probabilities[name][first : first + size] = forecast
         first += size
         step()
     return probabilities
 
 # %% ../../nbs/40_evaluation/02_backtest.ipynb #0e8c6ba8
-def _targets(finished: pl.DataFrame, since: datetime, until: datetime | None, refit: str, hours_before: float | None,
-             leagues: Sequence[str] | None) -> pl.DataFrame:
+def _targets(
+    finished: pl.DataFrame,
+    since: datetime,
+    until: datetime | None,
+    refit: str,
+    hours_before: float | None,
+    leagues: Sequence[str] | None,
+) -> pl.DataFrame:
     "Matches to forecast with `as_of`, sorted by it within their leagues."
-    targets = finished.filter((pl.col('kickoff') >= since) & (pl.lit(True) if until is None else pl.col('kickoff') < until))
-    if leagues is not None: targets = targets.filter(pl.col('league').is_in(list(leagues)))
-    if not targets.height: raise ValueError(f"No finished match kicks off from {since} to {until or 'the end'}")
-    if hours_before is not None and not 0 < hours_before < 24*365: raise ValueError(f'hours_before is {hours_before}, expected a number above 0')
-    as_of = block_starts(targets['kickoff'], refit) if hours_before is None else pl.col('kickoff') - timedelta(hours=hours_before)
-    targets = targets.with_columns(as_of.alias('as_of')).sort('league', 'as_of', 'kickoff', 'match_id')
+    targets = finished.filter(
+        (pl.col('kickoff') >= since)
+        & (pl.lit(True) if until is None else pl.col('kickoff') < until)
+    )
+    if leagues is not None:
+        targets = targets.filter(pl.col('league').is_in(list(leagues)))
+    if not targets.height:
+        raise ValueError(f"No finished match kicks off from {since} to {until or 'the end'}")
+    if hours_before is not None and not 0 < hours_before < 24 * 365:
+        raise ValueError(f'hours_before is {hours_before}, expected a number above 0')
+    as_of = (
+        block_starts(targets['kickoff'], refit)
+        if hours_before is None
+        else pl.col('kickoff') - timedelta(hours=hours_before)
+    )
+    targets = targets.with_columns(as_of.alias('as_of')).sort(
+        'league', 'as_of', 'kickoff', 'match_id'
+    )
     late = targets.filter(pl.col('as_of') >= pl.col('kickoff'))
-    if late.height: raise LeakError(f"Match {late['match_id'][0]} would be forecast at {late['as_of'][0]}, not before its kick-off")
+    if late.height:
+        raise LeakError(
+            f"Match {late['match_id'][0]} would be forecast at {late['as_of'][0]}, not before its kick-off"
+        )
     return targets
 
 
 def _walk(
-    name: str, # Name of the model
-    model: Any, # Unfitted estimator with `walk`
-    finished: pl.DataFrame, # Finished matches of all leagues
-    targets: pl.DataFrame, # Matches to forecast, with `as_of`
-) -> np.ndarray: # Probabilities, shape (targets, 3)
+    name: str,  # Name of the model
+    model: Any,  # Unfitted estimator with `walk`
+    finished: pl.DataFrame,  # Finished matches of all leagues
+    targets: pl.DataFrame,  # Matches to forecast, with `as_of`
+) -> np.ndarray:  # Probabilities, shape (targets, 3)
     "Let a model forecast everything in one pass."
     unknown = targets.filter(pl.col('as_of') < pl.lit(finished['result_known_at'].min()))
-    if unknown.height: raise ValueError(f"No result of {unknown['league'][0]} at {unknown['as_of'][0]:%Y-%m-%d %H:%M} UTC is known yet: begin later")
-    try: said = check_probabilities(clone(model).walk(finished.drop('outcome'), known_fixtures(targets)))
-    except ValueError as error: raise _same(error, f'Model {name}') from error
-    if len(said) != targets.height: raise ValueError(f'Model {name}: {len(said)} forecasts of {targets.height} matches')
+    if unknown.height:
+        raise ValueError(
+            f"No result of {unknown['league'][0]} at {unknown['as_of'][0]:%Y-%m-%d %H:%M} UTC is known yet: begin later"
+        )
+    try:
+        said = check_probabilities(
+            clone(model).walk(finished.drop('outcome'), known_fixtures(targets))
+        )
+    except ValueError as error:
+        raise _same(error, f'Model {name}') from error
+    if len(said) != targets.height:
+        raise ValueError(f'Model {name}: {len(said)} forecasts of {targets.height} matches')
     return said
 
 # %% ../../nbs/40_evaluation/02_backtest.ipynb #b41c0001
 def walk_forward(
-    models: Mapping[str, Any], # Unfitted estimators by name, with `fit(matches, as_of)` and `predict_proba(fixtures)`, or with `walk`
-    matches: pl.DataFrame, # Matches frame of one or more leagues
-    start: datetime | date, # First kick-off to forecast; earlier matches are only learned from
-    end: datetime | date | None = None, # Forecast kick-offs before this; None goes on to the last finished match
-    refit: str = 'week', # How often to refit: 'week' or 'day'
-    progress: Callable[[int, int], None] | None = None, # Called with the blocks done and their total; a model with `walk` is one block
-    leagues: Sequence[str] | None = None, # Leagues to forecast; the others are only learned from; None: all
-) -> pl.DataFrame: # One row per model and match: the fixture, `as_of`, the score, `outcome`, `p_home`, `p_draw`, `p_away`
+    models: Mapping[
+        str, Any
+    ],  # Unfitted estimators by name, with `fit(matches, as_of)` and `predict_proba(fixtures)`, or with `walk`
+    matches: pl.DataFrame,  # Matches frame of one or more leagues
+    start: datetime | date,  # First kick-off to forecast; earlier matches are only learned from
+    end: datetime
+    | date
+    | None = None,  # Forecast kick-offs before this; None goes on to the last finished match
+    refit: str = 'week',  # How often to refit: 'week' or 'day'
+    progress: Callable[[int, int], None]
+    | None = None,  # Called with the blocks done and their total; a model with `walk` is one block
+    leagues: Sequence[str]
+    | None = None,  # Leagues to forecast; the others are only learned from; None: all
+) -> pl.DataFrame:  # One row per model and match: the fixture, `as_of`, the score, `outcome`, `p_home`, `p_draw`, `p_away`
     "Forecast every finished match from `start` on, with what was known at the start of its week or day, or so many hours before it."
-    if not models: raise ValueError('There are no models to backtest')
-    finished, since, until = finished_matches(matches), _moment(start), None if end is None else _moment(end)
+    if not models:
+        raise ValueError('There are no models to backtest')
+    finished, since, until = (
+        finished_matches(matches),
+        _moment(start),
+        None if end is None else _moment(end),
+    )
     hours = {name: getattr(model, 'hours_before', None) for name, model in models.items()}
-    asked = {when: _targets(finished, since, until, refit, when, leagues) for when in dict.fromkeys(hours.values())}
-    by_block = {when: {name: model for name, model in models.items() if hours[name] == when and not hasattr(model, 'walk')} for when in asked}
+    asked = {
+        when: _targets(finished, since, until, refit, when, leagues)
+        for when in dict.fromkeys(hours.values())
+    }
+    by_block = {
+        when: {
+            name: model
+            for name, model in models.items()
+            if hours[name] == when and not hasattr(model, 'walk')
+        }
+        for when in asked
+    }
     done = 0
-    total = len(models) - sum(map(len, by_block.values())) + sum(asked[when].select('league', 'as_of').n_unique() for when in asked if by_block[when])
+    total = (
+        len(models)
+        - sum(map(len, by_block.values()))
+        + sum(asked[when].select('league', 'as_of').n_unique() for when in asked if by_block[when])
+    )
+
     def step() -> None:
         nonlocal done
         done += 1
-        if progress: progress(done, total)
+        if progress:
+            progress(done, total)
+
     said: dict[str, np.ndarray] = {}
     for when, some in by_block.items():
-        if not some: continue
-        by_league = [_forecast_league(some, finished.filter(league=league), part, step)
-            for (league,), part in asked[when].group_by('league', maintain_order=True)]
+        if not some:
+            continue
+        by_league = [
+            _forecast_league(some, finished.filter(league=league), part, step)
+            for (league,), part in asked[when].group_by('league', maintain_order=True)
+        ]
         said |= {name: np.concatenate([part[name] for part in by_league]) for name in some}
     for name, model in models.items():
-        if name in said: continue
+        if name in said:
+            continue
         said[name] = _walk(name, model, finished, asked[hours[name]])
         step()
-    columns = ['match_id', 'model', 'league', 'season', 'date', 'kickoff', 'as_of', 'home_team', 'away_team', 'home_goals', 'away_goals',
-        'outcome']
-    return pl.concat(asked[hours[name]].with_columns(model=pl.lit(name)).select(columns).with_columns(
-        pl.DataFrame(said[name], schema=['p_home', 'p_draw', 'p_away'])) for name in models)
+    columns = [
+        'match_id',
+        'model',
+        'league',
+        'season',
+        'date',
+        'kickoff',
+        'as_of',
+        'home_team',
+        'away_team',
+        'home_goals',
+        'away_goals',
+        'outcome',
+    ]
+    return pl.concat(
+        asked[hours[name]]
+        .with_columns(model=pl.lit(name))
+        .select(columns)
+        .with_columns(pl.DataFrame(said[name], schema=['p_home', 'p_draw', 'p_away']))
+        for name in models
+    )
 
 # %% ../../nbs/40_evaluation/02_backtest.ipynb #ae5e5054
-MARKET = {'opening price': ('opening_home', 'opening_draw', 'opening_away'), 'closing price': ('closing_home', 'closing_draw', 'closing_away')}
+MARKET = {
+    'opening price': ('opening_home', 'opening_draw', 'opening_away'),
+    'closing price': ('closing_home', 'closing_draw', 'closing_away'),
+}
 
 
 def market_forecasts(
-    forecasts: pl.DataFrame, # From `walk_forward`
-    matches: pl.DataFrame, # With prices, from `odds.with_prices`
-    method: str = 'power', # How the margin is removed, see `margins.fair_probabilities`
-) -> pl.DataFrame: # Rows as those of `walk_forward`, models 'opening price' and 'closing price'; only matches with prices that leave a margin
+    forecasts: pl.DataFrame,  # From `walk_forward`
+    matches: pl.DataFrame,  # With prices, from `odds.with_prices`
+    method: str = 'power',  # How the margin is removed, see `margins.fair_probabilities`
+) -> pl.DataFrame:  # Rows as those of `walk_forward`, models 'opening price' and 'closing price'; only matches with prices that leave a margin
     "What the market said of the matches that were forecast."
     asked = forecasts.filter(model=forecasts['model'][0]) if forecasts.height else forecasts
     parts = []
     for name, columns in MARKET.items():
-        if not set(columns) <= set(matches.columns): continue
-        there = pl.sum_horizontal(1/pl.col(column) for column in columns) >= LEAST_OVERROUND
+        if not set(columns) <= set(matches.columns):
+            continue
+        there = pl.sum_horizontal(1 / pl.col(column) for column in columns) >= LEAST_OVERROUND
         prices = matches.select('match_id', *columns).drop_nulls().filter(there)
-        rows = asked.drop('p_home', 'p_draw', 'p_away').join(prices, on='match_id', maintain_order='left')
-        fair = fair_probabilities(rows.select(columns).to_numpy(), method) if rows.height else np.empty((0, 3))
-        parts.append(rows.drop(columns).with_columns(model=pl.lit(name)).with_columns(
-            pl.DataFrame(fair, schema=['p_home', 'p_draw', 'p_away'])).select(forecasts.columns))
+        rows = asked.drop('p_home', 'p_draw', 'p_away').join(
+            prices, on='match_id', maintain_order='left'
+        )
+        fair = (
+            fair_probabilities(rows.select(columns).to_numpy(), method)
+            if rows.height
+            else np.empty((0, 3))
+        )
+        parts.append(
+            rows.drop(columns)
+            .with_columns(model=pl.lit(name))
+            .with_columns(pl.DataFrame(fair, schema=['p_home', 'p_draw', 'p_away']))
+            .select(forecasts.columns)
+        )
     return pl.concat(parts) if parts else forecasts.clear()
 
 # %% ../../nbs/40_evaluation/02_backtest.ipynb #07a67d37
 def to_source_format(
-    forecasts: pl.DataFrame, # From `walk_forward`
-) -> pl.DataFrame: # Exactly `model`, `league`, `season`, `date`, `home`, `away`, `p_home`, `p_draw`, `p_away`
+    forecasts: pl.DataFrame,  # From `walk_forward`
+) -> (
+    pl.DataFrame
+):  # Exactly `model`, `league`, `season`, `date`, `home`, `away`, `p_home`, `p_draw`, `p_away`
     "The forecasts in the columns that can be joined to a file of football-data.co.uk."
-    return forecasts.select('model', 'league', 'season', 'date', pl.col('home_team').alias('home'), pl.col('away_team').alias('away'),
-        'p_home', 'p_draw', 'p_away')
+    return forecasts.select(
+        'model',
+        'league',
+        'season',
+        'date',
+        pl.col('home_team').alias('home'),
+        pl.col('away_team').alias('away'),
+        'p_home',
+        'p_draw',
+        'p_away',
+    )
 
 # %% ../../nbs/40_evaluation/02_backtest.ipynb #3b4cf61f
 def scramble_after(
-    matches: pl.DataFrame, # Matches frame
-    cutoff: datetime, # Results known by then are left alone, and so are prices
-    seed: int = 0, # Seed of the random generator
-) -> pl.DataFrame: # The same matches; every number of a result or a price not known at `cutoff` is another one
+    matches: pl.DataFrame,  # Matches frame
+    cutoff: datetime,  # Results known by then are left alone, and so are prices
+    seed: int = 0,  # Seed of the random generator
+) -> (
+    pl.DataFrame
+):  # The same matches; every number of a result or a price not known at `cutoff` is another one
     "Replace the results that became known after a moment."
     rng = np.random.default_rng(seed)
     price = 'opening_known_at'
-    later = {name: (pl.col(name) > cutoff).fill_null(True) for name in ('result_known_at', price) if name in matches.columns}
+    later = {
+        name: (pl.col(name) > cutoff).fill_null(True)
+        for name in ('result_known_at', price)
+        if name in matches.columns
+    }
     results = matches.select(pl.exclude(FIXTURE_COLUMNS)).select(pl.selectors.numeric()).columns
     added = {name: pl.Series(rng.integers(1, 9, matches.height)) for name in results}
-    def unknown(name: str) -> pl.Expr: return later[price if name in PRICE_COLUMNS and price in later else 'result_known_at']
-    return matches.with_columns(pl.when(unknown(name)).then(pl.col(name) + shift).otherwise(name).cast(matches.schema[name]).alias(name)
-        for name, shift in added.items())
+
+    def unknown(name: str) -> pl.Expr:
+        return later[price if name in PRICE_COLUMNS and price in later else 'result_known_at']
+
+    return matches.with_columns(
+        pl.when(unknown(name))
+        .then(pl.col(name) + shift)
+        .otherwise(name)
+        .cast(matches.schema[name])
+        .alias(name)
+        for name, shift in added.items()
+    )
 
 
 def truncate_after(
-    matches: pl.DataFrame, # Matches frame
-    cutoff: datetime, # Matches whose result was known by then are kept
-) -> pl.DataFrame: # The matches that remain
+    matches: pl.DataFrame,  # Matches frame
+    cutoff: datetime,  # Matches whose result was known by then are kept
+) -> pl.DataFrame:  # The matches that remain
     "Leave out the matches whose result was not known at a moment."
     return matches.filter(pl.col('result_known_at') <= cutoff)
 
@@ -237,49 +390,72 @@ def _name(row: pl.DataFrame) -> str:
 
 
 def _first_difference(
-    before: pl.DataFrame, # Rows said from the real matches
-    after: pl.DataFrame, # Rows said from the changed matches
-    keys: list[str], # Columns that identify a row
-    columns: list[str], # Columns that must not change
-) -> str | None: # What differs first, in the order of `before`; None when nothing does
+    before: pl.DataFrame,  # Rows said from the real matches
+    after: pl.DataFrame,  # Rows said from the changed matches
+    keys: list[str],  # Columns that identify a row
+    columns: list[str],  # Columns that must not change
+) -> str | None:  # What differs first, in the order of `before`; None when nothing does
     "Compare two frames row by row, to the last bit."
     for one, other, word in ((before, after, 'is missing'), (after, before, 'is new')):
         lost = one.join(other, on=keys, how='anti', nulls_equal=True, maintain_order='left')
-        if lost.height: return f'the row of {_name(lost.select(keys))} {word}'
-    both = before.join(after, on=keys, how='left', nulls_equal=True, maintain_order='left', suffix=' after')
+        if lost.height:
+            return f'the row of {_name(lost.select(keys))} {word}'
+    both = before.join(
+        after, on=keys, how='left', nulls_equal=True, maintain_order='left', suffix=' after'
+    )
     for name in columns:
         moved = both.filter(pl.col(name).ne_missing(pl.col(f'{name} after')))
-        if moved.height: return f"{name} of {_name(moved.select(keys))} is {moved[f'{name} after'][0]}, it was {moved[name][0]}"
+        if moved.height:
+            return f"{name} of {_name(moved.select(keys))} is {moved[f'{name} after'][0]}, it was {moved[name][0]}"
     return None
 
 # %% ../../nbs/40_evaluation/02_backtest.ipynb #220e8e48
 def assert_no_leak(
-    forecast: Callable[[pl.DataFrame], pl.DataFrame], # From a matches frame to a frame with `as_of` and the columns of `keys`
-    matches: pl.DataFrame, # Matches frame with results on both sides of `cutoff`
-    cutoff: datetime, # Rows with `as_of` up to here must not depend on results known later
-    keys: Sequence[str] = ('model', 'match_id'), # Columns that, with `as_of`, identify a row; those that are absent are passed over
-    seed: int = 0, # Seed of the scrambling
-) -> int: # Rows compared
+    forecast: Callable[
+        [pl.DataFrame], pl.DataFrame
+    ],  # From a matches frame to a frame with `as_of` and the columns of `keys`
+    matches: pl.DataFrame,  # Matches frame with results on both sides of `cutoff`
+    cutoff: datetime,  # Rows with `as_of` up to here must not depend on results known later
+    keys: Sequence[str] = (
+        'model',
+        'match_id',
+    ),  # Columns that, with `as_of`, identify a row; those that are absent are passed over
+    seed: int = 0,  # Seed of the scrambling
+) -> int:  # Rows compared
     "Raise `LeakError`, naming the first row that changes, unless results from after the cutoff change nothing before it."
     kept = truncate_after(matches, cutoff)
-    if kept.height == matches.height: raise ValueError(f'No result became known after {cutoff}: nothing would be tested')
+    if kept.height == matches.height:
+        raise ValueError(f'No result became known after {cutoff}: nothing would be tested')
     before = forecast(matches)
     key = [name for name in (*keys, 'as_of') if name in before.columns]
-    if 'as_of' not in key or len(key) == 1: raise ValueError(f'The frame needs as_of and one of {list(keys)}, it has {before.columns}')
+    if 'as_of' not in key or len(key) == 1:
+        raise ValueError(f'The frame needs as_of and one of {list(keys)}, it has {before.columns}')
     results = {*matches.columns, 'outcome'} - {*FIXTURE_COLUMNS}
     columns = [name for name in before.columns if name not in key and name not in results]
     if 'kickoff' in before.columns:
         late = before.filter(pl.col('as_of') >= pl.col('kickoff'))
-        if late.height: raise LeakError(f'{_name(late.select(key))} is not before its kick-off')
+        if late.height:
+            raise LeakError(f'{_name(late.select(key))} is not before its kick-off')
     told = before.filter(pl.col('as_of') <= cutoff)
-    if told.select(key).is_duplicated().any(): raise ValueError(f'More than one row has the same {key}')
-    if not told.height: raise ValueError(f'No row has an as_of up to {cutoff}: nothing would be tested')
-    for change, changed in (('scrambling', scramble_after(matches, cutoff, seed)), ('leaving out', kept)):
+    if told.select(key).is_duplicated().any():
+        raise ValueError(f'More than one row has the same {key}')
+    if not told.height:
+        raise ValueError(f'No row has an as_of up to {cutoff}: nothing would be tested')
+    for change, changed in (
+        ('scrambling', scramble_after(matches, cutoff, seed)),
+        ('leaving out', kept),
+    ):
         # A match that was left out is not forecast; its row was compared after scrambling.
         rows = told.join(changed, on='match_id', how='semi') if 'match_id' in key else told
         after = forecast(changed).filter(pl.col('as_of') <= cutoff)
         if difference := _first_difference(rows, after, key, columns):
-            again = _first_difference(told, forecast(matches).filter(pl.col('as_of') <= cutoff), key, columns)
-            why = 'it looks ahead' if again is None else 'it does not even repeat itself on the same matches, so fix its seed first'
+            again = _first_difference(
+                told, forecast(matches).filter(pl.col('as_of') <= cutoff), key, columns
+            )
+            why = (
+                'it looks ahead'
+                if again is None
+                else 'it does not even repeat itself on the same matches, so fix its seed first'
+            )
             raise LeakError(f'After {change} what became known after {cutoff}, {difference}: {why}')
     return told.height

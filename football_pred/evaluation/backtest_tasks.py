@@ -20,64 +20,107 @@ from typing import Any
 import polars as pl
 from sklearn.base import clone
 
-from .backtest import block_starts, walk_forward
-from ..core.numerics import NotConverged
-from ..models.serialization import recipe
-from ..core.files import Folder, write_atomic
 from ..core.as_of import fingerprint
+from ..core.files import Folder, write_atomic
+from ..core.numerics import NotConverged
 from ..core.parsing import SEPARATOR
+from .backtest import block_starts, walk_forward
+from ..models.serialization import recipe
 
 # %% ../../nbs/40_evaluation/03_backtest_tasks.ipynb #08864a6f
 @dataclass(frozen=True)
 class Walk:
     "A model that walks through the past of some leagues."
-    part: str # Part of the job that it belongs to, such as 'E0 2526'
-    name: str # Name of the model
-    model: Any # Unfitted estimator, as `backtest.walk_forward` takes it
-    starts: dict[str, datetime] # First kick-off to forecast of each league, UTC
-    end: datetime | None = None # Forecast kick-offs before this; None goes on to the last finished match
-    refit: str = 'week' # How often to refit: week or day
+
+    part: str  # Part of the job that it belongs to, such as 'E0 2526'
+    name: str  # Name of the model
+    model: Any  # Unfitted estimator, as `backtest.walk_forward` takes it
+    starts: dict[str, datetime]  # First kick-off to forecast of each league, UTC
+    end: datetime | None = (
+        None  # Forecast kick-offs before this; None goes on to the last finished match
+    )
+    refit: str = 'week'  # How often to refit: week or day
 
     @property
-    def together(self) -> bool: return hasattr(self.model, 'walk')
+    def together(self) -> bool:
+        return hasattr(self.model, 'walk')
 
-    def looks_at(self,
-        matches: pl.DataFrame, # Matches frame of all leagues
-    ) -> pl.DataFrame: # Matches that the model learns from or forecasts
+    def looks_at(
+        self,
+        matches: pl.DataFrame,  # Matches frame of all leagues
+    ) -> pl.DataFrame:  # Matches that the model learns from or forecasts
         "What decides the forecasts, besides the model."
-        return matches if self.together else matches.filter(pl.col('league').is_in(list(self.starts)))
+        return (
+            matches if self.together else matches.filter(pl.col('league').is_in(list(self.starts)))
+        )
 
-    def digest(self,
-        data: str, # Fingerprint of the matches it looks at
-        code: str, # Fingerprint of the library
-    ) -> str: # sha256, hexadecimal
+    def digest(
+        self,
+        data: str,  # Fingerprint of the matches it looks at
+        code: str,  # Fingerprint of the library
+    ) -> str:  # sha256, hexadecimal
         "What decides the forecasts, in one name."
-        about = {'recipe': recipe(self.model), 'starts': {league: start.isoformat() for league, start in self.starts.items()},
-                 'end': self.end and self.end.isoformat(), 'refit': self.refit, 'data': data, 'code': code}
+        about = {
+            'recipe': recipe(self.model),
+            'starts': {league: start.isoformat() for league, start in self.starts.items()},
+            'end': self.end and self.end.isoformat(),
+            'refit': self.refit,
+            'data': data,
+            'code': code,
+        }
         return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
 
-    def forecasts(self,
-        seen: pl.DataFrame, # From `looks_at`
-    ) -> pl.DataFrame: # As `backtest.walk_forward`
+    def forecasts(
+        self,
+        seen: pl.DataFrame,  # From `looks_at`
+    ) -> pl.DataFrame:  # As `backtest.walk_forward`
         "What the model says on its way."
         first = pl.col('league').replace_strict(self.starts, return_dtype=pl.Datetime('us', 'UTC'))
-        return walk_forward({self.name: clone(self.model)}, seen, min(self.starts.values()), self.end, self.refit,
-                            leagues=list(self.starts)).filter(pl.col('kickoff') >= first)
+        return walk_forward(
+            {self.name: clone(self.model)},
+            seen,
+            min(self.starts.values()),
+            self.end,
+            self.refit,
+            leagues=list(self.starts),
+        ).filter(pl.col('kickoff') >= first)
 
 # %% ../../nbs/40_evaluation/03_backtest_tasks.ipynb #8b1a0025
 def split(
-    models: dict[str, Any], # Unfitted estimators by name
-    targets: pl.DataFrame, # Finished matches that are to be forecast: at least `league`, `season`, `kickoff`
-    refit: str = 'week', # How often to refit: week or day
-) -> list[Walk]: # By model, league and season
+    models: dict[str, Any],  # Unfitted estimators by name
+    targets: pl.DataFrame,  # Finished matches that are to be forecast: at least `league`, `season`, `kickoff`
+    refit: str = 'week',  # How often to refit: week or day
+) -> list[Walk]:  # By model, league and season
     "Split a backtest: by league and season, or by model where it learns from all leagues at once."
-    first = {league: start for league, start in targets.group_by('league').agg(pl.min('kickoff')).sort('league').iter_rows()}
-    seasons = targets.group_by('league', 'season').agg(first=pl.min('kickoff'), last=pl.max('kickoff')).sort('league', 'season').rows()
+    first = {
+        league: start
+        for league, start in targets.group_by('league')
+        .agg(pl.min('kickoff'))
+        .sort('league')
+        .iter_rows()
+    }
+    seasons = (
+        targets.group_by('league', 'season')
+        .agg(first=pl.min('kickoff'), last=pl.max('kickoff'))
+        .sort('league', 'season')
+        .rows()
+    )
     walks = []
     for name, model in models.items():
-        if hasattr(model, 'walk'): walks.append(Walk(name, name, model, first, None, refit))
-        else: walks += [Walk(f'{league} {season}', name, model, {league: start}, last + timedelta(microseconds=1), refit)
-                        for league, season, start, last in seasons]
+        if hasattr(model, 'walk'):
+            walks.append(Walk(name, name, model, first, None, refit))
+        else:
+            walks += [
+                Walk(
+                    f'{league} {season}',
+                    name,
+                    model,
+                    {league: start},
+                    last + timedelta(microseconds=1),
+                    refit,
+                )
+                for league, season, start, last in seasons
+            ]
     return walks
 
 
@@ -90,53 +133,83 @@ def _compute(walk: Walk, seen: pl.DataFrame, path: Folder | None) -> pl.DataFram
 
 
 def gather(
-    walks: Sequence[Walk], # In the order of the result
-    matches: pl.DataFrame, # Matches frame of all leagues
-    folder: Folder | None = None, # Where parts are kept; None: nowhere
-    code: str = '', # Fingerprint of the library, which is part of the name of what is kept
-    part: str = '', # Only this part, or these, with `SEPARATOR` between them; empty: all
-    processes: int = 1, # Processes that compute what is not there yet
-    progress: Callable[[int, int], None] = lambda done, total: None, # Called with the walks done and their total
-    failed: dict[tuple[str, str], str] | None = None, # Where to note, by model and league, why a walk does not converge; None: it raises
-) -> pl.DataFrame: # As `backtest.walk_forward`: by model, league and moment; no columns when there is no walk
+    walks: Sequence[Walk],  # In the order of the result
+    matches: pl.DataFrame,  # Matches frame of all leagues
+    folder: Folder | None = None,  # Where parts are kept; None: nowhere
+    code: str = '',  # Fingerprint of the library, which is part of the name of what is kept
+    part: str = '',  # Only this part, or these, with `SEPARATOR` between them; empty: all
+    processes: int = 1,  # Processes that compute what is not there yet
+    progress: Callable[[int, int], None] = lambda done, total: (
+        None
+    ),  # Called with the walks done and their total
+    failed: dict[tuple[str, str], str]
+    | None = None,  # Where to note, by model and league, why a walk does not converge; None: it raises
+) -> (
+    pl.DataFrame
+):  # As `backtest.walk_forward`: by model, league and moment; no columns when there is no walk
     "The forecasts of all walks: those that are kept, and the rest computed now."
-    mine, said = [walk for walk in walks if not part or walk.part in part.split(SEPARATOR)], dict[int, pl.DataFrame]()
+    mine, said = (
+        [walk for walk in walks if not part or walk.part in part.split(SEPARATOR)],
+        dict[int, pl.DataFrame](),
+    )
     seen = {walk.together or tuple(walk.starts): walk.looks_at(matches) for walk in mine}
     data = {who: fingerprint(frame) for who, frame in seen.items()} if folder is not None else {}
     missing = []
     for i, walk in enumerate(mine):
         who = walk.together or tuple(walk.starts)
-        path = folder/f'{walk.digest(data[who], code)}.parquet' if folder is not None else None
-        if path is not None and path.exists(): said[i] = pl.read_parquet(io.BytesIO(path.read_bytes())).with_columns(model=pl.lit(walk.name))
-        else: missing.append((i, (walk, seen[who], path)))
+        path = folder / f'{walk.digest(data[who], code)}.parquet' if folder is not None else None
+        if path is not None and path.exists():
+            said[i] = pl.read_parquet(io.BytesIO(path.read_bytes())).with_columns(
+                model=pl.lit(walk.name)
+            )
+        else:
+            missing.append((i, (walk, seen[who], path)))
     progress(len(said), len(mine))
+
     def note(i: int, compute: Callable[[], pl.DataFrame]) -> None:
-        try: said[i] = compute()
+        try:
+            said[i] = compute()
         except NotConverged as error:
-            if failed is None: raise
+            if failed is None:
+                raise
             failed.update({(mine[i].name, league): str(error) for league in mine[i].starts})
             said[i] = pl.DataFrame()
         progress(len(said), len(mine))
+
     if processes == 1 or len(missing) < 2:
-        for i, task in missing: note(i, partial(_compute, *task))
+        for i, task in missing:
+            note(i, partial(_compute, *task))
     else:
         with ProcessPoolExecutor(processes, get_context('spawn')) as pool:
-            asked = {pool.submit(_compute, *task): i for i, task in sorted(missing, key=lambda one: not one[1][0].together)}  # the longest first
-            for done in as_completed(asked): note(asked[done], done.result)
+            asked = {
+                pool.submit(_compute, *task): i
+                for i, task in sorted(missing, key=lambda one: not one[1][0].together)
+            }  # the longest first
+            for done in as_completed(asked):
+                note(asked[done], done.result)
     by_model: dict[str, list[pl.DataFrame]] = {}
     for i, walk in enumerate(mine):
-        if said[i].width: by_model.setdefault(walk.name, []).append(said[i])
+        if said[i].width:
+            by_model.setdefault(walk.name, []).append(said[i])
     order = ['league', 'as_of', 'kickoff', 'match_id']
-    return pl.concat([pl.concat(some).sort(order) for some in by_model.values()]) if by_model else pl.DataFrame()
+    return (
+        pl.concat([pl.concat(some).sort(order) for some in by_model.values()])
+        if by_model
+        else pl.DataFrame()
+    )
 
 # %% ../../nbs/40_evaluation/03_backtest_tasks.ipynb #de07571a
 def forecastable(
-    targets: pl.DataFrame, # Finished matches that are to be forecast: at least `league` and `kickoff`
-    matches: pl.DataFrame, # Matches frame of all leagues
-    refit: str = 'week', # How often to refit: week or day
-) -> pl.DataFrame: # Those of the targets whose block begins when a result of their league is known
+    targets: pl.DataFrame,  # Finished matches that are to be forecast: at least `league` and `kickoff`
+    matches: pl.DataFrame,  # Matches frame of all leagues
+    refit: str = 'week',  # How often to refit: week or day
+) -> pl.DataFrame:  # Those of the targets whose block begins when a result of their league is known
     "Leave out the first blocks of a league's history, before which there is nothing to learn from."
     known = matches.group_by('league').agg(_known=pl.min('result_known_at'))
     begins = block_starts(targets['kickoff'], refit).alias('_begins')
-    return targets.with_columns(begins).join(known, on='league', how='left', maintain_order='left').filter(
-        pl.col('_begins') >= pl.col('_known')).drop('_begins', '_known')
+    return (
+        targets.with_columns(begins)
+        .join(known, on='league', how='left', maintain_order='left')
+        .filter(pl.col('_begins') >= pl.col('_known'))
+        .drop('_begins', '_known')
+    )

@@ -21,108 +21,124 @@ from ..markets.score_grid import OUTCOMES
 
 # %% ../../nbs/40_evaluation/01_scoring.ipynb #a47b28d2
 def check_probabilities(
-    probabilities: object, # Array or frame of shape (matches, 3), in the order of `OUTCOMES`
-) -> np.ndarray: # The same numbers: float64 of shape (matches, 3)
+    probabilities: object,  # Array or frame of shape (matches, 3), in the order of `OUTCOMES`
+) -> np.ndarray:  # The same numbers: float64 of shape (matches, 3)
     "Three finite probabilities in each row that sum to 1 within one millionth, or an error."
     values = np.asarray(probabilities, dtype=np.float64)
-    if values.ndim != 2 or values.shape[1] != 3: raise ValueError(f'Probabilities need the shape (matches, 3), got {values.shape}')
+    if values.ndim != 2 or values.shape[1] != 3:
+        raise ValueError(f'Probabilities need the shape (matches, 3), got {values.shape}')
     bad = np.argwhere(~((values >= 0) & (values <= 1)))
     if len(bad):
         row, column = bad[0]
-        raise ValueError(f'Row {row}: the probability of {OUTCOMES[column]} is {values[row, column]}, expected a number from 0 to 1')
+        raise ValueError(
+            f'Row {row}: the probability of {OUTCOMES[column]} is {values[row, column]}, expected a number from 0 to 1'
+        )
     total = values.sum(axis=1)
     off = np.flatnonzero(np.abs(total - 1) > 1e-6)
-    if len(off): raise ValueError(f'Row {off[0]}: the probabilities {values[off[0]].tolist()} sum to {total[off[0]]:.7g}, expected 1')
+    if len(off):
+        raise ValueError(
+            f'Row {off[0]}: the probabilities {values[off[0]].tolist()} sum to {total[off[0]]:.7g}, expected 1'
+        )
     return values
 
 # %% ../../nbs/40_evaluation/01_scoring.ipynb #e6e8dbe4
 def check_outcomes(
-    outcomes: object, # Codes 0 home win, 1 draw, 2 away win
-    matches: int, # How many there must be
-) -> np.ndarray: # The same codes, int64 of shape (matches,)
+    outcomes: object,  # Codes 0 home win, 1 draw, 2 away win
+    matches: int,  # How many there must be
+) -> np.ndarray:  # The same codes, int64 of shape (matches,)
     "One code of `OUTCOMES` for each match, or an error."
     values = np.asarray(outcomes)
-    if values.shape != (matches,): raise ValueError(f'Outcomes need the shape ({matches},) of the probabilities, got {values.shape}')
+    if values.shape != (matches,):
+        raise ValueError(
+            f'Outcomes need the shape ({matches},) of the probabilities, got {values.shape}'
+        )
     bad = np.flatnonzero(~np.isin(values, (0, 1, 2)))
-    if len(bad): raise ValueError(f'Row {bad[0]}: the outcome is {values[bad[0]]!s}, expected 0 (home), 1 (draw) or 2 (away)')
+    if len(bad):
+        raise ValueError(
+            f'Row {bad[0]}: the outcome is {values[bad[0]]!s}, expected 0 (home), 1 (draw) or 2 (away)'
+        )
     return values.astype(np.int64)
 
 # %% ../../nbs/40_evaluation/01_scoring.ipynb #43de4efb
 def rps_by_match(
-    probabilities: object, # Shape (matches, 3)
-    outcomes: object, # Codes, shape (matches,)
-) -> np.ndarray: # Shape (matches,), from 0 (certain and right) to 1 (certain of the opposite win)
+    probabilities: object,  # Shape (matches, 3)
+    outcomes: object,  # Codes, shape (matches,)
+) -> np.ndarray:  # Shape (matches,), from 0 (certain and right) to 1 (certain of the opposite win)
     "Ranked probability score of each match."
     values = check_probabilities(probabilities)
     happened = np.eye(3)[check_outcomes(outcomes, len(values))]
     # The third running sum is 1 for both sides and adds nothing.
-    return (np.cumsum(values - happened, axis=1)[:, :2]**2).sum(axis=1)/2
+    return (np.cumsum(values - happened, axis=1)[:, :2] ** 2).sum(axis=1) / 2
 
 # %% ../../nbs/40_evaluation/01_scoring.ipynb #a255a77c
 def log_loss_by_match(
-    probabilities: object, # Shape (matches, 3)
-    outcomes: object, # Codes, shape (matches,)
-) -> np.ndarray: # Shape (matches,), in nats; infinite where what happened had been given no chance
+    probabilities: object,  # Shape (matches, 3)
+    outcomes: object,  # Codes, shape (matches,)
+) -> np.ndarray:  # Shape (matches,), in nats; infinite where what happened had been given no chance
     "Negative log probability of what happened in each match."
     values = check_probabilities(probabilities)
     given = np.take_along_axis(values, check_outcomes(outcomes, len(values))[:, None], axis=1)[:, 0]
-    with np.errstate(divide='ignore'): return np.abs(np.log(given))
+    with np.errstate(divide='ignore'):
+        return np.abs(np.log(given))
 
 # %% ../../nbs/40_evaluation/01_scoring.ipynb #de0adf77
 def brier_by_match(
-    probabilities: object, # Shape (matches, 3)
-    outcomes: object, # Codes, shape (matches,)
-) -> np.ndarray: # Shape (matches,), from 0 to 2
+    probabilities: object,  # Shape (matches, 3)
+    outcomes: object,  # Codes, shape (matches,)
+) -> np.ndarray:  # Shape (matches,), from 0 to 2
     "Squared error of each match, summed over the three outcomes."
     values = check_probabilities(probabilities)
-    return ((values - np.eye(3)[check_outcomes(outcomes, len(values))])**2).sum(axis=1)
+    return ((values - np.eye(3)[check_outcomes(outcomes, len(values))]) ** 2).sum(axis=1)
 
 
 def hit_by_match(
-    probabilities: object, # Shape (matches, 3)
-    outcomes: object, # Codes, shape (matches,)
-) -> np.ndarray: # Shape (matches,): 1 right, 0 wrong, 1/2 or 1/3 where what happened shared the largest probability
+    probabilities: object,  # Shape (matches, 3)
+    outcomes: object,  # Codes, shape (matches,)
+) -> np.ndarray:  # Shape (matches,): 1 right, 0 wrong, 1/2 or 1/3 where what happened shared the largest probability
     "Whether the most probable outcome happened in each match."
     values = check_probabilities(probabilities)
     favourite = values == values.max(axis=1, keepdims=True, initial=0)
-    given = np.take_along_axis(favourite, check_outcomes(outcomes, len(values))[:, None], axis=1)[:, 0]
-    return given/favourite.sum(axis=1)
+    given = np.take_along_axis(favourite, check_outcomes(outcomes, len(values))[:, None], axis=1)[
+        :, 0
+    ]
+    return given / favourite.sum(axis=1)
 
 # %% ../../nbs/40_evaluation/01_scoring.ipynb #0413cf60
 def _mean(scores: np.ndarray) -> float:
     "Mean score; there is none of no matches."
-    if not len(scores): raise ValueError('There are no matches to score')
+    if not len(scores):
+        raise ValueError('There are no matches to score')
     return float(scores.mean())
 
 
 def rps(
-    probabilities: object, # Shape (matches, 3)
-    outcomes: object, # Codes, shape (matches,)
-) -> float: # From 0 to 1, lower is better; good forecasts of the big leagues are near 0.20
+    probabilities: object,  # Shape (matches, 3)
+    outcomes: object,  # Codes, shape (matches,)
+) -> float:  # From 0 to 1, lower is better; good forecasts of the big leagues are near 0.20
     "Mean ranked probability score."
     return _mean(rps_by_match(probabilities, outcomes))
 
 
 def log_loss(
-    probabilities: object, # Shape (matches, 3)
-    outcomes: object, # Codes, shape (matches,)
-) -> float: # In nats, lower is better; 1.099 for a guess of one third each
+    probabilities: object,  # Shape (matches, 3)
+    outcomes: object,  # Codes, shape (matches,)
+) -> float:  # In nats, lower is better; 1.099 for a guess of one third each
     "Mean negative log probability of what happened."
     return _mean(log_loss_by_match(probabilities, outcomes))
 
 
 def brier(
-    probabilities: object, # Shape (matches, 3)
-    outcomes: object, # Codes, shape (matches,)
-) -> float: # From 0 to 2, lower is better; 0.667 for a guess of one third each
+    probabilities: object,  # Shape (matches, 3)
+    outcomes: object,  # Codes, shape (matches,)
+) -> float:  # From 0 to 2, lower is better; 0.667 for a guess of one third each
     "Mean Brier score, summed over the three outcomes."
     return _mean(brier_by_match(probabilities, outcomes))
 
 
 def accuracy(
-    probabilities: object, # Shape (matches, 3)
-    outcomes: object, # Codes, shape (matches,)
-) -> float: # From 0 to 1, higher is better
+    probabilities: object,  # Shape (matches, 3)
+    outcomes: object,  # Codes, shape (matches,)
+) -> float:  # From 0 to 1, higher is better
     "Share of matches in which the most probable outcome happened."
     return _mean(hit_by_match(probabilities, outcomes))
 
@@ -131,146 +147,227 @@ MIN_WEEKS = 15  # Fewer weeks than this give no interval
 
 
 def bootstrap_by_week(
-    differences: np.ndarray, # Score of one forecaster less that of the other, one value for each match
-    weeks: np.ndarray, # Week of each match: anything that is equal within a week
-    draws: int = 2000, # Bootstrap samples
-    seed: int = 0, # Seed of the random generator
-) -> tuple[float, float] | None: # Ends of the 95 % interval of the mean difference; None with fewer than `MIN_WEEKS` weeks
+    differences: np.ndarray,  # Score of one forecaster less that of the other, one value for each match
+    weeks: np.ndarray,  # Week of each match: anything that is equal within a week
+    draws: int = 2000,  # Bootstrap samples
+    seed: int = 0,  # Seed of the random generator
+) -> (
+    tuple[float, float] | None
+):  # Ends of the 95 % interval of the mean difference; None with fewer than `MIN_WEEKS` weeks
     "Interval of a mean difference, resampling whole weeks."
     _, week = np.unique(weeks, return_inverse=True)
     # Rounded, so that two ways to compute the same forecast do not differ by the last bit of a float.
     sums, counts = np.bincount(week, weights=np.round(differences, 12)), np.bincount(week)
-    if len(sums) < MIN_WEEKS: return None
-    result = bootstrap((sums, counts), lambda s, n, axis: s.sum(axis=axis)/n.sum(axis=axis), paired=True, vectorized=True,
-        method='percentile', n_resamples=draws, batch=250, rng=np.random.default_rng(seed))
+    if len(sums) < MIN_WEEKS:
+        return None
+    result = bootstrap(
+        (sums, counts),
+        lambda s, n, axis: s.sum(axis=axis) / n.sum(axis=axis),
+        paired=True,
+        vectorized=True,
+        method='percentile',
+        n_resamples=draws,
+        batch=250,
+        rng=np.random.default_rng(seed),
+    )
     return float(result.confidence_interval.low), float(result.confidence_interval.high)
 
 # %% ../../nbs/40_evaluation/01_scoring.ipynb #9a6dbf7b
 class DieboldMariano(NamedTuple):
     "Whether two forecasters are equally good."
-    statistic: float # Mean difference over its standard error; NaN where all differences are equal
-    p_value: float # Two-sided
-    standard_error: float # Of the mean difference, by weeks
+
+    statistic: float  # Mean difference over its standard error; NaN where all differences are equal
+    p_value: float  # Two-sided
+    standard_error: float  # Of the mean difference, by weeks
 
 
 def diebold_mariano(
-    differences: np.ndarray, # Score of one forecaster less that of the other, one value for each match
-    weeks: np.ndarray, # Week of each match: anything that is equal within a week
-) -> DieboldMariano | None: # None with fewer than `MIN_WEEKS` weeks
+    differences: np.ndarray,  # Score of one forecaster less that of the other, one value for each match
+    weeks: np.ndarray,  # Week of each match: anything that is equal within a week
+) -> DieboldMariano | None:  # None with fewer than `MIN_WEEKS` weeks
     "Test of equal forecast accuracy."
     _, week = np.unique(weeks, return_inverse=True)
     sums, counts = np.bincount(week, weights=np.round(differences, 12)), np.bincount(week)
-    if (size := len(sums)) < MIN_WEEKS: return None
-    mean = sums.sum()/counts.sum()
-    error = float(np.sqrt(((sums - mean*counts)**2).sum()*size/(size - 1))/counts.sum())
-    statistic = float(mean/error) if error > 0 else float('nan')
-    return DieboldMariano(statistic, float(2*student_t.sf(abs(statistic), size - 1)), error)
+    if (size := len(sums)) < MIN_WEEKS:
+        return None
+    mean = sums.sum() / counts.sum()
+    error = float(np.sqrt(((sums - mean * counts) ** 2).sum() * size / (size - 1)) / counts.sum())
+    statistic = float(mean / error) if error > 0 else float('nan')
+    return DieboldMariano(statistic, float(2 * student_t.sf(abs(statistic), size - 1)), error)
 
 
 def skill_share(
-    rps: float, # Mean score of the forecaster
-    base: float, # Of the base rate, on the same matches
-    close: float, # Of the closing price, on the same matches
-) -> float: # 0 as the base rate, 1 as the closing price
+    rps: float,  # Mean score of the forecaster
+    base: float,  # Of the base rate, on the same matches
+    close: float,  # Of the closing price, on the same matches
+) -> float:  # 0 as the base rate, 1 as the closing price
     "How much of the way from the base rate to the market a forecaster has come."
-    if not base > close: raise ValueError(f'The base rate scores {base:.4f} and the closing price {close:.4f}: there is no way to go between them')
-    return (base - rps)/(base - close)
+    if not base > close:
+        raise ValueError(
+            f'The base rate scores {base:.4f} and the closing price {close:.4f}: there is no way to go between them'
+        )
+    return (base - rps) / (base - close)
 
 # %% ../../nbs/40_evaluation/01_scoring.ipynb #eb916b33
 def score_forecasts(
-    forecasts: pl.DataFrame, # Columns `model`, `match_id`, `kickoff`, `p_home`, `p_draw`, `p_away`, `outcome` ('home', 'draw' or 'away')
-) -> pl.DataFrame: # The same rows with `week` (Monday 00:00 UTC) and the scores `rps`, `log_loss`, `brier` and `hit`
+    forecasts: pl.DataFrame,  # Columns `model`, `match_id`, `kickoff`, `p_home`, `p_draw`, `p_away`, `outcome` ('home', 'draw' or 'away')
+) -> pl.DataFrame:  # The same rows with `week` (Monday 00:00 UTC) and the scores `rps`, `log_loss`, `brier` and `hit`
     "Score every row of a forecasts frame."
     needed = ['model', 'match_id', 'kickoff', 'p_home', 'p_draw', 'p_away', 'outcome']
     missing = [name for name in needed if name not in forecasts.columns]
-    if missing: raise ValueError(f'Forecasts lack the columns {missing}')
+    if missing:
+        raise ValueError(f'Forecasts lack the columns {missing}')
     twice = forecasts.filter(forecasts.select('model', 'match_id').is_duplicated())
-    if twice.height: raise ValueError(f"Match {twice['match_id'][0]} has more than one forecast by {twice['model'][0]}")
+    if twice.height:
+        raise ValueError(
+            f"Match {twice['match_id'][0]} has more than one forecast by {twice['model'][0]}"
+        )
     unknown = forecasts.filter(~pl.col('outcome').is_in(OUTCOMES).fill_null(False))
     if unknown.height:
-        raise ValueError(f"Match {unknown['match_id'][0]}: the outcome is {unknown['outcome'][0]}, expected one of {OUTCOMES}; "
-            'leave out matches that are not finished')
-    outcomes = forecasts['outcome'].replace_strict(OUTCOMES, range(3), return_dtype=pl.Int64).to_numpy()
+        raise ValueError(
+            f"Match {unknown['match_id'][0]}: the outcome is {unknown['outcome'][0]}, expected one of {OUTCOMES}; "
+            'leave out matches that are not finished'
+        )
+    outcomes = (
+        forecasts['outcome'].replace_strict(OUTCOMES, range(3), return_dtype=pl.Int64).to_numpy()
+    )
     values = forecasts.select('p_home', 'p_draw', 'p_away').to_numpy()
-    scores = {'rps': rps_by_match, 'log_loss': log_loss_by_match, 'brier': brier_by_match, 'hit': hit_by_match}
-    return forecasts.with_columns(pl.col('kickoff').dt.truncate('1w').alias('week'),
-        *(pl.Series(name, score(values, outcomes)) for name, score in scores.items()))
+    scores = {
+        'rps': rps_by_match,
+        'log_loss': log_loss_by_match,
+        'brier': brier_by_match,
+        'hit': hit_by_match,
+    }
+    return forecasts.with_columns(
+        pl.col('kickoff').dt.truncate('1w').alias('week'),
+        *(pl.Series(name, score(values, outcomes)) for name, score in scores.items()),
+    )
 
 # %% ../../nbs/40_evaluation/01_scoring.ipynb #c02f717b
 def common_matches(
-    forecasts: pl.DataFrame, # Columns `model` and `match_id`
-) -> pl.DataFrame: # The rows of those matches that every model forecast
+    forecasts: pl.DataFrame,  # Columns `model` and `match_id`
+) -> pl.DataFrame:  # The rows of those matches that every model forecast
     "Keep the matches that every model forecast."
     models = forecasts['model'].n_unique()
     return forecasts.filter(pl.col('model').n_unique().over('match_id') == models)
 
 
 def _compare(
-    scored: pl.DataFrame, # From `score_forecasts`
-    reference: str, # Name of the model to compare with
-    keys: list[str], # Columns that make a row of the table
-    draws: int, # Bootstrap samples
-    seed: int, # Seed of the random generator
-) -> pl.DataFrame: # `keys`, `compared`, `rps_difference`, `rps_low`, `rps_high`, `verdict`
+    scored: pl.DataFrame,  # From `score_forecasts`
+    reference: str,  # Name of the model to compare with
+    keys: list[str],  # Columns that make a row of the table
+    draws: int,  # Bootstrap samples
+    seed: int,  # Seed of the random generator
+) -> pl.DataFrame:  # `keys`, `compared`, `rps_difference`, `rps_low`, `rps_high`, `verdict`
     "Paired differences to the reference, row by row of the table."
     other = scored.filter(pl.col('model') == reference).select('match_id', other='rps')
-    pairs = scored.join(other, on='match_id', how='inner').with_columns(difference=pl.col('rps') - pl.col('other'))
+    pairs = scored.join(other, on='match_id', how='inner').with_columns(
+        difference=pl.col('rps') - pl.col('other')
+    )
     rows = []
-    for names, group in pairs.filter(pl.col('model') != reference).group_by(keys, maintain_order=True):
-        interval = bootstrap_by_week(group['difference'].to_numpy(), group['week'].to_numpy(), draws, seed)
+    for names, group in pairs.filter(pl.col('model') != reference).group_by(
+        keys, maintain_order=True
+    ):
+        interval = bootstrap_by_week(
+            group['difference'].to_numpy(), group['week'].to_numpy(), draws, seed
+        )
         low, high = interval or (None, None)
-        verdict = 'better' if interval and interval[1] < 0 else 'worse' if interval and interval[0] > 0 else 'no difference shown'
+        verdict = (
+            'better'
+            if interval and interval[1] < 0
+            else 'worse'
+            if interval and interval[0] > 0
+            else 'no difference shown'
+        )
         rows.append((*names, group.height, group['difference'].mean(), low, high, verdict))
-    columns = {'compared': pl.Int64, 'rps_difference': pl.Float64, 'rps_low': pl.Float64, 'rps_high': pl.Float64, 'verdict': pl.String}
-    return pl.DataFrame(rows, schema={**{key: scored.schema[key] for key in keys}, **columns}, orient='row')
+    columns = {
+        'compared': pl.Int64,
+        'rps_difference': pl.Float64,
+        'rps_low': pl.Float64,
+        'rps_high': pl.Float64,
+        'verdict': pl.String,
+    }
+    return pl.DataFrame(
+        rows, schema={**{key: scored.schema[key] for key in keys}, **columns}, orient='row'
+    )
 
 # %% ../../nbs/40_evaluation/01_scoring.ipynb #61e54465
 def score_table(
-    forecasts: pl.DataFrame, # As for `score_forecasts`, with the columns of `by`
-    by: str | Sequence[str] = (), # Columns that split the table, such as `season`; none for one row per model
-    reference: str | None = None, # Model to compare the others with; None leaves the comparison out
-    draws: int = 2000, # Bootstrap samples of each comparison
-    seed: int = 0, # Seed of the bootstrap
-) -> pl.DataFrame: # One row per model and group: means of the scores and, with a reference, the comparison
+    forecasts: pl.DataFrame,  # As for `score_forecasts`, with the columns of `by`
+    by: str
+    | Sequence[
+        str
+    ] = (),  # Columns that split the table, such as `season`; none for one row per model
+    reference: str
+    | None = None,  # Model to compare the others with; None leaves the comparison out
+    draws: int = 2000,  # Bootstrap samples of each comparison
+    seed: int = 0,  # Seed of the bootstrap
+) -> (
+    pl.DataFrame
+):  # One row per model and group: means of the scores and, with a reference, the comparison
     "Mean scores of each model, best RPS first, and whether it differs from the reference on the same matches."
     groups = [by] if isinstance(by, str) else list(by)
     missing = [name for name in groups if name not in forecasts.columns]
-    if missing: raise ValueError(f'Forecasts lack the columns {missing} of `by`')
+    if missing:
+        raise ValueError(f'Forecasts lack the columns {missing} of `by`')
     # Sorted, because a sum of floats depends on their order in its last bits.
     scored = score_forecasts(forecasts).sort('match_id', 'model')
     if scored.select('match_id', 'outcome').n_unique() > scored['match_id'].n_unique():
         odd = scored.filter(pl.col('outcome').n_unique().over('match_id') > 1)['match_id'][0]
         raise ValueError(f'Match {odd} has different outcomes for different models')
     keys = ['model', *groups]
-    table = scored.group_by(keys, maintain_order=True).agg(matches=pl.len().cast(pl.Int64), rps=pl.mean('rps'),
-        log_loss=pl.mean('log_loss'), brier=pl.mean('brier'), accuracy=pl.mean('hit')).sort(*groups, 'rps', 'model')
-    if reference is None: return table
+    table = (
+        scored.group_by(keys, maintain_order=True)
+        .agg(
+            matches=pl.len().cast(pl.Int64),
+            rps=pl.mean('rps'),
+            log_loss=pl.mean('log_loss'),
+            brier=pl.mean('brier'),
+            accuracy=pl.mean('hit'),
+        )
+        .sort(*groups, 'rps', 'model')
+    )
+    if reference is None:
+        return table
     models = sorted(scored['model'].unique())
-    if reference not in models: raise ValueError(f'The reference {reference!r} is not among the models {models}')
+    if reference not in models:
+        raise ValueError(f'The reference {reference!r} is not among the models {models}')
     compared = _compare(scored, reference, keys, draws, seed)
     is_reference = pl.col('model') == reference
-    return table.join(compared, on=keys, how='left', maintain_order='left', nulls_equal=True).with_columns(
+    return table.join(
+        compared, on=keys, how='left', maintain_order='left', nulls_equal=True
+    ).with_columns(
         compared=pl.when(is_reference).then('matches').otherwise(pl.col('compared').fill_null(0)),
-        verdict=pl.when(is_reference).then(pl.lit('reference')).otherwise(pl.col('verdict').fill_null('no difference shown')))
+        verdict=pl.when(is_reference)
+        .then(pl.lit('reference'))
+        .otherwise(pl.col('verdict').fill_null('no difference shown')),
+    )
 
 # %% ../../nbs/40_evaluation/01_scoring.ipynb #b420e49f
 def _bins(values: np.ndarray, bins: int) -> np.ndarray:
     "Number of the bin of equal width that each probability falls into; 1 belongs to the last."
-    if bins < 1: raise ValueError(f'bins is {bins}, expected at least 1')
-    return np.minimum((values*bins).astype(np.int64), bins - 1)
+    if bins < 1:
+        raise ValueError(f'bins is {bins}, expected at least 1')
+    return np.minimum((values * bins).astype(np.int64), bins - 1)
 
 
 def reliability(
-    probabilities: object, # Shape (matches, 3)
-    outcomes: object, # Codes, shape (matches,)
-    bins: int = 10, # Bins of equal width between 0 and 1
-    outcome: str | None = None, # Only the forecasts of 'home', 'draw' or 'away'; None counts all three
-) -> pl.DataFrame: # One row per bin that is not empty: `bin`, `forecast` (mean), `observed` (frequency), `low`, `high`, `count`
+    probabilities: object,  # Shape (matches, 3)
+    outcomes: object,  # Codes, shape (matches,)
+    bins: int = 10,  # Bins of equal width between 0 and 1
+    outcome: str
+    | None = None,  # Only the forecasts of 'home', 'draw' or 'away'; None counts all three
+) -> pl.DataFrame:  # One row per bin that is not empty: `bin`, `forecast` (mean), `observed` (frequency), `low`, `high`, `count`
     "Observed frequency against forecast probability, with binomial intervals."
-    if outcome is not None and outcome not in OUTCOMES: raise ValueError(f'outcome is {outcome!r}, expected one of {OUTCOMES} or None')
+    if outcome is not None and outcome not in OUTCOMES:
+        raise ValueError(f'outcome is {outcome!r}, expected one of {OUTCOMES} or None')
     values = check_probabilities(probabilities)
     happened = np.eye(3)[check_outcomes(outcomes, len(values))]
-    kept = slice(None) if outcome is None else slice(OUTCOMES.index(outcome), OUTCOMES.index(outcome) + 1)
+    kept = (
+        slice(None)
+        if outcome is None
+        else slice(OUTCOMES.index(outcome), OUTCOMES.index(outcome) + 1)
+    )
     flat, hit = values[:, kept].ravel(), happened[:, kept].ravel()
     number = _bins(flat, bins)
     rows = []
@@ -278,34 +375,56 @@ def reliability(
         inside = number == i
         count, hits = int(inside.sum()), int(hit[inside].sum())
         interval = binomtest(hits, count).proportion_ci(0.95, method='wilson')
-        rows.append((f'{i/bins:.3g} to {(i + 1)/bins:.3g}', flat[inside].mean(), hits/count, interval.low, interval.high, count))
-    schema = {'bin': pl.String, 'forecast': pl.Float64, 'observed': pl.Float64, 'low': pl.Float64, 'high': pl.Float64, 'count': pl.Int64}
+        rows.append(
+            (
+                f'{i / bins:.3g} to {(i + 1) / bins:.3g}',
+                flat[inside].mean(),
+                hits / count,
+                interval.low,
+                interval.high,
+                count,
+            )
+        )
+    schema = {
+        'bin': pl.String,
+        'forecast': pl.Float64,
+        'observed': pl.Float64,
+        'low': pl.Float64,
+        'high': pl.Float64,
+        'count': pl.Int64,
+    }
     return pl.DataFrame(rows, schema=schema, orient='row')
 
 # %% ../../nbs/40_evaluation/01_scoring.ipynb #036d03ab
 class Calibration(NamedTuple):
     "A calibration error beside what chance alone would give."
-    error: float # Mean distance between forecast and frequency, 0 to 1
-    floor: float # Expected error of a perfectly calibrated forecaster who gave these probabilities
-    limit: float # 95 % of perfectly calibrated forecasters stay at or below this error
+
+    error: float  # Mean distance between forecast and frequency, 0 to 1
+    floor: float  # Expected error of a perfectly calibrated forecaster who gave these probabilities
+    limit: float  # 95 % of perfectly calibrated forecasters stay at or below this error
 
 
 def calibration_error(
-    probabilities: object, # Shape (matches, 3)
-    outcomes: object, # Codes, shape (matches,)
-    bins: int = 10, # Bins of equal width between 0 and 1
-    draws: int = 500, # Simulated sets of outcomes behind `floor` and `limit`
-    seed: int = 0, # Seed of the simulation
-) -> Calibration: # The error and its noise floor
+    probabilities: object,  # Shape (matches, 3)
+    outcomes: object,  # Codes, shape (matches,)
+    bins: int = 10,  # Bins of equal width between 0 and 1
+    draws: int = 500,  # Simulated sets of outcomes behind `floor` and `limit`
+    seed: int = 0,  # Seed of the simulation
+) -> Calibration:  # The error and its noise floor
     "Expected calibration error over the three outcomes, and what a perfect forecaster would show."
     values = check_probabilities(probabilities)
     codes = check_outcomes(outcomes, len(values))
-    if not len(values): raise ValueError('There are no matches to score')
-    cell = _bins(values, bins) + bins*np.arange(3)
-    expected = np.bincount(cell.ravel(), weights=values.ravel(), minlength=3*bins)
+    if not len(values):
+        raise ValueError('There are no matches to score')
+    cell = _bins(values, bins) + bins * np.arange(3)
+    expected = np.bincount(cell.ravel(), weights=values.ravel(), minlength=3 * bins)
+
     def error(happened: np.ndarray) -> float:
-        hits = np.bincount(np.take_along_axis(cell, happened[:, None], axis=1)[:, 0], minlength=3*bins)
-        return float(np.abs(hits - expected).sum()/cell.size)
+        hits = np.bincount(
+            np.take_along_axis(cell, happened[:, None], axis=1)[:, 0], minlength=3 * bins
+        )
+        return float(np.abs(hits - expected).sum() / cell.size)
+
     rng, edges = np.random.default_rng(seed), np.cumsum(values, axis=1)[:, :2]
     simulated = [error((rng.random((len(values), 1)) >= edges).sum(axis=1)) for _ in range(draws)]
     return Calibration(error(codes), float(np.mean(simulated)), float(np.quantile(simulated, 0.95)))

@@ -15,60 +15,85 @@ from typing import Any
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from .on_result import Aftermath, Tools, follow_results, newly_known
-from ..features.offline import FeatureStoreError, Places
-from .outbox_relay import LONGEST
 from ..core.database import is_away
-from .kafka import GROUP, BadMessage, Message, StreamAway, asking, create_topics, dead_letter, decode, open_consumer, open_producer
 from ..core.locks import Busy
+from football_pred.events.kafka import (
+    GROUP,
+    BadMessage,
+    Message,
+    StreamAway,
+    asking,
+    create_topics,
+    dead_letter,
+    decode,
+    open_consumer,
+    open_producer,
+)
+from .on_result import Aftermath, Tools, follow_results, newly_known
+from .outbox_relay import LONGEST
+from ..features.offline import FeatureStoreError, Places
 
 # %% ../../nbs/60_events/04_consumer.ipynb #81750c66
 log = logging.getLogger('football_pred.events.consumer')
 
 
 def opening(
-    places: Places, # Where features are kept
-) -> Callable[[], Any]: # Gives the store, opened and defined when it is first asked for
+    places: Places,  # Where features are kept
+) -> Callable[[], Any]:  # Gives the store, opened and defined when it is first asked for
     "A feature store for when there is something to bring in."
     kept: list[Any] = []
 
     def store() -> Any:
         from football_pred.features.feast_store import apply, open_store
+
         if not kept:
             opened = open_store(places)
             apply(opened)
             kept.append(opened)
         return kept[0]
+
     return store
 
 
 @dataclass(frozen=True)
 class Batch:
     "Messages that came together."
-    raw: Sequence[Any] # As Kafka's library gives them
-    wanted: dict[str, list[Any]] # Those that tell of a match, by the match
-    unusable: list[tuple[Any, str]] # The others, and why
 
-    def places(self, last: bool) -> list[Any]: # `confluent_kafka.TopicPartition`
+    raw: Sequence[Any]  # As Kafka's library gives them
+    wanted: dict[str, list[Any]]  # Those that tell of a match, by the match
+    unusable: list[tuple[Any, str]]  # The others, and why
+
+    def places(self, last: bool) -> list[Any]:  # `confluent_kafka.TopicPartition`
         "Where each partition begins, or goes on behind the last message."
         from confluent_kafka import TopicPartition
-        chosen = {(one.topic(), one.partition()): one.offset() + last for one in (self.raw if last else reversed(self.raw))}
-        return [TopicPartition(topic, partition, offset) for (topic, partition), offset in chosen.items()]
+
+        chosen = {
+            (one.topic(), one.partition()): one.offset() + last
+            for one in (self.raw if last else reversed(self.raw))
+        }
+        return [
+            TopicPartition(topic, partition, offset)
+            for (topic, partition), offset in chosen.items()
+        ]
 
 
-def _as_message(raw: Any) -> Message: return Message(raw.topic(), raw.key(), raw.value(), raw.headers() or [])
+def _as_message(raw: Any) -> Message:
+    return Message(raw.topic(), raw.key(), raw.value(), raw.headers() or [])
 
 
 def sort_out(
-    messages: Sequence[Any], # From `confluent_kafka.Consumer.consume`
-) -> Batch: # Several results of a match are one thing to do
+    messages: Sequence[Any],  # From `confluent_kafka.Consumer.consume`
+) -> Batch:  # Several results of a match are one thing to do
     "Understand messages."
     batch = Batch([one for one in messages if one.error() is None], {}, [])
     for one in messages:
-        if one.error() is not None: log.warning('Kafka says', extra={'about': {'reason': one.error().str()}})
+        if one.error() is not None:
+            log.warning('Kafka says', extra={'about': {'reason': one.error().str()}})
     for one in batch.raw:
-        try: batch.wanted.setdefault(decode(_as_message(one)).key, []).append(one)
-        except BadMessage as error: batch.unusable.append((one, str(error)))
+        try:
+            batch.wanted.setdefault(decode(_as_message(one)).key, []).append(one)
+        except BadMessage as error:
+            batch.unusable.append((one, str(error)))
     return batch
 
 # %% ../../nbs/60_events/04_consumer.ipynb #23988e12
@@ -78,59 +103,95 @@ def _lay_aside(producer: Any, unusable: Sequence[tuple[Any, str]]) -> None:
     with asking('send dead letters'):
         for raw, reason in unusable:
             place = f'{raw.topic()}/{raw.partition()}/{raw.offset()}'
-            log.error('a message is laid aside', extra={'about': {'place': place, 'reason': reason}})
+            log.error(
+                'a message is laid aside', extra={'about': {'place': place, 'reason': reason}}
+            )
             letter = dead_letter(_as_message(raw), reason, place)
-            producer.produce(letter.topic, letter.value, letter.key, headers=list(letter.headers),
-                             on_delivery=lambda error, _: failed.append(error.str()) if error is not None else None)
+            producer.produce(
+                letter.topic,
+                letter.value,
+                letter.key,
+                headers=list(letter.headers),
+                on_delivery=lambda error, _: (
+                    failed.append(error.str()) if error is not None else None
+                ),
+            )
         producer.flush()
-    if failed: raise StreamAway(f'{len(failed)} dead letters were not delivered: {failed[0]}')
+    if failed:
+        raise StreamAway(f'{len(failed)} dead letters were not delivered: {failed[0]}')
 
 
 def _count_as_done(consumer: Any, batch: Batch) -> None:
     from confluent_kafka import KafkaError, KafkaException
-    lost = (KafkaError.ILLEGAL_GENERATION, KafkaError.UNKNOWN_MEMBER_ID, KafkaError.REBALANCE_IN_PROGRESS, KafkaError._STATE)
+
+    lost = (
+        KafkaError.ILLEGAL_GENERATION,
+        KafkaError.UNKNOWN_MEMBER_ID,
+        KafkaError.REBALANCE_IN_PROGRESS,
+        KafkaError._STATE,
+    )
     with asking('count messages as done'):
-        try: consumer.commit(offsets=batch.places(last=True), asynchronous=False)
+        try:
+            consumer.commit(offsets=batch.places(last=True), asynchronous=False)
         except KafkaException as error:
-            if error.args[0].code() not in lost: raise
-            log.warning('another consumer has taken over; it does this again', extra={'about': {'reason': error.args[0].str()}})
+            if error.args[0].code() not in lost:
+                raise
+            log.warning(
+                'another consumer has taken over; it does this again',
+                extra={'about': {'reason': error.args[0].str()}},
+            )
 
 
 def _go_back(consumer: Any, batch: Batch) -> None:
     "Let the same messages come again, where nobody else has taken them over."
     from confluent_kafka import KafkaException
+
     for place in batch.places(last=False):
-        try: consumer.seek(place)
-        except KafkaException as error: log.warning('not gone back', extra={'about': {'place': str(place), 'reason': str(error)}})
+        try:
+            consumer.seek(place)
+        except KafkaException as error:
+            log.warning(
+                'not gone back', extra={'about': {'place': str(place), 'reason': str(error)}}
+            )
 
 
 def work_off(
-    tools: Tools, # What is worked with
-    batch: Batch, # From `sort_out`
-    also: Sequence[str], # Matches whose result may be used since a moment ago
-    producer: Any, # For dead letters
-    moment: datetime, # Of looking, UTC
-    now: datetime, # Current moment, UTC
-) -> Aftermath: # What was done
+    tools: Tools,  # What is worked with
+    batch: Batch,  # From `sort_out`
+    also: Sequence[str],  # Matches whose result may be used since a moment ago
+    producer: Any,  # For dead letters
+    moment: datetime,  # Of looking, UTC
+    now: datetime,  # Current moment, UTC
+) -> Aftermath:  # What was done
     "Do what follows from a batch, and lay aside what cannot be used."
     done = follow_results(tools, [*batch.wanted, *also], moment, now)
-    absent = [(raw, f'match {match_id} is not in the table') for match_id in done.absent for raw in batch.wanted.get(match_id, [])]
-    if unusable := [*batch.unusable, *absent]: _lay_aside(producer, unusable)
+    absent = [
+        (raw, f'match {match_id} is not in the table')
+        for match_id in done.absent
+        for raw in batch.wanted.get(match_id, [])
+    ]
+    if unusable := [*batch.unusable, *absent]:
+        _lay_aside(producer, unusable)
     return done
 
 # %% ../../nbs/60_events/04_consumer.ipynb #30512755
-OVERLAP, TICK = timedelta(days=1), timedelta(minutes=1)  # what is looked at again at the start; how often to look for what may be used now
+OVERLAP, TICK = (
+    timedelta(days=1),
+    timedelta(minutes=1),
+)  # what is looked at again at the start; how often to look for what may be used now
 
 
 def consume(
-    tools: Tools, # What is worked with
-    servers: str, # Kafka, such as kafka:9092
-    clock: Callable[[], datetime], # Current moment of the matches, UTC; stands still for a source that does
-    present: Callable[[], datetime], # Current moment, UTC
-    stop: threading.Event, # Set when it shall end
-    group: str = GROUP, # Whose place in the topics is kept
-    most: int = 5000, # Messages at once
-) -> int: # Messages done
+    tools: Tools,  # What is worked with
+    servers: str,  # Kafka, such as kafka:9092
+    clock: Callable[
+        [], datetime
+    ],  # Current moment of the matches, UTC; stands still for a source that does
+    present: Callable[[], datetime],  # Current moment, UTC
+    stop: threading.Event,  # Set when it shall end
+    group: str = GROUP,  # Whose place in the topics is kept
+    most: int = 5000,  # Messages at once
+) -> int:  # Messages done
     "Follow results until told to stop."
     total, pause, since, looked, ready = 0, 0.5, clock() - OVERLAP, present() - TICK, False
     consumer, producer = open_consumer(servers, ['results'], group), open_producer(servers)
@@ -138,22 +199,41 @@ def consume(
         while not stop.is_set():
             batch, moment, now = Batch((), {}, []), clock(), present()
             try:
-                if not ready: create_topics(servers)
+                if not ready:
+                    create_topics(servers)
                 ready = True
-                with asking('read'): batch = sort_out(consumer.consume(most, 1.0))
-                if not batch.raw and now - looked < TICK: continue
-                done = work_off(tools, batch, newly_known(tools.engine, since, moment), producer, moment, now)
-                if batch.raw: _count_as_done(consumer, batch)
+                with asking('read'):
+                    batch = sort_out(consumer.consume(most, 1.0))
+                if not batch.raw and now - looked < TICK:
+                    continue
+                done = work_off(
+                    tools, batch, newly_known(tools.engine, since, moment), producer, moment, now
+                )
+                if batch.raw:
+                    _count_as_done(consumer, batch)
                 if batch.raw or done.results:
-                    log.info('results followed', extra={'about': {'messages': len(batch.raw), 'unusable': len(batch.unusable)} | vars(done)})
+                    log.info(
+                        'results followed',
+                        extra={
+                            'about': {'messages': len(batch.raw), 'unusable': len(batch.unusable)}
+                            | vars(done)
+                        },
+                    )
                 total, pause, since, looked = total + len(batch.raw), 0.5, max(since, moment), now
             except (StreamAway, FeatureStoreError, Busy, SQLAlchemyError) as error:
-                if isinstance(error, SQLAlchemyError) and not is_away(error): raise
+                if isinstance(error, SQLAlchemyError) and not is_away(error):
+                    raise
                 reason = str(error).partition('\n')[0]
-                log.warning('results wait', extra={'about': {'messages': len(batch.raw), 'reason': reason, 'seconds': pause}})
+                log.warning(
+                    'results wait',
+                    extra={
+                        'about': {'messages': len(batch.raw), 'reason': reason, 'seconds': pause}
+                    },
+                )
                 _go_back(consumer, batch)
                 stop.wait(pause)
-                pause = min(2*pause, LONGEST)
-    finally: consumer.close()
+                pause = min(2 * pause, LONGEST)
+    finally:
+        consumer.close()
     log.info('the consumer ends', extra={'about': {'messages': total}})
     return total

@@ -27,6 +27,7 @@ Goals = Annotated[int, Field(ge=0)]
 
 class Told(BaseModel):
     "What all events have."
+
     model_config = ConfigDict(extra='forbid', frozen=True, strict=True)
     version: Literal[1] = Field(description='Of the schema')
 
@@ -38,19 +39,25 @@ class _Match(Told):
     kickoff: AwareDatetime
     home_team: str
     away_team: str
-    status: Literal['scheduled', 'postponed', 'in_play', 'finished', 'awarded', 'abandoned', 'cancelled']
+    status: Literal[
+        'scheduled', 'postponed', 'in_play', 'finished', 'awarded', 'abandoned', 'cancelled'
+    ]
     source: str = Field(description='Who said so')
     snapshot_id: str = Field(description='Payload in which it was said')
 
 
 class MatchTold(_Match):
     "A match that is new, or of which something has changed."
-    kickoff_known: bool = Field(description='Whether the time of the kick-off is known, or only the day')
+
+    kickoff_known: bool = Field(
+        description='Whether the time of the kick-off is known, or only the day'
+    )
     neutral: bool
 
 
 class ResultTold(_Match):
     "The result of a match, or another one than before."
+
     home_goals: Goals | None
     away_goals: Goals | None
     result_known_at: AwareDatetime | None = Field(description='When it may be used')
@@ -58,6 +65,7 @@ class ResultTold(_Match):
 # %% ../../nbs/60_events/01_kafka.ipynb #111a2091
 class OddsTold(Told):
     "Prices of a match."
+
     match_id: str
     prices: int = Field(gt=0, description='How many came')
     known_at: AwareDatetime = Field(description='Moment of the latest')
@@ -66,6 +74,7 @@ class OddsTold(Told):
 
 class PredictionTold(Told):
     "A sealed forecast."
+
     prediction_id: str
     match_id: str
     league: str
@@ -81,6 +90,7 @@ class PredictionTold(Told):
 
 class ModelTold(Told):
     "Another champion of a league."
+
     league: str
     name: str
     model_version: str
@@ -91,24 +101,34 @@ class ModelTold(Told):
     change: int = Field(gt=0, description='Which change of champion of the league this is')
 
 # %% ../../nbs/60_events/01_kafka.ipynb #6b5cfe89
-PREFIX, GROUP, TOPIC_VERSION = 'football.', 'football-pred', 1  # of what topic, key and headers mean
+PREFIX, GROUP, TOPIC_VERSION = (
+    'football.',
+    'football-pred',
+    1,
+)  # of what topic, key and headers mean
 DEAD_LETTERS = f'{PREFIX}dead_letters'
 
 
 @dataclass(frozen=True)
 class Topic:
     "How a kind of event is kept in Kafka."
-    versions: Mapping[int, type[Told]] # Schema of each version that is understood
-    key: str # Field of the schema that is the key of a message
-    partitions: int # As many readers can share the work
-    days: float | None # Days for which messages are kept; None: the newest of each key for ever
+
+    versions: Mapping[int, type[Told]]  # Schema of each version that is understood
+    key: str  # Field of the schema that is the key of a message
+    partitions: int  # As many readers can share the work
+    days: float | None  # Days for which messages are kept; None: the newest of each key for ever
 
     @property
-    def config(self) -> dict[str, str]: return _kept(self.days)
+    def config(self) -> dict[str, str]:
+        return _kept(self.days)
 
 
 def _kept(days: float | None) -> dict[str, str]:
-    return {'cleanup.policy': 'compact'} if days is None else {'cleanup.policy': 'delete', 'retention.ms': str(round(days*86_400_000))}
+    return (
+        {'cleanup.policy': 'compact'}
+        if days is None
+        else {'cleanup.policy': 'delete', 'retention.ms': str(round(days * 86_400_000))}
+    )
 
 
 TOPICS = {
@@ -116,26 +136,42 @@ TOPICS = {
     'results': Topic({1: ResultTold}, 'match_id', 6, None),
     'odds': Topic({1: OddsTold}, 'match_id', 6, 30),
     'predictions': Topic({1: PredictionTold}, 'match_id', 6, 365),
-    'models': Topic({1: ModelTold}, 'league', 1, None)}
+    'models': Topic({1: ModelTold}, 'league', 1, None),
+}
 
 # %% ../../nbs/60_events/01_kafka.ipynb #8ea29ffb
 def json_schema(
-    topic: str, # One of `TOPICS`
-    version: int = 1, # Of the schema
-) -> dict[str, Any]: # JSON Schema
+    topic: str,  # One of `TOPICS`
+    version: int = 1,  # Of the schema
+) -> dict[str, Any]:  # JSON Schema
     "What a value of a topic looks like."
     return TOPICS[topic].versions[version].model_json_schema()
 
 
-def field_table() -> pl.DataFrame: # `topic`, `version`, `field`, `type`, `meaning`
+def field_table() -> pl.DataFrame:  # `topic`, `version`, `field`, `type`, `meaning`
     "Every field of every schema."
+
     def kind(about: Mapping[str, Any]) -> str:
-        if 'anyOf' in about: return ' or '.join(kind(one) for one in about['anyOf'])
-        if 'enum' in about: return ', '.join(about['enum'])
+        if 'anyOf' in about:
+            return ' or '.join(kind(one) for one in about['anyOf'])
+        if 'enum' in about:
+            return ', '.join(about['enum'])
         return str(about.get('format') or about.get('const') or about['type'])
-    return pl.DataFrame([{'topic': name, 'version': version, 'field': field, 'type': kind(about), 'meaning': about.get('description', '')}
-                         for name, topic in TOPICS.items() for version in topic.versions
-                         for field, about in json_schema(name, version)['properties'].items()])
+
+    return pl.DataFrame(
+        [
+            {
+                'topic': name,
+                'version': version,
+                'field': field,
+                'type': kind(about),
+                'meaning': about.get('description', ''),
+            }
+            for name, topic in TOPICS.items()
+            for version in topic.versions
+            for field, about in json_schema(name, version)['properties'].items()
+        ]
+    )
 
 # %% ../../nbs/60_events/01_kafka.ipynb #d57d016f
 class BadMessage(ValueError):
@@ -144,75 +180,114 @@ class BadMessage(ValueError):
 
 class Message(NamedTuple):
     "What Kafka is given, and gives."
-    topic: str # Its name in Kafka
-    key: bytes | None # Of the match, or of the league
-    value: bytes | None # JSON
-    headers: Sequence[tuple[str, bytes]] # Names and values
+
+    topic: str  # Its name in Kafka
+    key: bytes | None  # Of the match, or of the league
+    value: bytes | None  # JSON
+    headers: Sequence[tuple[str, bytes]]  # Names and values
 
 
 class Event(NamedTuple):
     "A message that was understood."
-    topic: str # One of `TOPICS`
-    key: str # What it is about
-    event_id: str # The same, however often it is delivered
-    sequence: int # Later events have greater ones
-    told: Told # What happened
+
+    topic: str  # One of `TOPICS`
+    key: str  # What it is about
+    event_id: str  # The same, however often it is delivered
+    sequence: int  # Later events have greater ones
+    told: Told  # What happened
 
 
 def _understood(topic: str, version: object, key: str, value: bytes) -> Told:
     "The value, held against its schema."
     about = TOPICS[topic]
     if version not in about.versions:
-        raise BadMessage(f'version {version!r} of topic {topic} is unknown; known: {", ".join(map(str, about.versions))}')
-    try: told = about.versions[version].model_validate_json(value)  # type: ignore[index]
+        raise BadMessage(
+            f'version {version!r} of topic {topic} is unknown; known: {", ".join(map(str, about.versions))}'
+        )
+    try:
+        told = about.versions[version].model_validate_json(value)  # type: ignore[index]
     except ValidationError as error:
-        wrong = [f"{'.'.join(map(str, one['loc'])) or 'value'}: {one['msg']}" for one in error.errors(include_url=False)]
+        wrong = [
+            f"{'.'.join(map(str, one['loc'])) or 'value'}: {one['msg']}"
+            for one in error.errors(include_url=False)
+        ]
         raise BadMessage(f'topic {topic}, version {version}: {"; ".join(wrong[:5])}') from None
-    if getattr(told, about.key) != key: raise BadMessage(f'topic {topic}: the key is {key!r}, but {about.key} is {getattr(told, about.key)!r}')
+    if getattr(told, about.key) != key:
+        raise BadMessage(
+            f'topic {topic}: the key is {key!r}, but {about.key} is {getattr(told, about.key)!r}'
+        )
     return told
 
 # %% ../../nbs/60_events/01_kafka.ipynb #31cff256
 def encode(
-    topic: str, # One of `TOPICS`
-    key: str, # What it is about
-    payload: Mapping[str, Any], # What happened
-    event_id: str, # From `events.event_id`
-    sequence: int, # Its number in the table
-) -> Message: # Held against its schema
+    topic: str,  # One of `TOPICS`
+    key: str,  # What it is about
+    payload: Mapping[str, Any],  # What happened
+    event_id: str,  # From `events.event_id`
+    sequence: int,  # Its number in the table
+) -> Message:  # Held against its schema
     "An event as a message."
-    if topic not in TOPICS: raise BadMessage(f'unknown topic {topic!r}')
+    if topic not in TOPICS:
+        raise BadMessage(f'unknown topic {topic!r}')
     value, version = json.dumps(payload, separators=(',', ':')).encode(), payload.get('version')
     _understood(topic, version, key, value)
-    headers = {'event_id': event_id, 'sequence': sequence, 'schema_version': version, 'topic_version': TOPIC_VERSION}
-    return Message(PREFIX + topic, key.encode(), value, [(name, str(text).encode()) for name, text in headers.items()])
+    headers = {
+        'event_id': event_id,
+        'sequence': sequence,
+        'schema_version': version,
+        'topic_version': TOPIC_VERSION,
+    }
+    return Message(
+        PREFIX + topic,
+        key.encode(),
+        value,
+        [(name, str(text).encode()) for name, text in headers.items()],
+    )
 
 
 def decode(
-    message: Message, # As received
-) -> Event: # What it says
+    message: Message,  # As received
+) -> Event:  # What it says
     "Understand a message, or say why not."
     topic, headers = message.topic.removeprefix(PREFIX), dict(message.headers or [])
-    if topic not in TOPICS: raise BadMessage(f'unknown topic {message.topic!r}')
+    if topic not in TOPICS:
+        raise BadMessage(f'unknown topic {message.topic!r}')
     for part in ('key', 'value'):
-        if getattr(message, part) is None: raise BadMessage(f'topic {topic}: the message has no {part}')
+        if getattr(message, part) is None:
+            raise BadMessage(f'topic {topic}: the message has no {part}')
     missing = {'event_id', 'sequence', 'schema_version', 'topic_version'} - set(headers)
-    if missing: raise BadMessage(f'topic {topic}: the message has no header {min(missing)}')
+    if missing:
+        raise BadMessage(f'topic {topic}: the message has no header {min(missing)}')
     try:
-        given = [headers[name].decode() for name in ('event_id', 'sequence', 'schema_version', 'topic_version')]
-        key, event_id, (sequence, version, layout) = message.key.decode(), given[0], map(int, given[1:])  # type: ignore[union-attr]
-    except ValueError as error: raise BadMessage(f'topic {topic}: key and headers cannot be read: {error}') from None
-    if layout != TOPIC_VERSION: raise BadMessage(f'topic {topic} has version {layout}, expected {TOPIC_VERSION}')
+        given = [
+            headers[name].decode()
+            for name in ('event_id', 'sequence', 'schema_version', 'topic_version')
+        ]
+        key, event_id, (sequence, version, layout) = (
+            message.key.decode(),
+            given[0],
+            map(int, given[1:]),
+        )  # type: ignore[union-attr]
+    except ValueError as error:
+        raise BadMessage(f'topic {topic}: key and headers cannot be read: {error}') from None
+    if layout != TOPIC_VERSION:
+        raise BadMessage(f'topic {topic} has version {layout}, expected {TOPIC_VERSION}')
     return Event(topic, key, event_id, sequence, _understood(topic, version, key, message.value))  # type: ignore[arg-type]
 
 
 def dead_letter(
-    message: Message, # One that cannot be used
-    reason: str, # Why
-    place: str = '', # Where it was read, such as 'football.results/3/17'
-) -> Message: # The same for `DEAD_LETTERS`
+    message: Message,  # One that cannot be used
+    reason: str,  # Why
+    place: str = '',  # Where it was read, such as 'football.results/3/17'
+) -> Message:  # The same for `DEAD_LETTERS`
     "Lay a message aside."
     about = {'reason': reason, 'from_topic': message.topic, 'from_place': place}
-    return Message(DEAD_LETTERS, message.key, message.value, [*(message.headers or []), *((name, text.encode()) for name, text in about.items())])
+    return Message(
+        DEAD_LETTERS,
+        message.key,
+        message.value,
+        [*(message.headers or []), *((name, text.encode()) for name, text in about.items())],
+    )
 
 # %% ../../nbs/60_events/01_kafka.ipynb #e9dffa84
 class StreamAway(RuntimeError):
@@ -221,75 +296,129 @@ class StreamAway(RuntimeError):
 
 @contextmanager
 def asking(
-    doing: str, # What is being done, such as 'create the topics'
+    doing: str,  # What is being done, such as 'create the topics'
 ) -> Iterator[None]:
     "Failures of Kafka as one kind of error."
     from confluent_kafka import KafkaException
-    try: yield
-    except KafkaException as error: raise StreamAway(f'cannot {doing}: {error.args[0].str() or error.args[0].name()}') from error
+
+    try:
+        yield
+    except KafkaException as error:
+        raise StreamAway(
+            f'cannot {doing}: {error.args[0].str() or error.args[0].name()}'
+        ) from error
 
 
 def open_producer(
-    servers: str, # Such as kafka:9092
-    patience: float = 30, # Seconds after which a message counts as not delivered
-) -> Any: # `confluent_kafka.Producer`
+    servers: str,  # Such as kafka:9092
+    patience: float = 30,  # Seconds after which a message counts as not delivered
+) -> Any:  # `confluent_kafka.Producer`
     "Something to send with."
     from confluent_kafka import Producer
-    return Producer({'bootstrap.servers': servers, 'client.id': GROUP, 'enable.idempotence': True, 'acks': 'all', 'linger.ms': 5,
-                     'compression.type': 'lz4', 'partitioner': 'murmur2_random', 'message.timeout.ms': round(patience*1000)}, logger=log)
+
+    return Producer(
+        {
+            'bootstrap.servers': servers,
+            'client.id': GROUP,
+            'enable.idempotence': True,
+            'acks': 'all',
+            'linger.ms': 5,
+            'compression.type': 'lz4',
+            'partitioner': 'murmur2_random',
+            'message.timeout.ms': round(patience * 1000),
+        },
+        logger=log,
+    )
 
 
 def open_consumer(
-    servers: str, # Such as kafka:9092
-    topics: Sequence[str], # Of `TOPICS`; none: it only asks
-    group: str = GROUP, # Whose place in the topics is kept
-) -> Any: # `confluent_kafka.Consumer`; what it has read counts as done when it is told so
+    servers: str,  # Such as kafka:9092
+    topics: Sequence[str],  # Of `TOPICS`; none: it only asks
+    group: str = GROUP,  # Whose place in the topics is kept
+) -> Any:  # `confluent_kafka.Consumer`; what it has read counts as done when it is told so
     "Something to receive with."
     from confluent_kafka import Consumer
-    consumer = Consumer({'bootstrap.servers': servers, 'client.id': GROUP, 'group.id': group, 'enable.auto.commit': False,
-                         'auto.offset.reset': 'earliest', 'session.timeout.ms': 10_000, 'partition.assignment.strategy': 'cooperative-sticky'},
-                        logger=log)
-    if topics: consumer.subscribe([PREFIX + topic for topic in topics])
+
+    consumer = Consumer(
+        {
+            'bootstrap.servers': servers,
+            'client.id': GROUP,
+            'group.id': group,
+            'enable.auto.commit': False,
+            'auto.offset.reset': 'earliest',
+            'session.timeout.ms': 10_000,
+            'partition.assignment.strategy': 'cooperative-sticky',
+        },
+        logger=log,
+    )
+    if topics:
+        consumer.subscribe([PREFIX + topic for topic in topics])
     return consumer
 
 # %% ../../nbs/60_events/01_kafka.ipynb #32711865
 def create_topics(
-    servers: str, # Such as kafka:9092
-    patience: float = 10, # Seconds to wait for an answer
-) -> list[str]: # Those that were not there
+    servers: str,  # Such as kafka:9092
+    patience: float = 10,  # Seconds to wait for an answer
+) -> list[str]:  # Those that were not there
     "Make the topics that are missing; those that exist are left as they are."
     from confluent_kafka import KafkaError, KafkaException
     from confluent_kafka.admin import AdminClient, NewTopic
-    wanted = {PREFIX + name: (topic.partitions, topic.config) for name, topic in TOPICS.items()} | {DEAD_LETTERS: (1, _kept(90))}
+
+    wanted = {PREFIX + name: (topic.partitions, topic.config) for name, topic in TOPICS.items()} | {
+        DEAD_LETTERS: (1, _kept(90))
+    }
     created = []
     with asking('create the topics'):
         admin = AdminClient({'bootstrap.servers': servers}, logger=log)
         there = admin.list_topics(timeout=patience).topics
-        new = [NewTopic(name, partitions, config=config) for name, (partitions, config) in wanted.items() if name not in there]
-        for name, done in (admin.create_topics(new, request_timeout=patience) if new else {}).items():
-            try: done.result()
+        new = [
+            NewTopic(name, partitions, config=config)
+            for name, (partitions, config) in wanted.items()
+            if name not in there
+        ]
+        for name, done in (
+            admin.create_topics(new, request_timeout=patience) if new else {}
+        ).items():
+            try:
+                done.result()
             except KafkaException as error:
-                if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS: raise
-            else: created.append(name)
+                if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                    raise
+            else:
+                created.append(name)
     return created
 
 
 def lag(
-    servers: str, # Such as kafka:9092
-    group: str = GROUP, # Whose place in the topics is looked at
-    topics: Sequence[str] = ('results',), # Of `TOPICS`
-    patience: float = 10, # Seconds to wait for an answer
-) -> pl.DataFrame: # `topic`, `partition`, `lag` (messages that are there and not done; all while nothing is done)
+    servers: str,  # Such as kafka:9092
+    group: str = GROUP,  # Whose place in the topics is looked at
+    topics: Sequence[str] = ('results',),  # Of `TOPICS`
+    patience: float = 10,  # Seconds to wait for an answer
+) -> (
+    pl.DataFrame
+):  # `topic`, `partition`, `lag` (messages that are there and not done; all while nothing is done)
     "How far a group is behind."
     from confluent_kafka import TopicPartition
+
     rows, consumer = [], open_consumer(servers, [], group)
     try:
         with asking('measure the lag'):
             there = consumer.list_topics(timeout=patience).topics
             names = [name for name in (PREFIX + topic for topic in topics) if name in there]
-            places = [TopicPartition(name, number) for name in names for number in there[name].partitions]
+            places = [
+                TopicPartition(name, number) for name in names for number in there[name].partitions
+            ]
             for place in consumer.committed(places, timeout=patience) if places else []:
                 low, high = consumer.get_watermark_offsets(place, timeout=patience)
-                rows.append((place.topic.removeprefix(PREFIX), place.partition, max(0, high - max(low, place.offset))))
-    finally: consumer.close()
-    return pl.DataFrame(rows, schema={'topic': pl.String, 'partition': pl.Int64, 'lag': pl.Int64}, orient='row').sort('topic', 'partition')
+                rows.append(
+                    (
+                        place.topic.removeprefix(PREFIX),
+                        place.partition,
+                        max(0, high - max(low, place.offset)),
+                    )
+                )
+    finally:
+        consumer.close()
+    return pl.DataFrame(
+        rows, schema={'topic': pl.String, 'partition': pl.Int64, 'lag': pl.Int64}, orient='row'
+    ).sort('topic', 'partition')

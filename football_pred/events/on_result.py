@@ -15,86 +15,131 @@ from typing import Any
 import polars as pl
 from sqlalchemy import Engine, select
 
-from ..features.feast_store import FeatureStore, push
-from ..features.build import FEATURE_KEYS, features_fingerprint
-from ..forecasts.ledger import settle
-from ..markets.prices import read_history
-from ..features.offline import service_features
-from ..forecasts.snapshot import forecast_matches, read_outlook, store_forecasts
-from ..forecasts.predict import upcoming
-from ..registry.registry import load_published
-from ..registry.registry import Registry
+from ..core.database import read_frame
+from ..core.locks import alone
 from ..core.schema import leagues as league_table
 from ..core.schema import matches as match_table
-from ..core.database import read_frame
+from ..features.build import FEATURE_KEYS, features_fingerprint
+from ..features.feast_store import FeatureStore, push
+from ..features.offline import service_features
 from ..features.team_states import describe, team_key
-from ..core.locks import alone
+from ..forecasts.ledger import settle
+from ..forecasts.predict import upcoming
+from ..forecasts.snapshot import forecast_matches, read_outlook, store_forecasts
+from ..markets.prices import read_history
+from ..registry.registry import Registry, load_published
 
 # %% ../../nbs/60_events/03_on_result.ipynb #c523ad89
 def newly_known(
-    engine: Engine, # Database with the tables
-    since: datetime, # UTC
-    until: datetime, # UTC
-) -> list[str]: # Matches, by the moment of their result
+    engine: Engine,  # Database with the tables
+    since: datetime,  # UTC
+    until: datetime,  # UTC
+) -> list[str]:  # Matches, by the moment of their result
     "Matches whose result could be used from a moment after `since`, and no later than `until`."
     own = match_table.c
-    query = select(own.match_id).where(own.status == 'finished', own.result_known_at > since, own.result_known_at <= until)
-    with engine.connect() as connection: return list(connection.execute(query.order_by(own.result_known_at, own.match_id)).scalars())
+    query = select(own.match_id).where(
+        own.status == 'finished', own.result_known_at > since, own.result_known_at <= until
+    )
+    with engine.connect() as connection:
+        return list(connection.execute(query.order_by(own.result_known_at, own.match_id)).scalars())
 
 
 def _sides(matches: pl.DataFrame, countries: Mapping[str, str]) -> pl.DataFrame:
     "Both teams of each match by their keys: `team_key`, then the columns of the match."
-    country = pl.col('league').replace_strict(countries, default=pl.col('league'), return_dtype=pl.String)
-    return pl.concat([matches.with_columns(team_key(country, pl.col(f'{side}_team'))) for side in ('home', 'away')])
+    country = pl.col('league').replace_strict(
+        countries, default=pl.col('league'), return_dtype=pl.String
+    )
+    return pl.concat(
+        [
+            matches.with_columns(team_key(country, pl.col(f'{side}_team')))
+            for side in ('home', 'away')
+        ]
+    )
 
 
 def next_matches(
-    coming: pl.DataFrame, # Matches to come, by kick-off, from `predict.upcoming`
-    over: pl.DataFrame, # Matches that are over
-    countries: Mapping[str, str], # Country of each league code
-) -> list[str]: # Identities, by kick-off
+    coming: pl.DataFrame,  # Matches to come, by kick-off, from `predict.upcoming`
+    over: pl.DataFrame,  # Matches that are over
+    countries: Mapping[str, str],  # Country of each league code
+) -> list[str]:  # Identities, by kick-off
     "The next match of every team of these matches, in whichever league of its country."
     teams = _sides(over, countries)['team_key'].unique()
-    first = _sides(coming, countries).filter(pl.col('team_key').is_in(teams.implode())).sort('kickoff', 'match_id').unique('team_key', keep='first')
+    first = (
+        _sides(coming, countries)
+        .filter(pl.col('team_key').is_in(teams.implode()))
+        .sort('kickoff', 'match_id')
+        .unique('team_key', keep='first')
+    )
     return first.sort('kickoff', 'match_id')['match_id'].unique(maintain_order=True).to_list()
 
 # %% ../../nbs/60_events/03_on_result.ipynb #878d32fb
 @dataclass(frozen=True)
 class Aftermath:
     "What was done."
-    results: int # Matches whose result is known at the moment of looking
-    settled: int # Forecasts settled that were open, or settled with another result
-    forecasts: int # Forecasts sealed that were not there
-    matches: int # Matches whose features were brought up to date
-    absent: list[str] # Matches that are not in the table
+
+    results: int  # Matches whose result is known at the moment of looking
+    settled: int  # Forecasts settled that were open, or settled with another result
+    forecasts: int  # Forecasts sealed that were not there
+    matches: int  # Matches whose features were brought up to date
+    absent: list[str]  # Matches that are not in the table
 
 
 @dataclass(frozen=True)
 class Tools:
     "What is worked with."
-    engine: Engine # Database with the tables
-    registry: Registry # Where the models are
-    store: Callable[[], FeatureStore] # Opens the feature store, or has it open
-    anchors: Any # File that keeps the head of the ledger outside the database
-    run_id: str = 'stream' # Who does it
-    stop: threading.Event | None = None # Set when it shall end
+
+    engine: Engine  # Database with the tables
+    registry: Registry  # Where the models are
+    store: Callable[[], FeatureStore]  # Opens the feature store, or has it open
+    anchors: Any  # File that keeps the head of the ledger outside the database
+    run_id: str = 'stream'  # Who does it
+    stop: threading.Event | None = None  # Set when it shall end
 
 # %% ../../nbs/60_events/03_on_result.ipynb #e94e790c
-def _forecast(tools: Tools, leagues: Iterable[str], wanted: list[str], prints: Mapping[str, str], moment: datetime, now: datetime) -> int:
+def _forecast(
+    tools: Tools,
+    leagues: Iterable[str],
+    wanted: list[str],
+    prints: Mapping[str, str],
+    moment: datetime,
+    now: datetime,
+) -> int:
     "Seal what the champions say of matches; how many forecasts are new."
-    if tools.registry.remote: tools.registry.refresh()
-    published = {league: by for league, by in load_published(tools.registry)[0].items() if league in set(leagues)}
+    if tools.registry.remote:
+        tools.registry.refresh()
+    published = {
+        league: by
+        for league, by in load_published(tools.registry)[0].items()
+        if league in set(leagues)
+    }
     outlook = read_outlook(tools.engine, published, moment)
     known = [match_id for match_id in wanted if match_id in outlook.rows]
-    if not known: return 0
-    made = store_forecasts(tools.engine, tools.anchors, outlook, forecast_matches(outlook, known), prints, now, tools.run_id)
+    if not known:
+        return 0
+    made = store_forecasts(
+        tools.engine,
+        tools.anchors,
+        outlook,
+        forecast_matches(outlook, known),
+        prints,
+        now,
+        tools.run_id,
+    )
     return sum(at == now for at in made.values())
 
 
 PATIENCE = 30.0  # seconds to wait for the job `features`
 
 
-def _follow(tools: Tools, history: pl.DataFrame, over: pl.DataFrame, moment: datetime, now: datetime, days: float, absent: list[str]) -> Aftermath:
+def _follow(
+    tools: Tools,
+    history: pl.DataFrame,
+    over: pl.DataFrame,
+    moment: datetime,
+    now: datetime,
+    days: float,
+    absent: list[str],
+) -> Aftermath:
     "Do what follows from matches that are over, of the leagues of this history."
     settled, table = settle(tools.engine, over, moment, tools.run_id), league_table.c
     countries = dict(read_frame(tools.engine, select(table.league, table.country)).iter_rows())
@@ -102,28 +147,44 @@ def _follow(tools: Tools, history: pl.DataFrame, over: pl.DataFrame, moment: dat
     features, states = describe(history, moment, countries)
     about = features.filter(pl.col('match_id').is_in([*over['match_id'], *coming]))
     kept = about.filter(pl.col('match_id').is_in(coming)).select(*FEATURE_KEYS, *service_features())
-    prints = {row['match_id'][0]: features_fingerprint(row) for row in kept.partition_by('match_id')} if coming else {}
+    prints = (
+        {row['match_id'][0]: features_fingerprint(row) for row in kept.partition_by('match_id')}
+        if coming
+        else {}
+    )
     made = _forecast(tools, history['league'].unique(), coming, prints, moment, now)
     teams = _sides(over, countries).group_by('team_key').agg(since=pl.min('result_known_at'))
-    changed = states.join(teams, on='team_key').filter(pl.col('known_at') >= pl.col('since')).drop('since').sort('known_at', 'team_key')
+    changed = (
+        states.join(teams, on='team_key')
+        .filter(pl.col('known_at') >= pl.col('since'))
+        .drop('since')
+        .sort('known_at', 'team_key')
+    )
     push(tools.store(), about, changed)
     return Aftermath(over.height, settled.height, made, about.height, absent)
 
 
 def follow_results(
-    tools: Tools, # What is worked with
-    match_ids: Iterable[str], # Matches of which a result was told
-    moment: datetime, # Of looking, UTC; results known later are left for then
-    now: datetime, # Current moment, UTC
-    days: float = 60, # How far ahead the next match is looked for
-) -> Aftermath: # What was done; doing it again adds nothing
+    tools: Tools,  # What is worked with
+    match_ids: Iterable[str],  # Matches of which a result was told
+    moment: datetime,  # Of looking, UTC; results known later are left for then
+    now: datetime,  # Current moment, UTC
+    days: float = 60,  # How far ahead the next match is looked for
+) -> Aftermath:  # What was done; doing it again adds nothing
     "Do what follows from results; raises `Busy` when the job `features` takes longer than one can wait."
     asked, own = sorted(set(match_ids)), match_table.c
     rows = read_frame(tools.engine, select(own.match_id, own.league).where(own.match_id.in_(asked)))
-    absent, leagues = sorted(set(asked) - set(rows['match_id'])), rows['league'].unique().sort().to_list()
-    if not leagues: return Aftermath(0, 0, 0, 0, absent)
+    absent, leagues = (
+        sorted(set(asked) - set(rows['match_id'])),
+        rows['league'].unique().sort().to_list(),
+    )
+    if not leagues:
+        return Aftermath(0, 0, 0, 0, absent)
     with alone(tools.engine, 'features', tools.stop, PATIENCE):
         history = read_history(tools.engine, moment, leagues)
         over = history.filter(pl.col('match_id').is_in(asked), pl.col('status') == 'finished')
-        return _follow(tools, history, over, moment, now, days, absent) if over.height else Aftermath(0, 0, 0, 0, absent)
-
+        return (
+            _follow(tools, history, over, moment, now, days, absent)
+            if over.height
+            else Aftermath(0, 0, 0, 0, absent)
+        )

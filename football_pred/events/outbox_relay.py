@@ -16,10 +16,19 @@ from typing import Any, NamedTuple
 from sqlalchemy import Engine, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
-from ..core.schema import events
 from ..core.database import is_away, writing
-from .kafka import BadMessage, Message, StreamAway, asking, create_topics, dead_letter, encode, open_producer
 from ..core.locks import Busy, alone
+from ..core.schema import events
+from football_pred.events.kafka import (
+    BadMessage,
+    Message,
+    StreamAway,
+    asking,
+    create_topics,
+    dead_letter,
+    encode,
+    open_producer,
+)
 
 # %% ../../nbs/60_events/02_outbox_relay.ipynb #261dc57e
 log = logging.getLogger('football_pred.events.outbox_relay')
@@ -27,65 +36,108 @@ log = logging.getLogger('football_pred.events.outbox_relay')
 
 class Carried(NamedTuple):
     "What one look at the table came to."
-    sent: int # Events that Kafka has
-    refused: int # Among them those that were laid aside as dead letters
-    failed: int # Events that could not be delivered, without those behind them
-    reason: str # Why
+
+    sent: int  # Events that Kafka has
+    refused: int  # Among them those that were laid aside as dead letters
+    failed: int  # Events that could not be delivered, without those behind them
+    reason: str  # Why
 
 
 def _message(row: Any) -> tuple[Message, bool]:
     "An event as it is sent, and whether it is what was agreed."
-    try: return encode(row.topic, row.key, row.payload, row.event_id, row.sequence), True
+    try:
+        return encode(row.topic, row.key, row.payload, row.event_id, row.sequence), True
     except BadMessage as error:
-        log.error('an event does not fit its schema', extra={'about': {'event_id': row.event_id, 'reason': str(error)}})
-        raw = Message(row.topic, row.key.encode(), json.dumps(row.payload).encode(), [('event_id', row.event_id.encode())])
+        log.error(
+            'an event does not fit its schema',
+            extra={'about': {'event_id': row.event_id, 'reason': str(error)}},
+        )
+        raw = Message(
+            row.topic,
+            row.key.encode(),
+            json.dumps(row.payload).encode(),
+            [('event_id', row.event_id.encode())],
+        )
         return dead_letter(raw, str(error), f'events/{row.sequence}'), False
 
 
-def _deliver(producer: Any, wave: list[Any], stop: threading.Event, grace: float) -> tuple[list[int], int, str]:
+def _deliver(
+    producer: Any, wave: list[Any], stop: threading.Event, grace: float
+) -> tuple[list[int], int, str]:
     "Send events and wait for the answers: numbers of those that arrived, how many of them are dead letters, and why others did not."
     arrived, refused, reasons = [], 0, list[str]()
 
     def told(row: Any, fits: bool) -> Callable[[Any, Any], None]:
         def report(error: Any, _message: Any) -> None:
             nonlocal refused
-            if error is not None: return reasons.append(error.str())
+            if error is not None:
+                return reasons.append(error.str())
             arrived.append(row.sequence)
             refused += not fits
+
         return report
+
     with asking('send'):
         for row in wave:
             message, fits = _message(row)
-            producer.produce(message.topic, message.value, message.key, headers=list(message.headers), on_delivery=told(row, fits))
+            producer.produce(
+                message.topic,
+                message.value,
+                message.key,
+                headers=list(message.headers),
+                on_delivery=told(row, fits),
+            )
             producer.poll(0)
-        while producer.flush(0.2) and not stop.is_set(): pass
-        if producer.flush(grace if stop.is_set() else 0): producer.purge()
+        while producer.flush(0.2) and not stop.is_set():
+            pass
+        if producer.flush(grace if stop.is_set() else 0):
+            producer.purge()
         producer.flush(1)
     return arrived, refused, reasons[0] if reasons else ''
 
 # %% ../../nbs/60_events/02_outbox_relay.ipynb #1fae282f
 def carry(
-    engine: Engine, # Database with the tables
-    producer: Any, # From `stream.open_producer`
-    clock: Callable[[], datetime], # Gives the current moment, UTC
-    most: int = 5000, # Events at the most
-    stop: threading.Event | None = None, # Set when it shall end soon
-    grace: float = 5, # Seconds for which answers are waited for after that
-) -> Carried: # Counts
+    engine: Engine,  # Database with the tables
+    producer: Any,  # From `stream.open_producer`
+    clock: Callable[[], datetime],  # Gives the current moment, UTC
+    most: int = 5000,  # Events at the most
+    stop: threading.Event | None = None,  # Set when it shall end soon
+    grace: float = 5,  # Seconds for which answers are waited for after that
+) -> Carried:  # Counts
     "Send the oldest events that have not been sent."
     stop = stop or threading.Event()
-    own, waiting, sent, refused, failed, why = events.c, dict[tuple[str, str], list[Any]](), 0, 0, 0, ''
-    query = select(own.sequence, own.event_id, own.topic, own.key, own.payload).where(own.sent_at.is_(None)).order_by(own.sequence).limit(most)
+    own, waiting, sent, refused, failed, why = (
+        events.c,
+        dict[tuple[str, str], list[Any]](),
+        0,
+        0,
+        0,
+        '',
+    )
+    query = (
+        select(own.sequence, own.event_id, own.topic, own.key, own.payload)
+        .where(own.sent_at.is_(None))
+        .order_by(own.sequence)
+        .limit(most)
+    )
     with engine.connect() as connection:
-        for row in connection.execute(query): waiting.setdefault((row.topic, row.key), []).append(row)
+        for row in connection.execute(query):
+            waiting.setdefault((row.topic, row.key), []).append(row)
     while waiting and not stop.is_set():
         wave = [rows.pop(0) for rows in waiting.values()]
         arrived, laid_aside, reason = _deliver(producer, wave, stop, grace)
         if arrived:
             with writing(engine) as connection:
-                connection.execute(update(events).where(own.sequence.in_(arrived)).values(sent_at=clock()))
+                connection.execute(
+                    update(events).where(own.sequence.in_(arrived)).values(sent_at=clock())
+                )
         there = set(arrived)
-        sent, refused, failed, why = sent + len(there), refused + laid_aside, failed + len(wave) - len(there), why or reason
+        sent, refused, failed, why = (
+            sent + len(there),
+            refused + laid_aside,
+            failed + len(wave) - len(there),
+            why or reason,
+        )
         gone = {(row.topic, row.key) for row in wave if row.sequence not in there}
         waiting = {key: rows for key, rows in waiting.items() if rows and key not in gone}
     return Carried(sent, refused, failed, why)
@@ -94,11 +146,18 @@ def carry(
 LONGEST = 30.0  # seconds between two attempts
 
 
-def _go_on(engine: Engine, servers: str, clock: Callable[[], datetime], stop: threading.Event, patience: float,
-           heard: Callable[[Carried], None]) -> None:
+def _go_on(
+    engine: Engine,
+    servers: str,
+    clock: Callable[[], datetime],
+    stop: threading.Event,
+    patience: float,
+    heard: Callable[[Carried], None],
+) -> None:
     "Carry for as long as nothing fails."
     with alone(engine, 'relay', stop) as still_alone:
-        for name in create_topics(servers): log.info('topic created', extra={'about': {'topic': name}})
+        for name in create_topics(servers):
+            log.info('topic created', extra={'about': {'topic': name}})
         producer = open_producer(servers, patience)
         while not stop.is_set():
             still_alone()
@@ -106,30 +165,39 @@ def _go_on(engine: Engine, servers: str, clock: Callable[[], datetime], stop: th
             if done.sent:
                 log.info('events sent', extra={'about': done._asdict()})
                 heard(done)
-            if done.failed and not stop.is_set(): raise StreamAway(f'{done.failed} events were not delivered: {done.reason}')
-            if not done.sent: stop.wait(0.25)
+            if done.failed and not stop.is_set():
+                raise StreamAway(f'{done.failed} events were not delivered: {done.reason}')
+            if not done.sent:
+                stop.wait(0.25)
 
 
 def relay(
-    engine: Engine, # Database with the tables
-    servers: str, # Kafka, such as kafka:9092
-    clock: Callable[[], datetime], # Gives the current moment, UTC
-    stop: threading.Event, # Set when it shall end
-    patience: float = 30, # Seconds after which an event counts as not delivered
-) -> int: # Events sent
+    engine: Engine,  # Database with the tables
+    servers: str,  # Kafka, such as kafka:9092
+    clock: Callable[[], datetime],  # Gives the current moment, UTC
+    stop: threading.Event,  # Set when it shall end
+    patience: float = 30,  # Seconds after which an event counts as not delivered
+) -> int:  # Events sent
     "Carry events, once no other relay does, until told to stop."
     total, pause = 0, 0.5
 
     def heard(done: Carried) -> None:
         nonlocal total, pause
         total, pause = total + done.sent, 0.5
+
     while not stop.is_set():
-        try: _go_on(engine, servers, clock, stop, patience, heard)
-        except Busy: break  # told to stop while another relay was at work
+        try:
+            _go_on(engine, servers, clock, stop, patience, heard)
+        except Busy:
+            break  # told to stop while another relay was at work
         except (StreamAway, SQLAlchemyError) as error:
-            if isinstance(error, SQLAlchemyError) and not is_away(error): raise
-            log.warning('events wait', extra={'about': {'reason': str(error).partition('\n')[0], 'seconds': pause}})
+            if isinstance(error, SQLAlchemyError) and not is_away(error):
+                raise
+            log.warning(
+                'events wait',
+                extra={'about': {'reason': str(error).partition('\n')[0], 'seconds': pause}},
+            )
             stop.wait(pause)
-            pause = min(2*pause, LONGEST)
+            pause = min(2 * pause, LONGEST)
     log.info('the relay ends', extra={'about': {'sent': total}})
     return total

@@ -15,277 +15,541 @@ from datetime import datetime
 import numpy as np
 import polars as pl
 
-from ..ratings.elo_and_pi import Elo, PiRatings, as_utc, feature_time, known_results, latest_known
+from football_pred.ratings.elo_and_pi import (
+    Elo,
+    PiRatings,
+    as_utc,
+    feature_time,
+    known_results,
+    latest_known,
+)
 
 # %% ../../nbs/30_features/01_build.ipynb #a348db6b
 @dataclass(frozen=True)
 class Feature:
     "One column that describes a match before it is played."
-    name: str # Name of the column
-    dtype: pl.DataType # Type of the column
-    unit: str # Unit of its values
-    meaning: str # What it says, and when it is null
-    source: str # What it is computed from
-    view: str # View of the feature store that it belongs to
+
+    name: str  # Name of the column
+    dtype: pl.DataType  # Type of the column
+    unit: str  # Unit of its values
+    meaning: str  # What it says, and when it is null
+    source: str  # What it is computed from
+    view: str  # View of the feature store that it belongs to
 
 
-_ELO, _PI, _SCORES = 'Elo, Hvattum and Arntzen (2010)', 'pi-ratings, Constantinou and Fenton (2013)', 'results'
-FORM, LONG_FORM = 5, 10 # Matches in a window
-HALF_LIFE = 10 # Matches after which a result weighs half
-REST_CAP = 14 # Days of rest that count; longer breaks say nothing more
+_ELO, _PI, _SCORES = (
+    'Elo, Hvattum and Arntzen (2010)',
+    'pi-ratings, Constantinou and Fenton (2013)',
+    'results',
+)
+FORM, LONG_FORM = 5, 10  # Matches in a window
+HALF_LIFE = 10  # Matches after which a result weighs half
+REST_CAP = 14  # Days of rest that count; longer breaks say nothing more
 
 # %% ../../nbs/30_features/01_build.ipynb #3e8a819f
 def _of_team(
-    side: str, # 'home' or 'away'
-) -> tuple[Feature, ...]: # In the order of the columns
+    side: str,  # 'home' or 'away'
+) -> tuple[Feature, ...]:  # In the order of the columns
     "Features of one of the two teams."
     team, number, count = f'the {side} team', pl.Float64(), pl.Int64()
     ground = 'at home' if side == 'home' else 'away'
     form = f'the last {FORM} matches of {team}; null with fewer'
     faded = f'all matches of {team}, half-life {HALF_LIFE} matches; null with fewer than {FORM}'
     return (
-        Feature(f'{side}_elo', number, 'points', f'Elo rating of {team}; null before its first result', _ELO, 'ratings'),
-        Feature(f'{side}_pi', number, 'rating', f'pi-rating of {team} {ground}, 0 for an average team, '
-                'the mean of both on neutral ground; null before its first result', _PI, 'ratings'),
-        Feature(f'{side}_points_{FORM}', number, 'points per match', f'league points (3, 1, 0) over {form}', _SCORES, 'form'),
-        Feature(f'{side}_points_{LONG_FORM}', number, 'points per match',
-                f'league points (3, 1, 0) over the last {LONG_FORM} matches of {team}; null with fewer', _SCORES, 'form'),
-        Feature(f'{side}_goals_for_{FORM}', number, 'goals per match', f'goals scored over {form}', _SCORES, 'form'),
-        Feature(f'{side}_goals_against_{FORM}', number, 'goals per match', f'goals conceded over {form}', _SCORES, 'form'),
-        Feature(f'{side}_goals_for_faded', number, 'goals per match', f'goals scored, weighted mean of {faded}', _SCORES, 'form'),
-        Feature(f'{side}_goals_against_faded', number, 'goals per match', f'goals conceded, weighted mean of {faded}', _SCORES, 'form'),
-        Feature(f'{side}_venue_points_{FORM}', number, 'points per match',
-                f'league points (3, 1, 0) over the last {FORM} matches that {team} played {ground}; null with fewer', _SCORES, 'form'),
-        Feature(f'{side}_rest_days', count, 'days',
-                f'days from the last match of {team} whose result is known, at most {REST_CAP}; null before its first result', _SCORES, 'rest'),
-        Feature(f'{side}_played', count, 'matches', f'matches of {team} in this season whose result is known; never null', _SCORES, 'rest'),
+        Feature(
+            f'{side}_elo',
+            number,
+            'points',
+            f'Elo rating of {team}; null before its first result',
+            _ELO,
+            'ratings',
+        ),
+        Feature(
+            f'{side}_pi',
+            number,
+            'rating',
+            f'pi-rating of {team} {ground}, 0 for an average team, '
+            'the mean of both on neutral ground; null before its first result',
+            _PI,
+            'ratings',
+        ),
+        Feature(
+            f'{side}_points_{FORM}',
+            number,
+            'points per match',
+            f'league points (3, 1, 0) over {form}',
+            _SCORES,
+            'form',
+        ),
+        Feature(
+            f'{side}_points_{LONG_FORM}',
+            number,
+            'points per match',
+            f'league points (3, 1, 0) over the last {LONG_FORM} matches of {team}; null with fewer',
+            _SCORES,
+            'form',
+        ),
+        Feature(
+            f'{side}_goals_for_{FORM}',
+            number,
+            'goals per match',
+            f'goals scored over {form}',
+            _SCORES,
+            'form',
+        ),
+        Feature(
+            f'{side}_goals_against_{FORM}',
+            number,
+            'goals per match',
+            f'goals conceded over {form}',
+            _SCORES,
+            'form',
+        ),
+        Feature(
+            f'{side}_goals_for_faded',
+            number,
+            'goals per match',
+            f'goals scored, weighted mean of {faded}',
+            _SCORES,
+            'form',
+        ),
+        Feature(
+            f'{side}_goals_against_faded',
+            number,
+            'goals per match',
+            f'goals conceded, weighted mean of {faded}',
+            _SCORES,
+            'form',
+        ),
+        Feature(
+            f'{side}_venue_points_{FORM}',
+            number,
+            'points per match',
+            f'league points (3, 1, 0) over the last {FORM} matches that {team} played {ground}; null with fewer',
+            _SCORES,
+            'form',
+        ),
+        Feature(
+            f'{side}_rest_days',
+            count,
+            'days',
+            f'days from the last match of {team} whose result is known, at most {REST_CAP}; null before its first result',
+            _SCORES,
+            'rest',
+        ),
+        Feature(
+            f'{side}_played',
+            count,
+            'matches',
+            f'matches of {team} in this season whose result is known; never null',
+            _SCORES,
+            'rest',
+        ),
     )
 
 # %% ../../nbs/30_features/01_build.ipynb #ec15680c
 def _shots_of(
-    side: str, # 'home' or 'away'
-) -> tuple[Feature, ...]: # In the order of the columns
+    side: str,  # 'home' or 'away'
+) -> tuple[Feature, ...]:  # In the order of the columns
     "Features of one of the two teams that need statistics of matches."
     return tuple(
-        Feature(f'{side}_{name}_{way}_{FORM}', pl.Float64(), f'{unit} per match', f'{unit} {who} over the last {FORM} matches of the {side} team; '
-                'null with fewer, or when a number of one of them is not known', 'statistics of matches', 'shots')
+        Feature(
+            f'{side}_{name}_{way}_{FORM}',
+            pl.Float64(),
+            f'{unit} per match',
+            f'{unit} {who} over the last {FORM} matches of the {side} team; '
+            'null with fewer, or when a number of one of them is not known',
+            'statistics of matches',
+            'shots',
+        )
         for name, unit in (('shots_on_target', 'shots on target'), ('corners', 'corners'))
-        for way, who in (('for', f'of the {side} team'), ('against', 'of its opponents')))
+        for way, who in (('for', f'of the {side} team'), ('against', 'of its opponents'))
+    )
 
 
-def _of_market() -> tuple[Feature, ...]: # In the order of the columns
+def _of_market() -> tuple[Feature, ...]:  # In the order of the columns
     "Features that need prices."
     said = {'home': 'the home team wins', 'draw': 'of a draw', 'away': 'the away team wins'}
     return tuple(
-        Feature(f'market_{outcome}', pl.Float64(), 'probability', f'probability {"" if outcome == "draw" else "that "}{what} by the opening prices, '
-                'in proportion to 1/price; null when they were not known at the feature time', 'opening prices', 'odds')
-        for outcome, what in said.items())
+        Feature(
+            f'market_{outcome}',
+            pl.Float64(),
+            'probability',
+            f'probability {"" if outcome == "draw" else "that "}{what} by the opening prices, '
+            'in proportion to 1/price; null when they were not known at the feature time',
+            'opening prices',
+            'odds',
+        )
+        for outcome, what in said.items()
+    )
 
 # %% ../../nbs/30_features/01_build.ipynb #5a3b9fcd
 FEATURES: tuple[Feature, ...] = (
-    *_of_team('home'), *_of_team('away'),
-    Feature('elo_difference', pl.Float64(), 'points', 'Elo rating of the home team less that of the away team; null if either is', _ELO, 'ratings'),
-    Feature('pi_difference', pl.Float64(), 'goals', 'goal difference that the two pi-ratings expect; null if either is', _PI, 'ratings'),
-    Feature(f'head_to_head_{FORM}', pl.Float64(), 'goals per match',
-            f'goal difference for the home team over the last {FORM} meetings or as many as there were; null before the first',
-            _SCORES, 'head_to_head'),
-    *_shots_of('home'), *_shots_of('away'), *_of_market(),
+    *_of_team('home'),
+    *_of_team('away'),
+    Feature(
+        'elo_difference',
+        pl.Float64(),
+        'points',
+        'Elo rating of the home team less that of the away team; null if either is',
+        _ELO,
+        'ratings',
+    ),
+    Feature(
+        'pi_difference',
+        pl.Float64(),
+        'goals',
+        'goal difference that the two pi-ratings expect; null if either is',
+        _PI,
+        'ratings',
+    ),
+    Feature(
+        f'head_to_head_{FORM}',
+        pl.Float64(),
+        'goals per match',
+        f'goal difference for the home team over the last {FORM} meetings or as many as there were; null before the first',
+        _SCORES,
+        'head_to_head',
+    ),
+    *_shots_of('home'),
+    *_shots_of('away'),
+    *_of_market(),
 )
 FEATURE_NAMES: tuple[str, ...] = tuple(feature.name for feature in FEATURES)
 # What a row of features says before the features themselves.
 FEATURE_KEYS = ('match_id', 'league', 'season', 'kickoff', 'feature_time')
 
 
-def feature_table() -> pl.DataFrame: # One row per feature: `name`, `dtype`, `unit`, `meaning`, `source`, `view`
+def feature_table() -> (
+    pl.DataFrame
+):  # One row per feature: `name`, `dtype`, `unit`, `meaning`, `source`, `view`
     "The registry as a frame, for documentation."
-    return pl.DataFrame([{'name': feature.name, 'dtype': str(feature.dtype), 'unit': feature.unit, 'meaning': feature.meaning,
-        'source': feature.source, 'view': feature.view} for feature in FEATURES])
+    return pl.DataFrame(
+        [
+            {
+                'name': feature.name,
+                'dtype': str(feature.dtype),
+                'unit': feature.unit,
+                'meaning': feature.meaning,
+                'source': feature.source,
+                'view': feature.view,
+            }
+            for feature in FEATURES
+        ]
+    )
 
 # %% ../../nbs/30_features/01_build.ipynb #c9fae1d8
 def team_results(
-    results: pl.DataFrame, # From `known_results`
-) -> pl.DataFrame: # Two rows per result, in its order: the match as each team saw it
+    results: pl.DataFrame,  # From `known_results`
+) -> pl.DataFrame:  # Two rows per result, in its order: the match as each team saw it
     "Results from the side of each team."
     results = results.with_row_index('_row')
+
     def seen(us: str, them: str) -> pl.DataFrame:
         ours, theirs = f'{us}_goals', f'{them}_goals'
-        return results.select('_row', 'match_id', 'league', 'season', 'date', team=f'{us}_team', opponent=f'{them}_team', side=pl.lit(us),
-            neutral=pl.col('neutral').fill_null(False), known_at='result_known_at', goals_for=ours, goals_against=theirs,
-            points=pl.when(pl.col(ours) > pl.col(theirs)).then(3).when(pl.col(ours) == pl.col(theirs)).then(1).otherwise(0).cast(pl.Int64))
-    return pl.concat([seen('home', 'away'), seen('away', 'home')]).sort('_row', maintain_order=True).drop('_row')
+        return results.select(
+            '_row',
+            'match_id',
+            'league',
+            'season',
+            'date',
+            team=f'{us}_team',
+            opponent=f'{them}_team',
+            side=pl.lit(us),
+            neutral=pl.col('neutral').fill_null(False),
+            known_at='result_known_at',
+            goals_for=ours,
+            goals_against=theirs,
+            points=pl.when(pl.col(ours) > pl.col(theirs))
+            .then(3)
+            .when(pl.col(ours) == pl.col(theirs))
+            .then(1)
+            .otherwise(0)
+            .cast(pl.Int64),
+        )
+
+    return (
+        pl.concat([seen('home', 'away'), seen('away', 'home')])
+        .sort('_row', maintain_order=True)
+        .drop('_row')
+    )
 
 # %% ../../nbs/30_features/01_build.ipynb #8c22870a
 def _mean_of_last(column: str, n: int, group: list[str]) -> pl.Expr:
     "Mean over the last `n` rows of a group, null before there are `n`."
-    return pl.col(column).rolling_sum(n).over(group)/n
+    return pl.col(column).rolling_sum(n).over(group) / n
 
 
 def team_form(
-    rows: pl.DataFrame, # From `team_results`
-) -> pl.DataFrame: # After each result of a team: `team`, `known_at`, `last_date` and its features without the side in their name
+    rows: pl.DataFrame,  # From `team_results`
+) -> pl.DataFrame:  # After each result of a team: `team`, `known_at`, `last_date` and its features without the side in their name
     "Form over all matches of a team."
     own = ['team']
-    def faded(column: str) -> pl.Expr: return pl.col(column).ewm_mean(half_life=HALF_LIFE, min_samples=FORM).over(own)
-    return rows.select('team', 'known_at', pl.col('date').cum_max().over(own).alias('last_date'),
-        _mean_of_last('points', FORM, own).alias(f'points_{FORM}'), _mean_of_last('points', LONG_FORM, own).alias(f'points_{LONG_FORM}'),
+
+    def faded(column: str) -> pl.Expr:
+        return pl.col(column).ewm_mean(half_life=HALF_LIFE, min_samples=FORM).over(own)
+
+    return rows.select(
+        'team',
+        'known_at',
+        pl.col('date').cum_max().over(own).alias('last_date'),
+        _mean_of_last('points', FORM, own).alias(f'points_{FORM}'),
+        _mean_of_last('points', LONG_FORM, own).alias(f'points_{LONG_FORM}'),
         _mean_of_last('goals_for', FORM, own).alias(f'goals_for_{FORM}'),
         _mean_of_last('goals_against', FORM, own).alias(f'goals_against_{FORM}'),
-        faded('goals_for').alias('goals_for_faded'), faded('goals_against').alias('goals_against_faded'))
+        faded('goals_for').alias('goals_for_faded'),
+        faded('goals_against').alias('goals_against_faded'),
+    )
 
 # %% ../../nbs/30_features/01_build.ipynb #d6a421cd
 def venue_form(
-    rows: pl.DataFrame, # From `team_results`
-) -> pl.DataFrame: # The state of a team at home or away after each of its results there: `team`, `side`, `known_at` and its form
+    rows: pl.DataFrame,  # From `team_results`
+) -> pl.DataFrame:  # The state of a team at home or away after each of its results there: `team`, `side`, `known_at` and its form
     "Form over the home matches and over the away matches of a team; neutral grounds are neither."
-    return rows.filter(~pl.col('neutral')).select('team', 'side', 'known_at',
-        _mean_of_last('points', FORM, ['team', 'side']).alias(f'venue_points_{FORM}'))
+    return rows.filter(~pl.col('neutral')).select(
+        'team',
+        'side',
+        'known_at',
+        _mean_of_last('points', FORM, ['team', 'side']).alias(f'venue_points_{FORM}'),
+    )
 
 
 def season_count(
-    rows: pl.DataFrame, # From `team_results`
-) -> pl.DataFrame: # `team`, `season`, `known_at` and `played` after each result
+    rows: pl.DataFrame,  # From `team_results`
+) -> pl.DataFrame:  # `team`, `season`, `known_at` and `played` after each result
     "Matches of a team within a season."
-    return rows.select('team', 'season', 'known_at', pl.int_range(1, pl.len() + 1, dtype=pl.Int64).over('team', 'season').alias('played'))
+    return rows.select(
+        'team',
+        'season',
+        'known_at',
+        pl.int_range(1, pl.len() + 1, dtype=pl.Int64).over('team', 'season').alias('played'),
+    )
 
 
 def meetings(
-    rows: pl.DataFrame, # From `team_results`
-) -> pl.DataFrame: # `team`, `opponent`, `known_at` and the mean goal difference for `team` after each of their meetings
+    rows: pl.DataFrame,  # From `team_results`
+) -> pl.DataFrame:  # `team`, `opponent`, `known_at` and the mean goal difference for `team` after each of their meetings
     "What happened when two teams met."
     pair, name = ['team', 'opponent'], f'head_to_head_{FORM}'
-    total = (pl.col('goals_for') - pl.col('goals_against')).rolling_sum(FORM, min_samples=1).over(pair)
+    total = (
+        (pl.col('goals_for') - pl.col('goals_against')).rolling_sum(FORM, min_samples=1).over(pair)
+    )
     number = pl.int_range(1, pl.len() + 1).over(pair).clip(upper_bound=FORM)
-    return rows.select(*pair, 'known_at', (total/number).alias(name))
+    return rows.select(*pair, 'known_at', (total / number).alias(name))
 
 # %% ../../nbs/30_features/01_build.ipynb #1005ff13
 def _unknown(
-    kind: str, # View of features
-    height: int, # Rows
-    prefix: str = '', # With which their names begin
-) -> pl.DataFrame: # One null column for each feature
+    kind: str,  # View of features
+    height: int,  # Rows
+    prefix: str = '',  # With which their names begin
+) -> pl.DataFrame:  # One null column for each feature
     "Features of which nothing is known."
-    return pl.DataFrame(schema={feature.name: feature.dtype for feature in FEATURES
-                                if feature.view == kind and feature.name.startswith(prefix)}).clear(height)
+    return pl.DataFrame(
+        schema={
+            feature.name: feature.dtype
+            for feature in FEATURES
+            if feature.view == kind and feature.name.startswith(prefix)
+        }
+    ).clear(height)
 
 
 _STATISTICS = ('shots_on_target', 'corners')
 
 
 def shot_form(
-    results: pl.DataFrame, # From `known_results`, with shots on target and corners of both teams
-) -> pl.DataFrame: # After each result of a team: `team`, `known_at` and its features without the side in their name
+    results: pl.DataFrame,  # From `known_results`, with shots on target and corners of both teams
+) -> pl.DataFrame:  # After each result of a team: `team`, `known_at` and its features without the side in their name
     "Shots on target and corners over all matches of a team."
     results = results.with_row_index('_row')
+
     def seen(us: str, them: str) -> pl.DataFrame:
-        return results.select('_row', team=f'{us}_team', known_at='result_known_at', **{
-            f'{name}_{way}': pl.col(f'{side}_{name}').cast(pl.Int64) for name in _STATISTICS for way, side in (('for', us), ('against', them))})
+        return results.select(
+            '_row',
+            team=f'{us}_team',
+            known_at='result_known_at',
+            **{
+                f'{name}_{way}': pl.col(f'{side}_{name}').cast(pl.Int64)
+                for name in _STATISTICS
+                for way, side in (('for', us), ('against', them))
+            },
+        )
+
     rows = pl.concat([seen('home', 'away'), seen('away', 'home')]).sort('_row', maintain_order=True)
-    return rows.select('team', 'known_at', *[_mean_of_last(f'{name}_{way}', FORM, ['team']).alias(f'{name}_{way}_{FORM}')
-                                             for name in _STATISTICS for way in ('for', 'against')])
+    return rows.select(
+        'team',
+        'known_at',
+        *[
+            _mean_of_last(f'{name}_{way}', FORM, ['team']).alias(f'{name}_{way}_{FORM}')
+            for name in _STATISTICS
+            for way in ('for', 'against')
+        ],
+    )
 
 
 def shot_features(
-    asked: pl.DataFrame, # One row per match: `home_team`, `away_team`, `asked_at`
-    results: pl.DataFrame, # From `known_results`, which may lack the statistics
-    side: str, # 'home' or 'away'
-) -> pl.DataFrame: # One row per match, in its order, columns with the side in front
+    asked: pl.DataFrame,  # One row per match: `home_team`, `away_team`, `asked_at`
+    results: pl.DataFrame,  # From `known_results`, which may lack the statistics
+    side: str,  # 'home' or 'away'
+) -> pl.DataFrame:  # One row per match, in its order, columns with the side in front
     "Shots and corners of one side of every match when it was asked for."
-    if not {f'{us}_{name}' for us in ('home', 'away') for name in _STATISTICS} <= set(results.columns): return _unknown('shots', asked.height, side)
-    found = latest_known(asked.select('asked_at', team=f'{side}_team'), shot_form(results), ['team']).drop('asked_at', 'team')
+    if not {f'{us}_{name}' for us in ('home', 'away') for name in _STATISTICS} <= set(
+        results.columns
+    ):
+        return _unknown('shots', asked.height, side)
+    found = latest_known(
+        asked.select('asked_at', team=f'{side}_team'), shot_form(results), ['team']
+    ).drop('asked_at', 'team')
     return found.rename(lambda name: f'{side}_{name}')
 
 
 def market_features(
-    matches: pl.DataFrame, # With `feature_time`, and possibly the columns of `odds.with_prices`
-) -> pl.DataFrame: # One row per match, in its order
+    matches: pl.DataFrame,  # With `feature_time`, and possibly the columns of `odds.with_prices`
+) -> pl.DataFrame:  # One row per match, in its order
     "What the opening prices said, if they were known at the feature time."
     prices = [f'opening_{outcome}' for outcome in ('home', 'draw', 'away')]
-    if not {*prices, 'opening_known_at'} <= set(matches.columns): return _unknown('odds', matches.height)
+    if not {*prices, 'opening_known_at'} <= set(matches.columns):
+        return _unknown('odds', matches.height)
     sensible = [(pl.col(name) > 1) & pl.col(name).is_finite() for name in prices]
     usable = pl.all_horizontal(pl.col('opening_known_at') <= pl.col('feature_time'), *sensible)
-    total = sum((1/pl.col(name) for name in prices[1:]), 1/pl.col(prices[0]))
-    return matches.select(pl.when(usable).then(1/pl.col(name)/total).alias(f"market_{name.removeprefix('opening_')}") for name in prices)
+    total = sum((1 / pl.col(name) for name in prices[1:]), 1 / pl.col(prices[0]))
+    return matches.select(
+        pl.when(usable)
+        .then(1 / pl.col(name) / total)
+        .alias(f"market_{name.removeprefix('opening_')}")
+        for name in prices
+    )
 
 # %% ../../nbs/30_features/01_build.ipynb #0443d69d
 def _side_features(
-    asked: pl.DataFrame, # One row per match: `home_team`, `away_team`, `season`, `date`, `asked_at`
-    rows: pl.DataFrame, # From `team_results`
-    side: str, # 'home' or 'away'
-) -> pl.DataFrame: # One row per match, in its order, columns with the side in front
+    asked: pl.DataFrame,  # One row per match: `home_team`, `away_team`, `season`, `date`, `asked_at`
+    rows: pl.DataFrame,  # From `team_results`
+    side: str,  # 'home' or 'away'
+) -> pl.DataFrame:  # One row per match, in its order, columns with the side in front
     "Form of one side of every match when it was asked for."
     found = asked.select('season', 'date', 'asked_at', team=f'{side}_team', side=pl.lit(side))
-    for facts, by in ((team_form(rows), ['team']), (venue_form(rows), ['team', 'side']), (season_count(rows), ['team', 'season'])):
+    for facts, by in (
+        (team_form(rows), ['team']),
+        (venue_form(rows), ['team', 'side']),
+        (season_count(rows), ['team', 'season']),
+    ):
         found = latest_known(found, facts, by)
     rest = (pl.col('date') - pl.col('last_date')).dt.total_days().clip(upper_bound=REST_CAP)
-    found = found.with_columns(rest_days=rest, played=pl.col('played').fill_null(0), rated=pl.col('last_date').is_not_null())
-    return found.drop('season', 'date', 'asked_at', 'team', 'side', 'last_date').rename(lambda name: f'{side}_{name}')
+    found = found.with_columns(
+        rest_days=rest,
+        played=pl.col('played').fill_null(0),
+        rated=pl.col('last_date').is_not_null(),
+    )
+    return found.drop('season', 'date', 'asked_at', 'team', 'side', 'last_date').rename(
+        lambda name: f'{side}_{name}'
+    )
 
 
 def build_features(
-    matches: pl.DataFrame, # Matches frame: played and future, in any order
-    as_of: datetime, # Moment of looking, UTC; results known later are not used
-) -> pl.DataFrame: # One row per match, by `kickoff` and `match_id`: `FEATURE_KEYS`, then exactly the columns of `FEATURES`
+    matches: pl.DataFrame,  # Matches frame: played and future, in any order
+    as_of: datetime,  # Moment of looking, UTC; results known later are not used
+) -> pl.DataFrame:  # One row per match, by `kickoff` and `match_id`: `FEATURE_KEYS`, then exactly the columns of `FEATURES`
     "What was known of every match at its feature time, or at `as_of` if that is earlier."
     now = as_utc(as_of)
     results = known_results(matches, now)
     rows = team_results(results)
-    matches = matches.sort('kickoff', 'match_id').with_columns(pl.min_horizontal(feature_time(), pl.lit(now)).alias('feature_time'))
+    matches = matches.sort('kickoff', 'match_id').with_columns(
+        pl.min_horizontal(feature_time(), pl.lit(now)).alias('feature_time')
+    )
     asked = matches.select('season', 'date', 'home_team', 'away_team', asked_at='feature_time')
     pairs = asked.select('asked_at', team='home_team', opponent='away_team')
-    found = pl.concat([
-        matches.select(FEATURE_KEYS), Elo().rate(matches, now).drop('match_id'), PiRatings().rate(matches, now).drop('match_id'),
-        _side_features(asked, rows, 'home'), _side_features(asked, rows, 'away'),
-        latest_known(pairs, meetings(rows), ['team', 'opponent']).drop(pairs.columns),
-        shot_features(asked, results, 'home'), shot_features(asked, results, 'away'), market_features(matches),
-    ], how='horizontal')
+    found = pl.concat(
+        [
+            matches.select(FEATURE_KEYS),
+            Elo().rate(matches, now).drop('match_id'),
+            PiRatings().rate(matches, now).drop('match_id'),
+            _side_features(asked, rows, 'home'),
+            _side_features(asked, rows, 'away'),
+            latest_known(pairs, meetings(rows), ['team', 'opponent']).drop(pairs.columns),
+            shot_features(asked, results, 'home'),
+            shot_features(asked, results, 'away'),
+            market_features(matches),
+        ],
+        how='horizontal',
+    )
     both = pl.col('home_rated') & pl.col('away_rated')
     found = found.with_columns(
         *[pl.when('home_rated').then(name).alias(name) for name in ('home_elo', 'home_pi')],
         *[pl.when('away_rated').then(name).alias(name) for name in ('away_elo', 'away_pi')],
-        elo_difference=pl.when(both).then(pl.col('home_elo') - pl.col('away_elo')), pi_difference=pl.when(both).then('pi_difference'))
-    return found.select(*FEATURE_KEYS, *[pl.col(feature.name).cast(feature.dtype) for feature in FEATURES])
+        elo_difference=pl.when(both).then(pl.col('home_elo') - pl.col('away_elo')),
+        pi_difference=pl.when(both).then('pi_difference'),
+    )
+    return found.select(
+        *FEATURE_KEYS, *[pl.col(feature.name).cast(feature.dtype) for feature in FEATURES]
+    )
 
 # %% ../../nbs/30_features/01_build.ipynb #90f7db23
-_KINDS = {pl.Float64: 'float', pl.Int64: 'integer', pl.Boolean: 'truth', pl.String: 'text', pl.Date: 'date', pl.Datetime: 'moment'}
+_KINDS = {
+    pl.Float64: 'float',
+    pl.Int64: 'integer',
+    pl.Boolean: 'truth',
+    pl.String: 'text',
+    pl.Date: 'date',
+    pl.Datetime: 'moment',
+}
 
 
 def _canonical(
-    column: pl.Series, # Of a type in `_KINDS`
-) -> bytes: # Which values are there, then the values
+    column: pl.Series,  # Of a type in `_KINDS`
+) -> bytes:  # Which values are there, then the values
     "The values of a column as bytes that no library version changes."
     there = column.is_not_null().to_numpy().astype('u1').tobytes()
     if column.dtype == pl.String:
         texts = [text.encode() for text in column.fill_null('')]
-        return there + np.array([len(text) for text in texts], dtype='<i8').tobytes() + b''.join(texts)
+        return (
+            there + np.array([len(text) for text in texts], dtype='<i8').tobytes() + b''.join(texts)
+        )
     if column.dtype == pl.Float64:
-        numbers = column.fill_null(0.0).to_numpy().astype('<f8') + 0.0 # -0.0 + 0.0 is 0.0
+        numbers = column.fill_null(0.0).to_numpy().astype('<f8') + 0.0  # -0.0 + 0.0 is 0.0
         return there + np.where(np.isnan(numbers), np.nan, numbers).astype('<f8').tobytes()
-    if isinstance(column.dtype, pl.Datetime): column = column.dt.cast_time_unit('us')
-    return there + column.to_physical().cast(pl.Int64).fill_null(0).to_numpy().astype('<i8').tobytes()
+    if isinstance(column.dtype, pl.Datetime):
+        column = column.dt.cast_time_unit('us')
+    return (
+        there + column.to_physical().cast(pl.Int64).fill_null(0).to_numpy().astype('<i8').tobytes()
+    )
 
 
 def features_fingerprint(
-    frame: pl.DataFrame, # With `match_id`, unique; columns of numbers, text, truth, dates and moments
-) -> str: # sha256, hexadecimal
+    frame: pl.DataFrame,  # With `match_id`, unique; columns of numbers, text, truth, dates and moments
+) -> str:  # sha256, hexadecimal
     "Digest of a frame that does not depend on the order of its rows."
-    if 'match_id' not in frame.columns: raise ValueError(f'The frame has no column match_id, it has {frame.columns}')
+    if 'match_id' not in frame.columns:
+        raise ValueError(f'The frame has no column match_id, it has {frame.columns}')
     twice = frame.filter(pl.col('match_id').is_duplicated())
-    if twice.height: raise ValueError(f"match_id {twice['match_id'][0]!r} stands in more than one row")
-    odd = [f'{name} is {kind}' for name, kind in frame.schema.items() if kind.base_type() not in _KINDS]
-    if odd: raise ValueError(f'{odd[0]}; cast it to one of {[kind.__name__ for kind in _KINDS]}')
+    if twice.height:
+        raise ValueError(f"match_id {twice['match_id'][0]!r} stands in more than one row")
+    odd = [
+        f'{name} is {kind}' for name, kind in frame.schema.items() if kind.base_type() not in _KINDS
+    ]
+    if odd:
+        raise ValueError(f'{odd[0]}; cast it to one of {[kind.__name__ for kind in _KINDS]}')
     frame = frame.sort('match_id')
-    digest = hashlib.sha256(''.join(f'{name}:{_KINDS[kind.base_type()]}\n' for name, kind in frame.schema.items()).encode() + b'\n')
-    for column in frame: digest.update(_canonical(column))
+    digest = hashlib.sha256(
+        ''.join(
+            f'{name}:{_KINDS[kind.base_type()]}\n' for name, kind in frame.schema.items()
+        ).encode()
+        + b'\n'
+    )
+    for column in frame:
+        digest.update(_canonical(column))
     return digest.hexdigest()
 
 # %% ../../nbs/30_features/01_build.ipynb #e5fe2417
 def recent_form(
-    matches: pl.DataFrame, # Matches frame
-    team: str, # Name of the team
-    as_of: datetime, # Moment of looking, UTC
-    n: int = 5, # Results at most
-) -> str: # One letter per result, the latest last: W won, D drawn, L lost; empty if there is none
+    matches: pl.DataFrame,  # Matches frame
+    team: str,  # Name of the team
+    as_of: datetime,  # Moment of looking, UTC
+    n: int = 5,  # Results at most
+) -> str:  # One letter per result, the latest last: W won, D drawn, L lost; empty if there is none
     "The last results of a team that were known at a moment."
     seen = pl.col('home_team').eq(team) | pl.col('away_team').eq(team)
-    rows = team_results(known_results(matches.filter(seen), as_of)).filter(team=team).sort('date', maintain_order=True)
+    rows = (
+        team_results(known_results(matches.filter(seen), as_of))
+        .filter(team=team)
+        .sort('date', maintain_order=True)
+    )
     return ''.join({3: 'W', 1: 'D', 0: 'L'}[points] for points in rows['points'].tail(n))

@@ -20,36 +20,85 @@ import polars as pl
 from sqlalchemy.engine import make_url
 
 from .build import FEATURES
-from .offline import SERVICES, VIEWS, FeatureStoreError, Places, as_given, as_kept, read_offline, service_features, telling, write_offline
-from ..ratings.elo_and_pi import as_utc
+from football_pred.features.offline import (
+    SERVICES,
+    VIEWS,
+    FeatureStoreError,
+    Places,
+    as_given,
+    as_kept,
+    read_offline,
+    service_features,
+    telling,
+    write_offline,
+)
 from .team_states import STATE
+from ..ratings.elo_and_pi import as_utc
 
 # %% ../../nbs/30_features/04_feast_store.ipynb #00ea80ed
 def _definitions(
-    places: Places, # Where features are kept
-) -> list[Any]: # Entities, views and services
+    places: Places,  # Where features are kept
+) -> list[Any]:  # Entities, views and services
     "What Feast is told."
     from feast import Entity, FeatureService, FeatureView, Field, FileSource, ValueType
     from feast.types import Float64, Int64
     from feast.types import String as Text
 
     moments = {'matches': 'feature_time', 'teams': 'known_at'}
+
     def source(name: str) -> Any:
-        if not places.offline_url: return FileSource(name=name, path=str(places.folder/f'{name}.parquet'), timestamp_field=moments[name])
-        from feast.infra.offline_stores.contrib.postgres_offline_store.postgres_source import PostgreSQLSource
+        if not places.offline_url:
+            return FileSource(
+                name=name,
+                path=str(places.folder / f'{name}.parquet'),
+                timestamp_field=moments[name],
+            )
+        from feast.infra.offline_stores.contrib.postgres_offline_store.postgres_source import (
+            PostgreSQLSource,
+        )
+
         return PostgreSQLSource(name=name, table=f'feature_{name}', timestamp_field=moments[name])
 
     def view(name: str, entity: Any, key: str, data: Any, types: dict[str, pl.DataType]) -> Any:
-        fields = [Field(name=column, dtype=Float64 if kind == pl.Float64() else Int64) for column, kind in types.items()]
-        return FeatureView(name=name, entities=[entity], ttl=None, schema=[Field(name=key, dtype=Text), *fields], source=data, online=True)
+        fields = [
+            Field(name=column, dtype=Float64 if kind == pl.Float64() else Int64)
+            for column, kind in types.items()
+        ]
+        return FeatureView(
+            name=name,
+            entities=[entity],
+            ttl=None,
+            schema=[Field(name=key, dtype=Text), *fields],
+            source=data,
+            online=True,
+        )
 
     match = Entity(name='match', join_keys=['match_id'], value_type=ValueType.STRING)
     team = Entity(name='team', join_keys=['team_key'], value_type=ValueType.STRING)
     matches, teams = source('matches'), source('teams')
-    views = {name: view(name, match, 'match_id', matches, {one.name: one.dtype for one in FEATURES if one.view == name}) for name in VIEWS}
+    views = {
+        name: view(
+            name,
+            match,
+            'match_id',
+            matches,
+            {one.name: one.dtype for one in FEATURES if one.view == name},
+        )
+        for name in VIEWS
+    }
     state = view('team', team, 'team_key', teams, STATE)
-    services = [FeatureService(name=name, features=[views[one] for one in which]) for name, which in SERVICES.items()]
-    return [match, team, *views.values(), state, *services, FeatureService(name='team', features=[state])]
+    services = [
+        FeatureService(name=name, features=[views[one] for one in which])
+        for name, which in SERVICES.items()
+    ]
+    return [
+        match,
+        team,
+        *views.values(),
+        state,
+        *services,
+        FeatureService(name='team', features=[state]),
+    ]
 
 # %% ../../nbs/30_features/04_feast_store.ipynb #283d9670
 PROJECT, SHARED_METRICS = 'football', ('PROMETHEUS_MULTIPROC_DIR', 'PROMETHEUS_MULTIPROCESS_DIR')
@@ -59,27 +108,46 @@ def _offline_config(url: str) -> dict[str, Any]:
     "PostgreSQL as Feast is told of it."
     parsed = make_url(url)
     query = {name: str(value) for name, value in parsed.query.items()}
-    return {'type': 'postgres', 'host': query.get('host') or parsed.host or 'localhost', 'port': parsed.port or 5432, 'database': parsed.database,
-            'user': parsed.username or '', 'password': parsed.password or '', 'sslmode': query.get('sslmode', 'prefer')}
+    return {
+        'type': 'postgres',
+        'host': query.get('host') or parsed.host or 'localhost',
+        'port': parsed.port or 5432,
+        'database': parsed.database,
+        'user': parsed.username or '',
+        'password': parsed.password or '',
+        'sslmode': query.get('sslmode', 'prefer'),
+    }
 
 
 def _online_config(url: str) -> dict[str, Any]:
     "Redis as Feast is told of it; rows of an equal moment replace each other, as they do in SQLite."
     parsed = urlsplit(url)
-    if parsed.scheme not in ('redis', 'rediss'): raise FeatureStoreError(f'online features are kept in Redis, not in {parsed.scheme!r}')
-    options = {'db': parsed.path.strip('/') or '0', 'username': parsed.username, 'password': parsed.password,
-               'ssl': 'true' if parsed.scheme == 'rediss' else None, 'socket_timeout': '5', 'socket_connect_timeout': '2'}
+    if parsed.scheme not in ('redis', 'rediss'):
+        raise FeatureStoreError(f'online features are kept in Redis, not in {parsed.scheme!r}')
+    options = {
+        'db': parsed.path.strip('/') or '0',
+        'username': parsed.username,
+        'password': parsed.password,
+        'ssl': 'true' if parsed.scheme == 'rediss' else None,
+        'socket_timeout': '5',
+        'socket_connect_timeout': '2',
+    }
     text = ','.join(f'{name}={value}' for name, value in options.items() if value)
-    return {'type': 'redis', 'connection_string': f'{parsed.hostname}:{parsed.port or 6379},{text}', 'skip_dedup': True}
+    return {
+        'type': 'redis',
+        'connection_string': f'{parsed.hostname}:{parsed.port or 6379},{text}',
+        'skip_dedup': True,
+    }
 
 
 @dataclass(frozen=True)
 class FeatureStore:
     "An open feature store."
-    places: Places # Where it is
-    feast: Any # Its `feast.FeatureStore`
-    provider: Any # Its `feast.infra.provider.Provider`
-    services: dict[str, Any] = field(default_factory=dict) # What was read of its registry
+
+    places: Places  # Where it is
+    feast: Any  # Its `feast.FeatureStore`
+    provider: Any  # Its `feast.infra.provider.Provider`
+    services: dict[str, Any] = field(default_factory=dict)  # What was read of its registry
 
 
 def _import_feast() -> None:
@@ -87,46 +155,68 @@ def _import_feast() -> None:
 
     Nor may it turn the metrics of this process into files that all registries share, which it does by two variables of the environment."""
     import typeguard
+
     import_module('prometheus_client')  # decides when it is imported
     checked, before = typeguard.typechecked, {name for name in SHARED_METRICS if name in os.environ}
-    typeguard.typechecked = lambda target=None, **_: (lambda kept: kept) if target is None else target  # type: ignore[assignment]
-    try: import_module('feast')
+    typeguard.typechecked = lambda target=None, **_: (
+        (lambda kept: kept) if target is None else target
+    )  # type: ignore[assignment]
+    try:
+        import_module('feast')
     finally:
         typeguard.typechecked = checked
-        for name in {*SHARED_METRICS} - before: os.environ.pop(name, None)
+        for name in {*SHARED_METRICS} - before:
+            os.environ.pop(name, None)
 
 
 def _fail_at_once(store: FeatureStore) -> None:
     "Try Redis once more and no longer: whoever asks has another answer, and seconds of waiting are worse than that."
     from redis.backoff import NoBackoff
     from redis.retry import Retry
+
     for provider in (store.provider, store.feast._get_provider()):
-        provider.online_store._get_client(store.feast.config.online_store).set_retry(Retry(NoBackoff(), 1))
+        provider.online_store._get_client(store.feast.config.online_store).set_retry(
+            Retry(NoBackoff(), 1)
+        )
 
 
 def open_store(
-    places: Places, # Where features are kept
-) -> FeatureStore: # For the functions below; keep it, opening takes seconds the first time
+    places: Places,  # Where features are kept
+) -> FeatureStore:  # For the functions below; keep it, opening takes seconds the first time
     "Open a feature store."
     _import_feast()
     from feast import FeatureStore as Feast
     from feast import RepoConfig
     from feast.infra.provider import get_provider
+
     places.folder.mkdir(parents=True, exist_ok=True)
-    registry = {'registry_type': 'sql', 'path': places.registry_url or f"sqlite:///{places.folder/'registry.db'}", 'cache_ttl_seconds': 0,
-                'sqlalchemy_config_kwargs': {'pool_pre_ping': True}}
+    registry = {
+        'registry_type': 'sql',
+        'path': places.registry_url or f"sqlite:///{places.folder / 'registry.db'}",
+        'cache_ttl_seconds': 0,
+        'sqlalchemy_config_kwargs': {'pool_pre_ping': True},
+    }
     config = RepoConfig(
-        project=PROJECT, provider='local', registry=registry, entity_key_serialization_version=3,
-        offline_store=_offline_config(places.offline_url) if places.offline_url else {'type': 'duckdb'},
-        online_store=_online_config(places.online_url) if places.online_url else {'type': 'sqlite', 'path': str(places.folder/'online.db')})
+        project=PROJECT,
+        provider='local',
+        registry=registry,
+        entity_key_serialization_version=3,
+        offline_store=_offline_config(places.offline_url)
+        if places.offline_url
+        else {'type': 'duckdb'},
+        online_store=_online_config(places.online_url)
+        if places.online_url
+        else {'type': 'sqlite', 'path': str(places.folder / 'online.db')},
+    )
     with telling('open the feature store'):
         store = FeatureStore(places, Feast(config=config), get_provider(config))
-        if places.online_url: _fail_at_once(store)
+        if places.online_url:
+            _fail_at_once(store)
         return store
 
 
 def apply(
-    store: FeatureStore, # From `open_store`
+    store: FeatureStore,  # From `open_store`
 ) -> None:
     "Bring the registry and the online store up to `FEATURES`."
     with telling('define the features'):
@@ -135,61 +225,93 @@ def apply(
         store.services.clear()
 
 # %% ../../nbs/30_features/04_feast_store.ipynb #6c9d4633
-def _to_online(store: FeatureStore, frame: pl.DataFrame, views: Sequence[str], key: str, moment: str) -> int:
+def _to_online(
+    store: FeatureStore, frame: pl.DataFrame, views: Sequence[str], key: str, moment: str
+) -> int:
     "Overwrite rows in the online store; how many."
-    if not frame.height: return 0
+    if not frame.height:
+        return 0
     rows = as_kept(frame).to_pandas()
     with telling('write the online features'):
         for name in views:
             view = store.feast.get_feature_view(name)
-            store.provider.ingest_df(view, rows[[key, moment, *[one.name for one in view.features]]])
+            store.provider.ingest_df(
+                view, rows[[key, moment, *[one.name for one in view.features]]]
+            )
     return frame.height
 
 
 def materialise(
-    store: FeatureStore, # From `open_store`, applied
-    as_of: datetime, # Moment of the data, UTC; rows of later moments are not taken
-    since: datetime | None = None, # Matches with an earlier feature time are not taken; None: all
-) -> tuple[int, int]: # Matches and teams written
+    store: FeatureStore,  # From `open_store`, applied
+    as_of: datetime,  # Moment of the data, UTC; rows of later moments are not taken
+    since: datetime | None = None,  # Matches with an earlier feature time are not taken; None: all
+) -> tuple[int, int]:  # Matches and teams written
     "Bring the online store up to what is kept offline."
     now = as_utc(as_of)
     matches = read_offline(store.places, 'matches').filter(pl.col('feature_time') <= now)
-    if since is not None: matches = matches.filter(pl.col('feature_time') >= as_utc(since))
-    teams = read_offline(store.places, 'teams').filter(pl.col('known_at') <= now).sort('known_at').group_by('team_key', maintain_order=True).last()
-    return (_to_online(store, matches, VIEWS, 'match_id', 'feature_time'), _to_online(store, teams, ['team'], 'team_key', 'known_at'))
+    if since is not None:
+        matches = matches.filter(pl.col('feature_time') >= as_utc(since))
+    teams = (
+        read_offline(store.places, 'teams')
+        .filter(pl.col('known_at') <= now)
+        .sort('known_at')
+        .group_by('team_key', maintain_order=True)
+        .last()
+    )
+    return (
+        _to_online(store, matches, VIEWS, 'match_id', 'feature_time'),
+        _to_online(store, teams, ['team'], 'team_key', 'known_at'),
+    )
 
 
 def push(
-    store: FeatureStore, # From `open_store`, applied
-    features: pl.DataFrame, # Rows of `describe` that are new or have changed
-    states: pl.DataFrame, # Rows of `describe` that are new or have changed
-) -> tuple[int, int]: # Matches and teams written online
+    store: FeatureStore,  # From `open_store`, applied
+    features: pl.DataFrame,  # Rows of `describe` that are new or have changed
+    states: pl.DataFrame,  # Rows of `describe` that are new or have changed
+) -> tuple[int, int]:  # Matches and teams written online
     "Bring in changes at once, offline and online."
     write_offline(store.places, features, states, whole=False)
     latest = states.sort('known_at').group_by('team_key', maintain_order=True).last()
-    return _to_online(store, features, VIEWS, 'match_id', 'feature_time'), _to_online(store, latest, ['team'], 'team_key', 'known_at')
+    return _to_online(store, features, VIEWS, 'match_id', 'feature_time'), _to_online(
+        store, latest, ['team'], 'team_key', 'known_at'
+    )
 
 # %% ../../nbs/30_features/04_feast_store.ipynb #0811dc2f
 def _service(store: FeatureStore, name: str) -> Any:
     "A service of the registry; read once, because reading takes longer than serving."
-    def known() -> dict[str, Any]: return {one.name: one for one in store.feast.registry.list_feature_services(PROJECT, allow_cache=True)}
+
+    def known() -> dict[str, Any]:
+        return {
+            one.name: one
+            for one in store.feast.registry.list_feature_services(PROJECT, allow_cache=True)
+        }
+
     if name not in store.services:
-        if name not in known(): store.feast.refresh_registry()  # it was opened before the features were defined
+        if name not in known():
+            store.feast.refresh_registry()  # it was opened before the features were defined
         store.services.update(known())
-    if name not in store.services: raise FeatureStoreError('the features have not been defined; run the job features')
+    if name not in store.services:
+        raise FeatureStoreError('the features have not been defined; run the job features')
     return store.services[name]
 
 
-def _read_online(store: FeatureStore, service: str, key: str, ids: Sequence[str], types: dict[str, pl.DataType]) -> pl.DataFrame:
+def _read_online(
+    store: FeatureStore, service: str, key: str, ids: Sequence[str], types: dict[str, pl.DataType]
+) -> pl.DataFrame:
     "Rows of the online store, one per key."
     schema: dict[str, pl.DataType] = {key: pl.String()}
-    if not len(ids): return pl.DataFrame(schema=schema | types)
+    if not len(ids):
+        return pl.DataFrame(schema=schema | types)
     with telling('read the online features'):
         wanted = [{key: one} for one in ids]
-        found = store.feast.get_online_features(features=_service(store, service), entity_rows=wanted).to_dict()
+        found = store.feast.get_online_features(
+            features=_service(store, service), entity_rows=wanted
+        ).to_dict()
     kept = {name: pl.Int64() if kind == pl.Date() else kind for name, kind in types.items()}
     frame = pl.DataFrame({name: found[name] for name in (key, *types)}, schema=schema | kept)
-    return frame.with_columns(as_given(name, kind) for name, kind in types.items() if kind == pl.Date())
+    return frame.with_columns(
+        as_given(name, kind) for name, kind in types.items() if kind == pl.Date()
+    )
 
 
 def _all_there(frame: pl.DataFrame, where: str) -> pl.DataFrame:
@@ -201,55 +323,81 @@ def _all_there(frame: pl.DataFrame, where: str) -> pl.DataFrame:
 
 
 def online(
-    store: FeatureStore, # From `open_store`
-    match_ids: Sequence[str], # Matches
-    service: str = 'market_blend', # One of `SERVICES`
-) -> pl.DataFrame: # One row per match, in their order: `match_id`, then the features of the service
+    store: FeatureStore,  # From `open_store`
+    match_ids: Sequence[str],  # Matches
+    service: str = 'market_blend',  # One of `SERVICES`
+) -> (
+    pl.DataFrame
+):  # One row per match, in their order: `match_id`, then the features of the service
     "Features of matches for serving."
-    return _all_there(_read_online(store, service, 'match_id', match_ids, service_features(service)), 'the online store')
+    return _all_there(
+        _read_online(store, service, 'match_id', match_ids, service_features(service)),
+        'the online store',
+    )
 
 
 def online_teams(
-    store: FeatureStore, # From `open_store`
-    keys: Sequence[str], # Keys of teams, such as 'England/Arsenal'
-) -> pl.DataFrame: # One row per team, in their order: `team_key`, then the columns of `STATE`
+    store: FeatureStore,  # From `open_store`
+    keys: Sequence[str],  # Keys of teams, such as 'England/Arsenal'
+) -> pl.DataFrame:  # One row per team, in their order: `team_key`, then the columns of `STATE`
     "What is known of teams now, for pairings that are in no calendar."
     frame = _read_online(store, 'team', 'team_key', keys, STATE)
     unknown = frame.filter(pl.col('elo').is_null())
     if unknown.height:
-        raise FeatureStoreError(f"team {unknown['team_key'][0]} has no state in the online store; it has no result, or run the job features")
+        raise FeatureStoreError(
+            f"team {unknown['team_key'][0]} has no state in the online store; it has no result, or run the job features"
+        )
     return frame
 
 # %% ../../nbs/30_features/04_feast_store.ipynb #a4c69b15
 def historical(
-    store: FeatureStore, # From `open_store`, applied
-    entities: pl.DataFrame, # One row per question: `match_id` and `asked_at` (UTC), at or after the feature time of the match
-    service: str = 'market_blend', # One of `SERVICES`
-) -> pl.DataFrame: # One row per question, in their order: `match_id`, `asked_at`, then the features of the service
+    store: FeatureStore,  # From `open_store`, applied
+    entities: pl.DataFrame,  # One row per question: `match_id` and `asked_at` (UTC), at or after the feature time of the match
+    service: str = 'market_blend',  # One of `SERVICES`
+) -> (
+    pl.DataFrame
+):  # One row per question, in their order: `match_id`, `asked_at`, then the features of the service
     "Features of matches for training, each as it was known when it was asked for."
     types = service_features(service)
     asked = entities.select('match_id', 'asked_at').with_row_index('question')
-    if not asked.height: return entities.select('match_id', 'asked_at').with_columns(pl.lit(None, kind).alias(name) for name, kind in types.items())
-    rows = asked.select(pl.col('question').cast(pl.Int64), 'match_id', event_timestamp='asked_at').to_pandas()
+    if not asked.height:
+        return entities.select('match_id', 'asked_at').with_columns(
+            pl.lit(None, kind).alias(name) for name, kind in types.items()
+        )
+    rows = asked.select(
+        pl.col('question').cast(pl.Int64), 'match_id', event_timestamp='asked_at'
+    ).to_pandas()
     with telling('read the offline features'), warnings.catch_warnings():
         warnings.simplefilter('ignore', DeprecationWarning)  # of ibis, for what it calls in DuckDB
         job = store.feast.get_historical_features(entity_df=rows, features=_service(store, service))
         found = pl.from_arrow(job.to_arrow())
     assert isinstance(found, pl.DataFrame)
     numbers = [pl.col(name).cast(kind) for name, kind in types.items()]
-    kept = found.select(pl.col('question').cast(pl.UInt32), *numbers).with_columns(pl.selectors.float().fill_nan(None))
+    kept = found.select(pl.col('question').cast(pl.UInt32), *numbers).with_columns(
+        pl.selectors.float().fill_nan(None)
+    )
     joined = asked.join(kept, on='question', how='left', maintain_order='left').drop('question')
     return _all_there(joined, 'the offline store at the moment asked for')
 
 # %% ../../nbs/30_features/04_feast_store.ipynb #c22d7a18
 def parity(
-    store: FeatureStore, # From `open_store`, materialised
-    features: pl.DataFrame, # Matches as `describe` says, to compare
-) -> pl.DataFrame: # One row per view: `view`, `features`, `matches`, and in how many numbers `training` and `serving` are not what was computed
+    store: FeatureStore,  # From `open_store`, materialised
+    features: pl.DataFrame,  # Matches as `describe` says, to compare
+) -> pl.DataFrame:  # One row per view: `view`, `features`, `matches`, and in how many numbers `training` and `serving` are not what was computed
     "Whether features for training, features for serving and features as they were computed are the same."
-    asked, ids = features.select('match_id', asked_at='feature_time'), features['match_id'].to_list()
+    asked, ids = (
+        features.select('match_id', asked_at='feature_time'),
+        features['match_id'].to_list(),
+    )
     found = {'training': historical(store, asked), 'serving': online(store, ids)}
     names = {view: [feature.name for feature in FEATURES if feature.view == view] for view in VIEWS}
-    return pl.DataFrame([{'view': view, 'features': len(which), 'matches': features.height} | {
-        use: sum(int(frame[name].ne_missing(features[name]).sum()) for name in which) for use, frame in found.items()}
-        for view, which in names.items()])
+    return pl.DataFrame(
+        [
+            {'view': view, 'features': len(which), 'matches': features.height}
+            | {
+                use: sum(int(frame[name].ne_missing(features[name]).sum()) for name in which)
+                for use, frame in found.items()
+            }
+            for view, which in names.items()
+        ]
+    )

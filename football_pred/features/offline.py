@@ -17,10 +17,10 @@ from typing import Any
 import polars as pl
 from sqlalchemy import BigInteger, Column, Float, MetaData, String, Table, select
 
-from .build import FEATURE_KEYS, FEATURES
-from ..core.schema import Moment
 from ..core.database import open_engine, read_frame, upsert, writing
 from ..core.files import write_atomic
+from ..core.schema import Moment
+from .build import FEATURE_KEYS, FEATURES
 from .team_states import STATE, STATE_KEYS
 
 # %% ../../nbs/30_features/03_offline.ipynb #449e02d9
@@ -35,59 +35,107 @@ class FeatureStoreDown(FeatureStoreError):
 @dataclass(frozen=True)
 class Places:
     "Where features are kept."
-    folder: Path # Folder of the embedded default
-    offline_url: str = field(default='', repr=False) # SQLAlchemy URL of a PostgreSQL database; empty: parquet files in the folder
-    online_url: str = field(default='', repr=False) # Such as redis://:password@host:6379/0; empty: a SQLite file in the folder
-    registry_url: str = field(default='', repr=False) # SQLAlchemy URL; empty: a SQLite file in the folder
+
+    folder: Path  # Folder of the embedded default
+    offline_url: str = field(
+        default='', repr=False
+    )  # SQLAlchemy URL of a PostgreSQL database; empty: parquet files in the folder
+    online_url: str = field(
+        default='', repr=False
+    )  # Such as redis://:password@host:6379/0; empty: a SQLite file in the folder
+    registry_url: str = field(
+        default='', repr=False
+    )  # SQLAlchemy URL; empty: a SQLite file in the folder
 
 
-_FAILING = ('duckdb', 'feast', 'psycopg', 'redis', 'sqlalchemy', 'sqlite3')  # packages whose errors are the store's
-_AWAY = {'ConnectionError', 'TimeoutError', 'OperationalError', 'InterfaceError'}  # classes of errors, of any of them, that pass
+_FAILING = (
+    'duckdb',
+    'feast',
+    'psycopg',
+    'redis',
+    'sqlalchemy',
+    'sqlite3',
+)  # packages whose errors are the store's
+_AWAY = {
+    'ConnectionError',
+    'TimeoutError',
+    'OperationalError',
+    'InterfaceError',
+}  # classes of errors, of any of them, that pass
 
 
 @contextmanager
 def telling(
-    doing: str, # What was being done, such as 'read the online features'
+    doing: str,  # What was being done, such as 'read the online features'
 ) -> Iterator[None]:
     "Failures of any store as one kind of error."
-    try: yield
-    except FeatureStoreError: raise
+    try:
+        yield
+    except FeatureStoreError:
+        raise
     except Exception as error:
-        if not isinstance(error, OSError) and type(error).__module__.split('.')[0] not in _FAILING: raise
+        if not isinstance(error, OSError) and type(error).__module__.split('.')[0] not in _FAILING:
+            raise
         passes = _AWAY & {one.__name__ for one in type(error).__mro__}
-        raise (FeatureStoreDown if passes else FeatureStoreError)(f'cannot {doing}: {type(error).__name__}') from error
+        raise (FeatureStoreDown if passes else FeatureStoreError)(
+            f'cannot {doing}: {type(error).__name__}'
+        ) from error
 
 # %% ../../nbs/30_features/03_offline.ipynb #b19919c9
 VIEWS: tuple[str, ...] = tuple(dict.fromkeys(feature.view for feature in FEATURES))
 _GOALS = ('ratings', 'form', 'rest', 'head_to_head')
-SERVICES: dict[str, tuple[str, ...]] = { # Views of each service
-    'goals_only': _GOALS, 'goals_plus_shots': (*_GOALS, 'shots'), 'market_blend': VIEWS,
-    **dict.fromkeys(('OrderedLogit', 'MultinomialLogit', 'GradientBoosting'), ('ratings', 'form', 'rest'))}
+SERVICES: dict[str, tuple[str, ...]] = {  # Views of each service
+    'goals_only': _GOALS,
+    'goals_plus_shots': (*_GOALS, 'shots'),
+    'market_blend': VIEWS,
+    **dict.fromkeys(
+        ('OrderedLogit', 'MultinomialLogit', 'GradientBoosting'), ('ratings', 'form', 'rest')
+    ),
+}
 
 
 def service_features(
-    service: str = 'market_blend', # One of `SERVICES`; that one sees everything
-) -> dict[str, pl.DataType]: # Name and type of its features, in the order of `FEATURES`
+    service: str = 'market_blend',  # One of `SERVICES`; that one sees everything
+) -> dict[str, pl.DataType]:  # Name and type of its features, in the order of `FEATURES`
     "What a service gives."
-    if service not in SERVICES: raise FeatureStoreError(f'unknown service {service!r}; there are {", ".join(SERVICES)}')
-    return {feature.name: feature.dtype for feature in FEATURES if feature.view in SERVICES[service]}
+    if service not in SERVICES:
+        raise FeatureStoreError(f'unknown service {service!r}; there are {", ".join(SERVICES)}')
+    return {
+        feature.name: feature.dtype for feature in FEATURES if feature.view in SERVICES[service]
+    }
 
 # %% ../../nbs/30_features/03_offline.ipynb #ba1f7f41
-_DATASETS = {'matches': (('match_id',), 'feature_time'), 'teams': (('team_key', 'known_at'), 'known_at')} # Key, and moment of a row
+_DATASETS = {
+    'matches': (('match_id',), 'feature_time'),
+    'teams': (('team_key', 'known_at'), 'known_at'),
+}  # Key, and moment of a row
 
 
 def as_kept(
-    frame: pl.DataFrame, # Features or states
-) -> pl.DataFrame: # The same; days as whole numbers since 1970, because Feast knows moments but no days
+    frame: pl.DataFrame,  # Features or states
+) -> (
+    pl.DataFrame
+):  # The same; days as whole numbers since 1970, because Feast knows moments but no days
     "Features as they are stored."
     return frame.with_columns(pl.col(pl.Date).cast(pl.Int32).cast(pl.Int64))
 
 
 def _table(name: str, frame: pl.DataFrame, metadata: MetaData) -> Table:
     "Table of one dataset, by the columns of its frame."
-    kinds: dict[Any, Any] = {pl.String: String, pl.Float64: Float, pl.Int64: BigInteger, pl.Datetime: Moment}
-    return Table(f'feature_{name}', metadata, *[Column(column, kinds[kind.base_type()], primary_key=column in _DATASETS[name][0])
-                                                for column, kind in frame.schema.items()])
+    kinds: dict[Any, Any] = {
+        pl.String: String,
+        pl.Float64: Float,
+        pl.Int64: BigInteger,
+        pl.Datetime: Moment,
+    }
+    return Table(
+        f'feature_{name}',
+        metadata,
+        *[
+            Column(column, kinds[kind.base_type()], primary_key=column in _DATASETS[name][0])
+            for column, kind in frame.schema.items()
+        ],
+    )
 
 
 def _put_table(url: str, frames: dict[str, pl.DataFrame], whole: bool) -> None:
@@ -99,51 +147,68 @@ def _put_table(url: str, frames: dict[str, pl.DataFrame], whole: bool) -> None:
             there.reflect(connection, only=lambda name, _: name in metadata.tables)
             for name, table in tables.items():
                 old = there.tables.get(table.name)
-                if old is not None and list(old.columns.keys()) != list(table.columns.keys()): old.drop(connection)
+                if old is not None and list(old.columns.keys()) != list(table.columns.keys()):
+                    old.drop(connection)
                 table.create(connection, checkfirst=True)
-                if whole: connection.execute(table.delete())
+                if whole:
+                    connection.execute(table.delete())
                 upsert(connection, table, frames[name])
-    finally: engine.dispose()
+    finally:
+        engine.dispose()
 
 
 def _put_file(path: Path, frame: pl.DataFrame, key: Sequence[str], whole: bool) -> None:
     "Write a frame into a file, whole or not at all."
-    if not whole and path.exists(): frame = pl.concat([pl.read_parquet(path).join(frame, on=key, how='anti'), frame])
+    if not whole and path.exists():
+        frame = pl.concat([pl.read_parquet(path).join(frame, on=key, how='anti'), frame])
     out = io.BytesIO()
     frame.sort(key).write_parquet(out)
     write_atomic(path, out.getvalue())
 
 
 def write_offline(
-    places: Places, # Where to
-    features: pl.DataFrame, # From `team_states.describe`
-    states: pl.DataFrame, # From `team_states.describe`
-    whole: bool = True, # Whether this is all there is; False: other rows stay
+    places: Places,  # Where to
+    features: pl.DataFrame,  # From `team_states.describe`
+    states: pl.DataFrame,  # From `team_states.describe`
+    whole: bool = True,  # Whether this is all there is; False: other rows stay
 ) -> None:
     "Keep features and states for training."
-    frames = {'matches': as_kept(features.select(*FEATURE_KEYS, *service_features())), 'teams': as_kept(states.select(*STATE_KEYS, *STATE))}
+    frames = {
+        'matches': as_kept(features.select(*FEATURE_KEYS, *service_features())),
+        'teams': as_kept(states.select(*STATE_KEYS, *STATE)),
+    }
     with telling('write the offline features'):
-        if places.offline_url: return _put_table(places.offline_url, frames, whole)
-        for name, frame in frames.items(): _put_file(places.folder/f'{name}.parquet', frame, _DATASETS[name][0], whole)
+        if places.offline_url:
+            return _put_table(places.offline_url, frames, whole)
+        for name, frame in frames.items():
+            _put_file(places.folder / f'{name}.parquet', frame, _DATASETS[name][0], whole)
 
 
 def read_offline(
-    places: Places, # Where from
-    name: str, # 'matches' or 'teams'
-) -> pl.DataFrame: # As `write_offline` was given
+    places: Places,  # Where from
+    name: str,  # 'matches' or 'teams'
+) -> pl.DataFrame:  # As `write_offline` was given
     "Everything that is kept for training."
     keys, types = (FEATURE_KEYS, service_features()) if name == 'matches' else (STATE_KEYS, STATE)
     with telling(f'read the offline features of {name}'):
-        if not places.offline_url: frame = pl.read_parquet(places.folder/f'{name}.parquet')
+        if not places.offline_url:
+            frame = pl.read_parquet(places.folder / f'{name}.parquet')
         else:
             moments, engine = pl.Datetime('us', 'UTC'), open_engine(places.offline_url)
-            kinds: dict[str, pl.DataType] = {key: moments if key in ('kickoff', 'feature_time', 'known_at') else pl.String() for key in keys}
+            kinds: dict[str, pl.DataType] = {
+                key: moments if key in ('kickoff', 'feature_time', 'known_at') else pl.String()
+                for key in keys
+            }
             like = as_kept(pl.DataFrame(schema=kinds | types))
-            try: frame = read_frame(engine, select(_table(name, like, MetaData())))
-            finally: engine.dispose()
+            try:
+                frame = read_frame(engine, select(_table(name, like, MetaData())))
+            finally:
+                engine.dispose()
     return frame.select(*keys, *[as_given(column, kind) for column, kind in types.items()])
 
 
 def as_given(name: str, kind: pl.DataType) -> pl.Expr:
     "A column as it was before it was stored."
-    return pl.col(name).cast(pl.Int32).cast(pl.Date) if kind == pl.Date() else pl.col(name).cast(kind)
+    return (
+        pl.col(name).cast(pl.Int32).cast(pl.Date) if kind == pl.Date() else pl.col(name).cast(kind)
+    )

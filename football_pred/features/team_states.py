@@ -11,73 +11,135 @@ from datetime import datetime
 
 import polars as pl
 
-from .build import FEATURES, FORM, build_features, season_count, shot_form, team_form, team_results, venue_form
-from ..ratings.elo_and_pi import Elo, PiRatings, as_utc, known_results, latest_known
 from ..core.schema import STATISTICS
+from football_pred.features.build import (
+    FEATURES,
+    FORM,
+    build_features,
+    season_count,
+    shot_form,
+    team_form,
+    team_results,
+    venue_form,
+)
+from ..ratings.elo_and_pi import Elo, PiRatings, as_utc, known_results, latest_known
 
 # %% ../../nbs/30_features/02_team_states.ipynb #f82193cb
 def _state_of(
-    name: str, # Of a feature of the home team, without its side
-    dtype: pl.DataType, # Its type
-) -> dict[str, pl.DataType]: # Name and type of what a state has of it
+    name: str,  # Of a feature of the home team, without its side
+    dtype: pl.DataType,  # Its type
+) -> dict[str, pl.DataType]:  # Name and type of what a state has of it
     "What a state has in place of a feature."
-    if name == 'rest_days': return {'last_date': pl.Date()}
-    return {f'{side}_{name}': dtype for side in ('home', 'away')} if name in ('pi', f'venue_points_{FORM}') else {name: dtype}
+    if name == 'rest_days':
+        return {'last_date': pl.Date()}
+    return (
+        {f'{side}_{name}': dtype for side in ('home', 'away')}
+        if name in ('pi', f'venue_points_{FORM}')
+        else {name: dtype}
+    )
 
 
-STATE: dict[str, pl.DataType] = {name: dtype for feature in FEATURES if feature.name.startswith('home_')
-                                 for name, dtype in _state_of(feature.name.removeprefix('home_'), feature.dtype).items()}
+STATE: dict[str, pl.DataType] = {
+    name: dtype
+    for feature in FEATURES
+    if feature.name.startswith('home_')
+    for name, dtype in _state_of(feature.name.removeprefix('home_'), feature.dtype).items()
+}
 # What a row says before the state itself.
 STATE_KEYS = ('team_key', 'known_at', 'season')
 
 
 def team_key(
-    country: str | pl.Expr, # Country, or the code of a league that is on no list
-    team: str | pl.Expr, # Name of the team
-) -> pl.Expr: # Text such as 'England/Arsenal'
+    country: str | pl.Expr,  # Country, or the code of a league that is on no list
+    team: str | pl.Expr,  # Name of the team
+) -> pl.Expr:  # Text such as 'England/Arsenal'
     "What tells a team from all others."
-    def given(value: str | pl.Expr) -> pl.Expr: return value if isinstance(value, pl.Expr) else pl.lit(value)
+
+    def given(value: str | pl.Expr) -> pl.Expr:
+        return value if isinstance(value, pl.Expr) else pl.lit(value)
+
     return pl.concat_str(given(country), given(team), separator='/').alias('team_key')
 
 # %% ../../nbs/30_features/02_team_states.ipynb #8752c78e
 def _rated(
-    system: Elo | PiRatings, # Rating system
-    results: pl.DataFrame, # From `known_results`
-) -> pl.DataFrame: # After each result of a team: `team`, `known_at` and its ratings, the side in front
+    system: Elo | PiRatings,  # Rating system
+    results: pl.DataFrame,  # From `known_results`
+) -> (
+    pl.DataFrame
+):  # After each result of a team: `team`, `known_at` and its ratings, the side in front
     "Ratings of every team after each of its results."
     system.rate(results)
     names = {name: '_'.join(reversed(name.split('_'))) for name in system.columns}
-    return system.history_.select('team', 'known_at', *[pl.col(name).alias(new) for name, new in names.items()])
+    return system.history_.select(
+        'team', 'known_at', *[pl.col(name).alias(new) for name, new in names.items()]
+    )
 
 
 def team_states(
-    matches: pl.DataFrame, # Matches frame of one country, in any order
-    as_of: datetime, # Moment of looking, UTC; results known later are not used
-) -> pl.DataFrame: # One row per team and moment, in order: `team`, `known_at`, `season`, then the columns of `STATE`
+    matches: pl.DataFrame,  # Matches frame of one country, in any order
+    as_of: datetime,  # Moment of looking, UTC; results known later are not used
+) -> pl.DataFrame:  # One row per team and moment, in order: `team`, `known_at`, `season`, then the columns of `STATE`
     "What was known of every team after each of its results."
     results = known_results(matches, as_utc(as_of))
     absent = [f'{side}_{name}' for side in ('home', 'away') for name in STATISTICS]
-    results = results.with_columns(pl.lit(None, pl.Int64).alias(name) for name in absent if name not in results.columns)
+    results = results.with_columns(
+        pl.lit(None, pl.Int64).alias(name) for name in absent if name not in results.columns
+    )
     rows = team_results(results)
-    found = rows.select('team', 'season', asked_at='known_at').unique(['team', 'asked_at'], keep='last', maintain_order=True)
-    venues = [venue_form(rows).filter(side=side).drop('side').rename({f'venue_points_{FORM}': f'{side}_venue_points_{FORM}'})
-              for side in ('home', 'away')]
-    for facts in (_rated(Elo(), results), _rated(PiRatings(), results), team_form(rows), shot_form(results), *venues):
+    found = rows.select('team', 'season', asked_at='known_at').unique(
+        ['team', 'asked_at'], keep='last', maintain_order=True
+    )
+    venues = [
+        venue_form(rows)
+        .filter(side=side)
+        .drop('side')
+        .rename({f'venue_points_{FORM}': f'{side}_venue_points_{FORM}'})
+        for side in ('home', 'away')
+    ]
+    for facts in (
+        _rated(Elo(), results),
+        _rated(PiRatings(), results),
+        team_form(rows),
+        shot_form(results),
+        *venues,
+    ):
         found = latest_known(found, facts, ['team'])
     found = latest_known(found, season_count(rows), ['team', 'season'])
-    return found.select('team', 'season', *[pl.col(name).cast(dtype) for name, dtype in STATE.items()], known_at='asked_at').select(
-        'team', 'known_at', 'season', *STATE).sort('known_at', 'team')
+    return (
+        found.select(
+            'team',
+            'season',
+            *[pl.col(name).cast(dtype) for name, dtype in STATE.items()],
+            known_at='asked_at',
+        )
+        .select('team', 'known_at', 'season', *STATE)
+        .sort('known_at', 'team')
+    )
 
 # %% ../../nbs/30_features/02_team_states.ipynb #b0b30107
 def describe(
-    matches: pl.DataFrame, # Matches frame of any number of countries, possibly with the columns of `odds.with_prices`
-    as_of: datetime, # Moment of looking, UTC
-    countries: Mapping[str, str], # Country of each league code
-) -> tuple[pl.DataFrame, pl.DataFrame]: # As `build_features`; and one row per team and moment: `STATE_KEYS`, then the columns of `STATE`
+    matches: pl.DataFrame,  # Matches frame of any number of countries, possibly with the columns of `odds.with_prices`
+    as_of: datetime,  # Moment of looking, UTC
+    countries: Mapping[str, str],  # Country of each league code
+) -> tuple[
+    pl.DataFrame, pl.DataFrame
+]:  # As `build_features`; and one row per team and moment: `STATE_KEYS`, then the columns of `STATE`
     "Features of all matches, and states of all teams."
-    matches = matches.with_columns(_country=pl.col('league').replace_strict(countries, default=pl.col('league'), return_dtype=pl.String))
+    matches = matches.with_columns(
+        _country=pl.col('league').replace_strict(
+            countries, default=pl.col('league'), return_dtype=pl.String
+        )
+    )
     parts = matches.partition_by('_country', maintain_order=True) or [matches]
     features = pl.concat([build_features(part.drop('_country'), as_of) for part in parts])
-    states = pl.concat([team_states(part, as_of).with_columns(
-        team_key(pl.lit(part['_country'].first(), pl.String), pl.col('team'))) for part in parts])
-    return features.sort('kickoff', 'match_id'), states.select(*STATE_KEYS, *STATE).sort('known_at', 'team_key')
+    states = pl.concat(
+        [
+            team_states(part, as_of).with_columns(
+                team_key(pl.lit(part['_country'].first(), pl.String), pl.col('team'))
+            )
+            for part in parts
+        ]
+    )
+    return features.sort('kickoff', 'match_id'), states.select(*STATE_KEYS, *STATE).sort(
+        'known_at', 'team_key'
+    )

@@ -18,231 +18,386 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from sqlalchemy import Boolean, Column, Connection, Engine, Float, Integer, Select, Table, func, literal_column, select
+from sqlalchemy import (
+    Boolean,
+    Column,
+    Connection,
+    Engine,
+    Float,
+    Integer,
+    Select,
+    Table,
+    func,
+    literal_column,
+    select,
+)
 
+from ..core.database import lock, read_frame, writing
 from ..core.outbox import emit_all
-from ..markets.score_grid import OUTCOMES, outcome_codes
-from .predict import PREDICTED
-from ..core.schema import EVENT_VERSION, GENESIS, Moment, missing_guards, predictions, settlements
+from football_pred.core.schema import (
+    EVENT_VERSION,
+    GENESIS,
+    Moment,
+    missing_guards,
+    predictions,
+    settlements,
+)
 from ..core.schema import matches as match_rows
 from ..evaluation.scoring import brier_by_match, log_loss_by_match, rps_by_match
-from ..core.database import lock, read_frame, writing
+from .predict import PREDICTED
+from ..markets.score_grid import OUTCOMES, outcome_codes
 
 # %% ../../nbs/50_forecasts/02_ledger.ipynb #ea7723b1
 def seal(
-    row: dict[str, Any], # Columns of table `predictions`; `seal` itself does not count
-) -> str: # sha256, hexadecimal
+    row: dict[str, Any],  # Columns of table `predictions`; `seal` itself does not count
+) -> str:  # sha256, hexadecimal
     "Digest of a forecast and, through `previous_seal`, of every forecast before it."
-    content = {name: value.isoformat(timespec='microseconds') if isinstance(value, datetime) else value for name, value in row.items()}
+    content = {
+        name: value.isoformat(timespec='microseconds') if isinstance(value, datetime) else value
+        for name, value in row.items()
+    }
     content.pop('seal', None)
-    return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(',', ':')).encode()).hexdigest()
+    return hashlib.sha256(
+        json.dumps(content, sort_keys=True, separators=(',', ':')).encode()
+    ).hexdigest()
 
 
 def settlement_seal(
-    row: dict[str, Any], # Columns of table `settlements`; `seal` itself does not count
-    forecast_seal: str, # Seal of the forecast that it settles
-) -> str: # sha256, hexadecimal
+    row: dict[str, Any],  # Columns of table `settlements`; `seal` itself does not count
+    forecast_seal: str,  # Seal of the forecast that it settles
+) -> str:  # sha256, hexadecimal
     "Digest of a settlement and of the forecast it belongs to."
     return seal(row | {'forecast_seal': forecast_seal})
 
 
 def prediction_id(
-    match_id: str, # Identity of the match
-    model: str, # Name of the model
-    model_version: str, # Its version
-    as_of: datetime, # What was known, UTC
-) -> str: # 32 hexadecimal digits
+    match_id: str,  # Identity of the match
+    model: str,  # Name of the model
+    model_version: str,  # Its version
+    as_of: datetime,  # What was known, UTC
+) -> str:  # 32 hexadecimal digits
     "Identity of a forecast: the same question asked again is the same forecast."
-    return hashlib.sha256('|'.join((match_id, model, model_version, as_of.isoformat())).encode()).hexdigest()[:32]
+    return hashlib.sha256(
+        '|'.join((match_id, model, model_version, as_of.isoformat())).encode()
+    ).hexdigest()[:32]
 
 # %% ../../nbs/50_forecasts/02_ledger.ipynb #8613f118
 def _told(row: Mapping[str, Any]) -> dict[str, Any]:
     "What the event of a forecast says."
-    said = ('prediction_id', 'match_id', 'league', 'model', 'model_version', 'predicted_result', 'p_home', 'p_draw', 'p_away')
-    return {'version': EVENT_VERSION} | {name: row[name] for name in said} | {name: row[name].isoformat() for name in ('kickoff', 'as_of')}
+    said = (
+        'prediction_id',
+        'match_id',
+        'league',
+        'model',
+        'model_version',
+        'predicted_result',
+        'p_home',
+        'p_draw',
+        'p_away',
+    )
+    return (
+        {'version': EVENT_VERSION}
+        | {name: row[name] for name in said}
+        | {name: row[name].isoformat() for name in ('kickoff', 'as_of')}
+    )
 
 
 def append_forecasts(
-    engine: Engine, # Database with the tables
-    anchors: Path, # File that keeps the head of the chain outside the database
-    forecasts: pl.DataFrame, # From `predict.forecast`, of matches in table `matches`
-    model: str, # Name of the model
-    model_version: str, # Its version
-    as_of: datetime, # What was known, UTC; before every kick-off
-    created_at: datetime, # Current moment, UTC
-    data_fingerprint: str, # Of the matches the model was fitted on
-    feature_fingerprint: str | Mapping[str, str], # Of the features of the fixtures, or of those of each match
-    run_id: str, # Run that made them
-) -> int: # Forecasts added
+    engine: Engine,  # Database with the tables
+    anchors: Path,  # File that keeps the head of the chain outside the database
+    forecasts: pl.DataFrame,  # From `predict.forecast`, of matches in table `matches`
+    model: str,  # Name of the model
+    model_version: str,  # Its version
+    as_of: datetime,  # What was known, UTC; before every kick-off
+    created_at: datetime,  # Current moment, UTC
+    data_fingerprint: str,  # Of the matches the model was fitted on
+    feature_fingerprint: str
+    | Mapping[str, str],  # Of the features of the fixtures, or of those of each match
+    run_id: str,  # Run that made them
+) -> int:  # Forecasts added
     "Seal forecasts and add them to the ledger, all or none."
     as_of, created_at = as_of.astimezone(UTC), created_at.astimezone(UTC)
     forecasts = forecasts.with_columns(pl.col('kickoff').dt.convert_time_zone('UTC'))
     late = forecasts.filter(pl.col('kickoff') <= as_of)
-    if late.height: raise ValueError(f"match {late['match_id'][0]} kicked off at {late['kickoff'][0]:%Y-%m-%d %H:%M} UTC, "
-                                     f'not after as_of {as_of:%Y-%m-%d %H:%M}; a forecast is made before the match')
-    common = dict(model=model, model_version=model_version, as_of=as_of, created_at=created_at, data_fingerprint=data_fingerprint, run_id=run_id)
-    taken = ('match_id', 'league', 'season', 'home_team', 'away_team', 'kickoff', 'p_home', 'p_draw', 'p_away', 'home_rate', 'away_rate',
-             'predicted_result', 'confidence')
+    if late.height:
+        raise ValueError(
+            f"match {late['match_id'][0]} kicked off at {late['kickoff'][0]:%Y-%m-%d %H:%M} UTC, "
+            f'not after as_of {as_of:%Y-%m-%d %H:%M}; a forecast is made before the match'
+        )
+    common = dict(
+        model=model,
+        model_version=model_version,
+        as_of=as_of,
+        created_at=created_at,
+        data_fingerprint=data_fingerprint,
+        run_id=run_id,
+    )
+    taken = (
+        'match_id',
+        'league',
+        'season',
+        'home_team',
+        'away_team',
+        'kickoff',
+        'p_home',
+        'p_draw',
+        'p_away',
+        'home_rate',
+        'away_rate',
+        'predicted_result',
+        'confidence',
+    )
     with writing(engine) as connection:
         lock(connection, 'predictions')
-        head = connection.execute(select(predictions.c.sequence, predictions.c.seal).order_by(predictions.c.sequence.desc()).limit(1)).first()
+        head = connection.execute(
+            select(predictions.c.sequence, predictions.c.seal)
+            .order_by(predictions.c.sequence.desc())
+            .limit(1)
+        ).first()
         sequence, previous = (head.sequence, head.seal) if head else (0, GENESIS)
-        there = set(connection.execute(select(predictions.c.match_id).where(
-            predictions.c.model == model, predictions.c.model_version == model_version, predictions.c.as_of == as_of)).scalars())
+        there = set(
+            connection.execute(
+                select(predictions.c.match_id).where(
+                    predictions.c.model == model,
+                    predictions.c.model_version == model_version,
+                    predictions.c.as_of == as_of,
+                )
+            ).scalars()
+        )
         rows = []
         for chosen in forecasts.filter(~pl.col('match_id').is_in(there)).select(taken).to_dicts():
             sequence += 1
-            features = feature_fingerprint if isinstance(feature_fingerprint, str) else feature_fingerprint[chosen['match_id']]
-            row = chosen | common | {'feature_fingerprint': features, 'sequence': sequence, 'previous_seal': previous,
-                                     'prediction_id': prediction_id(chosen['match_id'], model, model_version, as_of)}
+            features = (
+                feature_fingerprint
+                if isinstance(feature_fingerprint, str)
+                else feature_fingerprint[chosen['match_id']]
+            )
+            row = (
+                chosen
+                | common
+                | {
+                    'feature_fingerprint': features,
+                    'sequence': sequence,
+                    'previous_seal': previous,
+                    'prediction_id': prediction_id(chosen['match_id'], model, model_version, as_of),
+                }
+            )
             previous = row['seal'] = seal(row)
             rows.append(row)
-        if rows: connection.execute(predictions.insert(), rows)
-        emit_all(connection, 'predictions', [(row['match_id'], _told(row)) for row in rows], created_at)
+        if rows:
+            connection.execute(predictions.insert(), rows)
+        emit_all(
+            connection, 'predictions', [(row['match_id'], _told(row)) for row in rows], created_at
+        )
     anchor_head(engine, anchors)
     return len(rows)
 
 
 def stored_at(
-    engine: Engine, # Database with the tables
-    prediction_ids: Sequence[str], # From `prediction_id`
-) -> dict[str, datetime]: # When each of those that are in the ledger was sealed, UTC
+    engine: Engine,  # Database with the tables
+    prediction_ids: Sequence[str],  # From `prediction_id`
+) -> dict[str, datetime]:  # When each of those that are in the ledger was sealed, UTC
     "Forecasts that were made before."
-    if not prediction_ids: return {}
-    query = select(predictions.c.prediction_id, predictions.c.created_at).where(predictions.c.prediction_id.in_(prediction_ids))
-    with engine.connect() as connection: return {one: at for one, at in connection.execute(query)}
+    if not prediction_ids:
+        return {}
+    query = select(predictions.c.prediction_id, predictions.c.created_at).where(
+        predictions.c.prediction_id.in_(prediction_ids)
+    )
+    with engine.connect() as connection:
+        return {one: at for one, at in connection.execute(query)}
 
 
 def anchor_head(
-    engine: Engine, # Database with the tables
-    anchors: Path, # File that keeps the head of the chain outside the database
+    engine: Engine,  # Database with the tables
+    anchors: Path,  # File that keeps the head of the chain outside the database
 ) -> None:
     "Note the head of the chain outside the database, unless the last line does."
     with engine.connect() as connection:
-        head = connection.execute(select(predictions.c.sequence, predictions.c.seal).order_by(predictions.c.sequence.desc()).limit(1)).first()
-    if head is None: return
+        head = connection.execute(
+            select(predictions.c.sequence, predictions.c.seal)
+            .order_by(predictions.c.sequence.desc())
+            .limit(1)
+        ).first()
+    if head is None:
+        return
     line = (json.dumps({'sequence': head.sequence, 'seal': head.seal}) + '\n').encode()
     anchors.parent.mkdir(parents=True, exist_ok=True)
     handle = os.open(anchors, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
     try:
         size = os.fstat(handle).st_size
         last = os.pread(handle, len(line), max(0, size - len(line)))
-        if last != line: os.write(handle, line if not size or last.endswith(b'\n') else b'\n' + line)  # behind a torn line, begin anew
+        if last != line:
+            os.write(
+                handle, line if not size or last.endswith(b'\n') else b'\n' + line
+            )  # behind a torn line, begin anew
         os.fsync(handle)
-    finally: os.close(handle)
+    finally:
+        os.close(handle)
 
 # %% ../../nbs/50_forecasts/02_ledger.ipynb #a0f6ba83
 @dataclass(frozen=True)
 class Verified:
     "What a look at the whole ledger found."
-    forecasts: int # Rows in the ledger
-    settlements: int # Rows in `settlements`
-    anchors: int # Heads noted outside the database
-    head: str # Seal of the last row
-    problems: list[str] # What is wrong, in words; empty when nothing is
+
+    forecasts: int  # Rows in the ledger
+    settlements: int  # Rows in `settlements`
+    anchors: int  # Heads noted outside the database
+    head: str  # Seal of the last row
+    problems: list[str]  # What is wrong, in words; empty when nothing is
 
 
 def _read_anchors(anchors: Path) -> tuple[dict[int, str], list[str]]:
     seals: dict[int, str] = {}
     problems = []
-    for number, line in enumerate(anchors.read_bytes().removesuffix(b'\n').split(b'\n') if anchors.exists() else [], 1):
+    for number, line in enumerate(
+        anchors.read_bytes().removesuffix(b'\n').split(b'\n') if anchors.exists() else [], 1
+    ):
         try:
             anchor = json.loads(line)
             sequence, head = int(anchor['sequence']), str(anchor['seal'])
-            if sequence < 1: raise ValueError
+            if sequence < 1:
+                raise ValueError
         except (ValueError, TypeError, KeyError):
             problems.append(f'line {number} of {anchors.name} is not an anchor: {line[:40]!r}')
             continue
         if seals.setdefault(sequence, head) != head:
-            problems.append(f'{anchors.name} holds two different heads for forecast {sequence}: the chain was made anew')
+            problems.append(
+                f'{anchors.name} holds two different heads for forecast {sequence}: the chain was made anew'
+            )
     return seals, problems
 
 
 def _read_value(column: Column, value: Any) -> Any:
     "A value as it is stored, as the type that its column promises; whoever edits a file can write anything."
-    if value is None and column.nullable: return None
+    if value is None and column.nullable:
+        return None
     if isinstance(column.type, Moment):
         moment = datetime.fromisoformat(value) if isinstance(value, str) else value
-        if isinstance(moment, datetime): return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+        if isinstance(moment, datetime):
+            return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
     elif isinstance(column.type, Boolean):
-        if value in (0, 1): return bool(value)
+        if value in (0, 1):
+            return bool(value)
     elif isinstance(column.type, Float):
-        if isinstance(value, float | int): return float(value)
-    elif isinstance(value, int if isinstance(column.type, Integer) else str): return value
+        if isinstance(value, float | int):
+            return float(value)
+    elif isinstance(value, int if isinstance(column.type, Integer) else str):
+        return value
     raise ValueError(f'column {column.name} holds {value!r}')
 
 
-def _read_raw(connection: Connection, table: Table, *order: str) -> Iterator[tuple[dict[str, Any], str | None]]:
+def _read_raw(
+    connection: Connection, table: Table, *order: str
+) -> Iterator[tuple[dict[str, Any], str | None]]:
     "Rows one by one, each with what makes it unreadable, or None."
     columns = list(table.columns)
     untyped: list[Any] = [literal_column(column.name).label(column.name) for column in columns]
     query: Select = select(*untyped).select_from(table).order_by(*map(literal_column, order))
     for values in connection.execution_options(yield_per=10_000).execute(query):
-        try: yield {column.name: _read_value(column, value) for column, value in zip(columns, values, strict=True)}, None
-        except ValueError as error: yield dict(zip((column.name for column in columns), values, strict=True)), str(error)
+        try:
+            yield (
+                {
+                    column.name: _read_value(column, value)
+                    for column, value in zip(columns, values, strict=True)
+                },
+                None,
+            )
+        except ValueError as error:
+            yield dict(zip((column.name for column in columns), values, strict=True)), str(error)
 
 
 def _check_forecast(row: dict[str, Any], unreadable: str | None) -> str | None:
     "What is wrong with a forecast by itself."
-    if unreadable: return f'was edited: {unreadable}'
-    if seal(row) != row['seal']: return f"of {row['match_id']} was edited: its content does not match its seal"
-    if row['as_of'] >= row['kickoff']: return f"of {row['match_id']} was not made before kick-off"
+    if unreadable:
+        return f'was edited: {unreadable}'
+    if seal(row) != row['seal']:
+        return f"of {row['match_id']} was edited: its content does not match its seal"
+    if row['as_of'] >= row['kickoff']:
+        return f"of {row['match_id']} was not made before kick-off"
     chances = [row[f'p_{name}'] for name in OUTCOMES]
-    if not (min(chances) >= 0 and abs(sum(chances) - 1) < 1e-9): return f"of {row['match_id']} has impossible probabilities"
+    if not (min(chances) >= 0 and abs(sum(chances) - 1) < 1e-9):
+        return f"of {row['match_id']} has impossible probabilities"
     return None
 
 
 def verify_ledger(
-    engine: Engine, # Database with the tables
-    anchors: Path, # File that keeps the head of the chain outside the database
-) -> Verified: # Counts and problems
+    engine: Engine,  # Database with the tables
+    anchors: Path,  # File that keeps the head of the chain outside the database
+) -> Verified:  # Counts and problems
     "Compute every seal anew and compare it with what is stored, in the database and outside."
     noted, problems = _read_anchors(anchors)
     count, last, previous, sound = 0, 0, GENESIS, {}
     with engine.connect() as connection:
-        problems += [f'the guard {name} of the database is missing' for name in missing_guards(connection)]
+        problems += [
+            f'the guard {name} of the database is missing' for name in missing_guards(connection)
+        ]
         for row, unreadable in _read_raw(connection, predictions, 'sequence'):
             count, sequence = count + 1, row['sequence']
             wrong = _check_forecast(row, unreadable)
-            if wrong: problems.append(f'forecast {sequence} {wrong}')
-            else: sound[row['prediction_id']] = row
-            if not isinstance(sequence, int): continue
-            if sequence == last + 2: problems.append(f'forecast {last + 1} was removed')
-            elif sequence > last + 2: problems.append(f'forecasts {last + 1} to {sequence - 1} were removed')
-            elif row['previous_seal'] != previous: problems.append(f'forecast {sequence} does not follow the one before it: inserted or replaced')
+            if wrong:
+                problems.append(f'forecast {sequence} {wrong}')
+            else:
+                sound[row['prediction_id']] = row
+            if not isinstance(sequence, int):
+                continue
+            if sequence == last + 2:
+                problems.append(f'forecast {last + 1} was removed')
+            elif sequence > last + 2:
+                problems.append(f'forecasts {last + 1} to {sequence - 1} were removed')
+            elif row['previous_seal'] != previous:
+                problems.append(
+                    f'forecast {sequence} does not follow the one before it: inserted or replaced'
+                )
             if noted.get(sequence, row['seal']) != row['seal']:
-                problems.append(f'forecast {sequence} has another seal than was noted outside the database: the chain was made anew')
+                problems.append(
+                    f'forecast {sequence} has another seal than was noted outside the database: the chain was made anew'
+                )
             last, previous = sequence, row['seal']
-        if noted and max(noted) > last: problems.append(f'forecasts {last + 1} to {max(noted)} were removed from the end')
-        if not noted and count: problems.append(f'no head was noted outside the database: {anchors} is missing or empty')
+        if noted and max(noted) > last:
+            problems.append(f'forecasts {last + 1} to {max(noted)} were removed from the end')
+        if not noted and count:
+            problems.append(
+                f'no head was noted outside the database: {anchors} is missing or empty'
+            )
         settled, wrong_settlements = _check_settlements(connection, sound)
     return Verified(count, settled, len(noted), previous, problems + wrong_settlements)
 
 # %% ../../nbs/50_forecasts/02_ledger.ipynb #84acc520
 def score_columns(
-    forecasts: pl.DataFrame, # Columns `p_home`, `p_draw`, `p_away`, `predicted_result`, `home_goals`, `away_goals`
-) -> pl.DataFrame: # The rows with `outcome`, `hit`, `rps`, `log_loss`, `brier`
+    forecasts: pl.DataFrame,  # Columns `p_home`, `p_draw`, `p_away`, `predicted_result`, `home_goals`, `away_goals`
+) -> pl.DataFrame:  # The rows with `outcome`, `hit`, `rps`, `log_loss`, `brier`
     "Scores of forecasts whose matches are over."
     probabilities = forecasts.select('p_home', 'p_draw', 'p_away').to_numpy()
     codes = outcome_codes(forecasts['home_goals'].to_numpy(), forecasts['away_goals'].to_numpy())
     outcome = pl.Series('outcome', np.array(OUTCOMES)[codes], pl.String)
     return forecasts.with_columns(
-        outcome, hit=outcome.replace_strict(PREDICTED, return_dtype=pl.String) == forecasts['predicted_result'],
-        rps=rps_by_match(probabilities, codes), log_loss=log_loss_by_match(probabilities, codes), brier=brier_by_match(probabilities, codes))
+        outcome,
+        hit=outcome.replace_strict(PREDICTED, return_dtype=pl.String)
+        == forecasts['predicted_result'],
+        rps=rps_by_match(probabilities, codes),
+        log_loss=log_loss_by_match(probabilities, codes),
+        brier=brier_by_match(probabilities, codes),
+    )
 
 
 def _latest_settlements() -> Any:
     own = settlements.c
-    latest = select(own.prediction_id, func.max(own.revision).label('revision')).group_by(own.prediction_id).subquery()
-    return select(settlements).join(latest, (own.prediction_id == latest.c.prediction_id) & (own.revision == latest.c.revision))
+    latest = (
+        select(own.prediction_id, func.max(own.revision).label('revision'))
+        .group_by(own.prediction_id)
+        .subquery()
+    )
+    return select(settlements).join(
+        latest, (own.prediction_id == latest.c.prediction_id) & (own.revision == latest.c.revision)
+    )
 
 
 def settle(
-    engine: Engine, # Database with the tables
-    matches: pl.DataFrame, # From `store.read_matches` at the same `as_of`
-    as_of: datetime, # What is known, UTC
-    run_id: str, # Run that settles
-) -> pl.DataFrame: # Rows added to `settlements`
+    engine: Engine,  # Database with the tables
+    matches: pl.DataFrame,  # From `store.read_matches` at the same `as_of`
+    as_of: datetime,  # What is known, UTC
+    run_id: str,  # Run that settles
+) -> pl.DataFrame:  # Rows added to `settlements`
     "Score every forecast whose match is finished and that has no score yet, or one from another result."
     as_of = as_of.astimezone(UTC)
     over = matches.filter(status='finished').select('match_id', 'home_goals', 'away_goals')
@@ -251,59 +406,102 @@ def settle(
         lock(connection, 'settlements')
         made = select(*[predictions.c[name] for name in wanted]).where(predictions.c.as_of < as_of)
         open_forecasts = read_frame(connection, made).join(over, on='match_id')
-        before = read_frame(connection, _latest_settlements()).select('prediction_id', 'revision', home_before='home_goals', away_before='away_goals')
+        before = read_frame(connection, _latest_settlements()).select(
+            'prediction_id', 'revision', home_before='home_goals', away_before='away_goals'
+        )
         due = open_forecasts.join(before, on='prediction_id', how='left').filter(
-            pl.col('revision').is_null() | (pl.col('home_goals') != pl.col('home_before')) | (pl.col('away_goals') != pl.col('away_before')))
+            pl.col('revision').is_null()
+            | (pl.col('home_goals') != pl.col('home_before'))
+            | (pl.col('away_goals') != pl.col('away_before'))
+        )
         settled = score_columns(due).with_columns(
-            revision=pl.col('revision').fill_null(0) + 1, settled_as_of=pl.lit(as_of), run_id=pl.lit(run_id))
+            revision=pl.col('revision').fill_null(0) + 1,
+            settled_as_of=pl.lit(as_of),
+            run_id=pl.lit(run_id),
+        )
         columns = [column.name for column in settlements.columns if column.name != 'seal']
-        rows = [row | {'seal': settlement_seal(row, made)} for row, made in zip(settled.select(columns).to_dicts(), settled['seal'], strict=True)]
-        if rows: connection.execute(settlements.insert(), rows)
+        rows = [
+            row | {'seal': settlement_seal(row, made)}
+            for row, made in zip(settled.select(columns).to_dicts(), settled['seal'], strict=True)
+        ]
+        if rows:
+            connection.execute(settlements.insert(), rows)
     return settled.select(columns)
 
 
-def _check_settlements(connection: Connection, sound: dict[str, dict[str, Any]]) -> tuple[int, list[str]]:
+def _check_settlements(
+    connection: Connection, sound: dict[str, dict[str, Any]]
+) -> tuple[int, list[str]]:
     "Compute the seal and the scores of every settlement anew from its forecast."
     count, problems, intact = 0, [], []
     for row, unreadable in _read_raw(connection, settlements, 'prediction_id', 'revision'):
         count += 1
         name, made = f"settlement of {row['prediction_id']}", sound.get(row['prediction_id'])
-        if made is None: problems.append(f'{name} has no forecast, or one that was edited')
-        elif unreadable: problems.append(f'{name} was edited: {unreadable}')
-        elif settlement_seal(row, made['seal']) != row['seal']: problems.append(f'{name} was edited: its content does not match its seal')
-        else: intact.append({key: made[key] for key in ('p_home', 'p_draw', 'p_away', 'predicted_result')} | row)
+        if made is None:
+            problems.append(f'{name} has no forecast, or one that was edited')
+        elif unreadable:
+            problems.append(f'{name} was edited: {unreadable}')
+        elif settlement_seal(row, made['seal']) != row['seal']:
+            problems.append(f'{name} was edited: its content does not match its seal')
+        else:
+            intact.append(
+                {key: made[key] for key in ('p_home', 'p_draw', 'p_away', 'predicted_result')} | row
+            )
     if intact:
         stored = pl.DataFrame(intact, infer_schema_length=None)
         again = score_columns(stored.drop('outcome', 'hit', 'rps', 'log_loss', 'brier'))
         wrong = (stored['outcome'] != again['outcome']) | (stored['hit'] != again['hit'])
-        for name in ('rps', 'log_loss', 'brier'): wrong = wrong | ((stored[name] != again[name]) & ~((stored[name] - again[name]).abs() <= 1e-9))
+        for name in ('rps', 'log_loss', 'brier'):
+            wrong = wrong | (
+                (stored[name] != again[name]) & ~((stored[name] - again[name]).abs() <= 1e-9)
+            )
         forged = stored.filter(wrong)['prediction_id']
-        problems += [f'settlement of {name} was edited: its scores do not follow from its forecast' for name in forged]
+        problems += [
+            f'settlement of {name} was edited: its scores do not follow from its forecast'
+            for name in forged
+        ]
     return count, problems
 
 # %% ../../nbs/50_forecasts/02_ledger.ipynb #fd9ce63e
 def settled_forecasts(
-    engine: Engine, # Database with the tables
-) -> pl.DataFrame: # Forecast columns with `home_goals`, `away_goals`, `outcome`, `hit`, `rps`, `log_loss`, `brier`
+    engine: Engine,  # Database with the tables
+) -> (
+    pl.DataFrame
+):  # Forecast columns with `home_goals`, `away_goals`, `outcome`, `hit`, `rps`, `log_loss`, `brier`
     "Every settled forecast with its latest scores, by kick-off."
     scores = read_frame(engine, _latest_settlements()).drop('run_id', 'seal')
-    return read_frame(engine, select(predictions)).join(scores, on='prediction_id').sort('kickoff', 'sequence')
+    return (
+        read_frame(engine, select(predictions))
+        .join(scores, on='prediction_id')
+        .sort('kickoff', 'sequence')
+    )
 
 
 def latest_forecasts(
-    settled: pl.DataFrame, # From `settled_forecasts`
-) -> pl.DataFrame: # The same columns
+    settled: pl.DataFrame,  # From `settled_forecasts`
+) -> pl.DataFrame:  # The same columns
     "Of each match the latest forecast of each model: the one that counts."
-    return settled.sort('as_of', 'sequence').unique(['match_id', 'model'], keep='last', maintain_order=True)
+    return settled.sort('as_of', 'sequence').unique(
+        ['match_id', 'model'], keep='last', maintain_order=True
+    )
 
 
 def open_forecasts(
-    engine: Engine, # Database with the tables
-    before: datetime, # Kick-offs before this moment, UTC
-) -> pl.DataFrame: # `match_id`, `kickoff`, `status` and `forecasts`, by kick-off
+    engine: Engine,  # Database with the tables
+    before: datetime,  # Kick-offs before this moment, UTC
+) -> pl.DataFrame:  # `match_id`, `kickoff`, `status` and `forecasts`, by kick-off
     "Matches that should be over and whose forecasts are not settled."
     told = select(predictions.c.match_id, match_rows.c.kickoff, match_rows.c.status)
     query = told.join(match_rows, match_rows.c.match_id == predictions.c.match_id).where(
-        match_rows.c.kickoff < before, match_rows.c.status.in_(['scheduled', 'in_play', 'finished']),
-        ~select(settlements.c.prediction_id).where(settlements.c.prediction_id == predictions.c.prediction_id).exists())
-    return read_frame(engine, query).group_by('match_id', 'kickoff', 'status').agg(forecasts=pl.len()).sort('kickoff', 'match_id')
+        match_rows.c.kickoff < before,
+        match_rows.c.status.in_(['scheduled', 'in_play', 'finished']),
+        ~select(settlements.c.prediction_id)
+        .where(settlements.c.prediction_id == predictions.c.prediction_id)
+        .exists(),
+    )
+    return (
+        read_frame(engine, query)
+        .group_by('match_id', 'kickoff', 'status')
+        .agg(forecasts=pl.len())
+        .sort('kickoff', 'match_id')
+    )

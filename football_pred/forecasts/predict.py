@@ -16,30 +16,44 @@ from ..markets.score_grid import OUTCOMES
 
 # %% ../../nbs/50_forecasts/01_predict.ipynb #1ab53c48
 def upcoming(
-    matches: pl.DataFrame, # From `store.read_matches` at the same `as_of`
-    as_of: datetime, # Moment of forecasting, UTC
-    days: float, # How far ahead to look
-) -> pl.DataFrame: # The matches that are scheduled to kick off within `days`, by kick-off
+    matches: pl.DataFrame,  # From `store.read_matches` at the same `as_of`
+    as_of: datetime,  # Moment of forecasting, UTC
+    days: float,  # How far ahead to look
+) -> pl.DataFrame:  # The matches that are scheduled to kick off within `days`, by kick-off
     "Matches that can be forecast."
-    if days <= 0: raise ValueError(f'days must be positive, got {days}')
-    return matches.filter(status='scheduled').filter(
-        (pl.col('kickoff') > as_of) & (pl.col('kickoff') <= as_of + timedelta(days=days))).sort('kickoff', 'match_id')
+    if days <= 0:
+        raise ValueError(f'days must be positive, got {days}')
+    return (
+        matches.filter(status='scheduled')
+        .filter((pl.col('kickoff') > as_of) & (pl.col('kickoff') <= as_of + timedelta(days=days)))
+        .sort('kickoff', 'match_id')
+    )
 
 # %% ../../nbs/50_forecasts/01_predict.ipynb #587c1127
-PREDICTED = {'home': 'home_win', 'draw': 'draw', 'away': 'away_win'}  # what callers read for each of `OUTCOMES`
+PREDICTED = {
+    'home': 'home_win',
+    'draw': 'draw',
+    'away': 'away_win',
+}  # what callers read for each of `OUTCOMES`
 
 
 def forecast(
-    model: Any, # Fitted estimator; one without `predict_rates` gives no rates
-    fixtures: pl.DataFrame, # Columns `home_team`, `away_team` and whatever the model needs
-) -> pl.DataFrame: # The fixtures with `p_home`, `p_draw`, `p_away`, `home_rate`, `away_rate`, `predicted_result`, `confidence`
+    model: Any,  # Fitted estimator; one without `predict_rates` gives no rates
+    fixtures: pl.DataFrame,  # Columns `home_team`, `away_team` and whatever the model needs
+) -> pl.DataFrame:  # The fixtures with `p_home`, `p_draw`, `p_away`, `home_rate`, `away_rate`, `predicted_result`, `confidence`
     "Probabilities of every fixture."
     probabilities = model.predict_proba(fixtures) if fixtures.height else np.empty((0, 3))
-    probabilities = probabilities/probabilities.sum(axis=1, keepdims=True)
+    probabilities = probabilities / probabilities.sum(axis=1, keepdims=True)
     has_rates = hasattr(model, 'predict_rates') and fixtures.height
     rates = model.predict_rates(fixtures) if has_rates else np.full((fixtures.height, 2), None)
     likeliest = [PREDICTED[OUTCOMES[code]] for code in probabilities.argmax(axis=1)]
     return fixtures.with_columns(
-        *[pl.Series(f'p_{name}', probabilities[:, i], pl.Float64) for i, name in enumerate(OUTCOMES)],
-        pl.Series('home_rate', rates[:, 0], pl.Float64), pl.Series('away_rate', rates[:, 1], pl.Float64),
-        pl.Series('predicted_result', likeliest, pl.String), pl.Series('confidence', probabilities.max(axis=1, initial=0), pl.Float64))
+        *[
+            pl.Series(f'p_{name}', probabilities[:, i], pl.Float64)
+            for i, name in enumerate(OUTCOMES)
+        ],
+        pl.Series('home_rate', rates[:, 0], pl.Float64),
+        pl.Series('away_rate', rates[:, 1], pl.Float64),
+        pl.Series('predicted_result', likeliest, pl.String),
+        pl.Series('confidence', probabilities.max(axis=1, initial=0), pl.Float64),
+    )

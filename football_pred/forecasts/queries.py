@@ -14,20 +14,20 @@ import polars as pl
 from rapidfuzz import process
 from sqlalchemy import Engine, select
 
-from ..evaluation.backtest import market_forecasts
-from ..features.build import recent_form
-from ..markets.score_grid import outcome_codes
-from .ledger import latest_forecasts, settled_forecasts
-from ..markets.prices import with_prices
-from ..registry.registry import Published
-from ..core.schema import leagues, matches, predictions, settlements
-from ..core.schema import teams as team_rows
-from ..evaluation.scoring import calibration_error, score_table
-from .season_simulation import finish_table, play_out
-from .standings import league_table
 from ..core.as_of import mask_unknown, match_columns, read_matches
 from ..core.database import read_frame
 from ..core.parsing import nearest, slug
+from ..core.schema import leagues, matches, predictions, settlements
+from ..core.schema import teams as team_rows
+from ..evaluation.backtest import market_forecasts
+from ..evaluation.scoring import calibration_error, score_table
+from ..features.build import recent_form
+from .ledger import latest_forecasts, settled_forecasts
+from .season_simulation import finish_table, play_out
+from .standings import league_table
+from ..markets.prices import with_prices
+from ..markets.score_grid import outcome_codes
+from ..registry.registry import Published
 
 # %% ../../nbs/50_forecasts/06_queries.ipynb #be71f851
 class NotThere(LookupError):
@@ -35,126 +35,224 @@ class NotThere(LookupError):
 
 
 def _near(name: str, known: list[str]) -> str:
-    return nearest(name, [one[0] for one in process.extract(name[:100], known, limit=20)] if len(known) > 20 else known)
+    return nearest(
+        name,
+        [one[0] for one in process.extract(name[:100], known, limit=20)]
+        if len(known) > 20
+        else known,
+    )
 
 
 def league_names(
-    engine: Engine, # Database with the tables
-) -> dict[str, str]: # By code
+    engine: Engine,  # Database with the tables
+) -> dict[str, str]:  # By code
     "Every league there is a match of."
     there = select(matches.c.league).where(matches.c.league == leagues.c.league).exists()
     with engine.connect() as connection:
-        return {code: name for code, name in connection.execute(select(leagues.c.league, leagues.c.name).where(there).order_by(leagues.c.league))}
+        return {
+            code: name
+            for code, name in connection.execute(
+                select(leagues.c.league, leagues.c.name).where(there).order_by(leagues.c.league)
+            )
+        }
 
 
 def check_league(
-    engine: Engine, # Database with the tables
-    league: str, # Code
-) -> str: # Its name
+    engine: Engine,  # Database with the tables
+    league: str,  # Code
+) -> str:  # Its name
     "A league that is there."
     names = league_names(engine)
-    if league not in names: raise NotThere(f'there is no league {league!r}{nearest(league, list(names))}')
+    if league not in names:
+        raise NotThere(f'there is no league {league!r}{nearest(league, list(names))}')
     return names[league]
 
 # %% ../../nbs/50_forecasts/06_queries.ipynb #5adb247d
-SHOWN = ('match_id', 'league', 'season', 'kickoff', 'kickoff_known', 'home_team', 'away_team', 'neutral', 'status', 'home_goals', 'away_goals')
+SHOWN = (
+    'match_id',
+    'league',
+    'season',
+    'kickoff',
+    'kickoff_known',
+    'home_team',
+    'away_team',
+    'neutral',
+    'status',
+    'home_goals',
+    'away_goals',
+)
 
 
 def find_matches(
-    engine: Engine, # Database with the tables
-    moment: datetime, # Of looking, UTC
-    league: str | None = None, # Code; None: all
-    season: str | None = None, # Such as '2526'; None: all
-    day: date | None = None, # Of play; None: all
-    team: str | None = None, # Its one name; None: all
-    match_id: str | None = None, # None: all
-    most: int = 100, # Rows
-    skip: int = 0, # Rows left out first
-    latest_first: bool = False, # Order
-) -> pl.DataFrame: # Columns `SHOWN`
+    engine: Engine,  # Database with the tables
+    moment: datetime,  # Of looking, UTC
+    league: str | None = None,  # Code; None: all
+    season: str | None = None,  # Such as '2526'; None: all
+    day: date | None = None,  # Of play; None: all
+    team: str | None = None,  # Its one name; None: all
+    match_id: str | None = None,  # None: all
+    most: int = 100,  # Rows
+    skip: int = 0,  # Rows left out first
+    latest_first: bool = False,  # Order
+) -> pl.DataFrame:  # Columns `SHOWN`
     "Matches as they looked at a moment."
     own = matches.c
-    order = (own.kickoff.desc(), own.match_id.desc()) if latest_first else (own.kickoff, own.match_id)
-    query = select(*[own[name] for name in (*SHOWN, 'result_known_at')]).order_by(*order).limit(most).offset(skip)
-    wanted = ((league, own.league == league), (season, own.season == season), (day, own.date == day), (match_id, own.match_id == match_id),
-              (team, (own.home_team == team) | (own.away_team == team)))
+    order = (
+        (own.kickoff.desc(), own.match_id.desc()) if latest_first else (own.kickoff, own.match_id)
+    )
+    query = (
+        select(*[own[name] for name in (*SHOWN, 'result_known_at')])
+        .order_by(*order)
+        .limit(most)
+        .offset(skip)
+    )
+    wanted = (
+        (league, own.league == league),
+        (season, own.season == season),
+        (day, own.date == day),
+        (match_id, own.match_id == match_id),
+        (team, (own.home_team == team) | (own.away_team == team)),
+    )
     for value, condition in wanted:
-        if value is not None: query = query.where(condition)
+        if value is not None:
+            query = query.where(condition)
     return mask_unknown(read_frame(engine, query), moment).select(SHOWN)
 
 
 def find_match(
-    engine: Engine, # Database with the tables
-    moment: datetime, # Of looking, UTC
-    match_id: str, # Such as 'E0-2526-arsenal-everton'
-) -> dict[str, Any]: # Columns `SHOWN`
+    engine: Engine,  # Database with the tables
+    moment: datetime,  # Of looking, UTC
+    match_id: str,  # Such as 'E0-2526-arsenal-everton'
+) -> dict[str, Any]:  # Columns `SHOWN`
     "One match, or the nearest that exist."
     found = find_matches(engine, moment, match_id=match_id)
-    if found.height: return found.row(0, named=True)
+    if found.height:
+        return found.row(0, named=True)
     like = matches.c.match_id.startswith(match_id.split('-')[0][:8] + '-', autoescape=True)
     latest = select(matches.c.match_id).where(like).order_by(matches.c.kickoff.desc()).limit(2000)
-    with engine.connect() as connection: near = list(connection.execute(latest).scalars())
+    with engine.connect() as connection:
+        near = list(connection.execute(latest).scalars())
     raise NotThere(f'there is no match {match_id[:80]!r}{_near(match_id, near)}')
 
 
 def sealed_forecasts(
-    engine: Engine, # Database with the tables
-    match_id: str, # Of a match
-    moment: datetime, # Of looking, UTC; scores that came later are not told
-) -> list[dict[str, Any]]: # What was said of it, latest first, with its scores where it is settled
+    engine: Engine,  # Database with the tables
+    match_id: str,  # Of a match
+    moment: datetime,  # Of looking, UTC; scores that came later are not told
+) -> list[dict[str, Any]]:  # What was said of it, latest first, with its scores where it is settled
     "Every forecast of a match that stands in the ledger."
     own = predictions.c
-    columns = ('prediction_id', 'model', 'model_version', 'as_of', 'created_at', 'p_home', 'p_draw', 'p_away', 'predicted_result', 'seal')
-    said = select(*[own[name] for name in columns]).where(own.match_id == match_id, own.as_of <= moment)
+    columns = (
+        'prediction_id',
+        'model',
+        'model_version',
+        'as_of',
+        'created_at',
+        'p_home',
+        'p_draw',
+        'p_away',
+        'predicted_result',
+        'seal',
+    )
+    said = select(*[own[name] for name in columns]).where(
+        own.match_id == match_id, own.as_of <= moment
+    )
     made = read_frame(engine, said.order_by(own.sequence.desc()))
     told = settlements.c
-    scores = read_frame(engine, select(*[told[name] for name in ('prediction_id', 'revision', 'outcome', 'hit', 'rps', 'log_loss')]).where(
-        told.prediction_id.in_(made['prediction_id'].to_list()), told.settled_as_of <= moment).order_by(told.revision))
-    return made.join(scores.unique('prediction_id', keep='last').drop('revision'), on='prediction_id', how='left', maintain_order='left').to_dicts()
+    scores = read_frame(
+        engine,
+        select(
+            *[
+                told[name]
+                for name in ('prediction_id', 'revision', 'outcome', 'hit', 'rps', 'log_loss')
+            ]
+        )
+        .where(
+            told.prediction_id.in_(made['prediction_id'].to_list()), told.settled_as_of <= moment
+        )
+        .order_by(told.revision),
+    )
+    return made.join(
+        scores.unique('prediction_id', keep='last').drop('revision'),
+        on='prediction_id',
+        how='left',
+        maintain_order='left',
+    ).to_dicts()
 
 # %% ../../nbs/50_forecasts/06_queries.ipynb #5dcdb885
 def find_team_page(
-    engine: Engine, # Database with the tables
-    moment: datetime, # Of looking, UTC
-    team_id: str, # Such as 'england-arsenal'
-) -> dict[str, Any]: # `team_id`, `team`, `country`, `leagues`, `form`, `last` and `next` matches
+    engine: Engine,  # Database with the tables
+    moment: datetime,  # Of looking, UTC
+    team_id: str,  # Such as 'england-arsenal'
+) -> dict[str, Any]:  # `team_id`, `team`, `country`, `leagues`, `form`, `last` and `next` matches
     "What is known of a team."
     every = select(team_rows.c.country, team_rows.c.team)
-    with engine.connect() as connection: known = {f'{slug(country)}-{slug(team)}': (country, team) for country, team in connection.execute(every)}
-    if team_id not in known: raise NotThere(f'there is no team {team_id[:80]!r}{_near(team_id, list(known))}')
+    with engine.connect() as connection:
+        known = {
+            f'{slug(country)}-{slug(team)}': (country, team)
+            for country, team in connection.execute(every)
+        }
+    if team_id not in known:
+        raise NotThere(f'there is no team {team_id[:80]!r}{_near(team_id, list(known))}')
     country, team = known[team_id]
     here = select(leagues.c.league).where(leagues.c.country == country)
-    with engine.connect() as connection: codes = list(connection.execute(here).scalars())
+    with engine.connect() as connection:
+        codes = list(connection.execute(here).scalars())
     own = matches.c
-    query = select(*match_columns()).where(
-        own.league.in_(codes), (own.home_team == team) | (own.away_team == team)).order_by(own.kickoff.desc()).limit(200)
+    query = (
+        select(*match_columns())
+        .where(own.league.in_(codes), (own.home_team == team) | (own.away_team == team))
+        .order_by(own.kickoff.desc())
+        .limit(200)
+    )
     seen = mask_unknown(read_frame(engine, query), moment)
     over = pl.col('status') == 'finished'
-    return {'team_id': team_id, 'team': team, 'country': country, 'leagues': seen['league'].unique().sort().to_list(),
-            'form': recent_form(seen, team, moment),
-            'last': seen.filter(over & (pl.col('kickoff') <= moment)).head(10).select(SHOWN).to_dicts(),
-            'next': seen.filter(~over & (pl.col('kickoff') > moment)).sort('kickoff').head(10).select(SHOWN).to_dicts()}
+    return {
+        'team_id': team_id,
+        'team': team,
+        'country': country,
+        'leagues': seen['league'].unique().sort().to_list(),
+        'form': recent_form(seen, team, moment),
+        'last': seen.filter(over & (pl.col('kickoff') <= moment)).head(10).select(SHOWN).to_dicts(),
+        'next': seen.filter(~over & (pl.col('kickoff') > moment))
+        .sort('kickoff')
+        .head(10)
+        .select(SHOWN)
+        .to_dicts(),
+    }
 
 # %% ../../nbs/50_forecasts/06_queries.ipynb #be95882d
 def table_and_finish(
-    engine: Engine, # Database with the tables
-    moment: datetime, # Of looking, UTC
-    league: str, # Code
-    published: Published | None, # The league's model; None: no finish
-    simulations: int = 4000, # Seasons played to the end
-) -> dict[str, Any]: # `league`, `name`, `season`, `table`, and `finish` (None where it cannot be simulated, then `why` says why)
+    engine: Engine,  # Database with the tables
+    moment: datetime,  # Of looking, UTC
+    league: str,  # Code
+    published: Published | None,  # The league's model; None: no finish
+    simulations: int = 4000,  # Seasons played to the end
+) -> dict[
+    str, Any
+]:  # `league`, `name`, `season`, `table`, and `finish` (None where it cannot be simulated, then `why` says why)
     "The table of the current season, and the chances of every team."
     name = check_league(engine, league)
     seen = read_matches(engine, moment, [league])
     begun = seen.filter(pl.col('kickoff') <= moment)
-    if not begun.height: raise NotThere(f'league {league} has not played yet')
+    if not begun.height:
+        raise NotThere(f'league {league} has not played yet')
     current = seen.filter(season=begun.sort('kickoff')['season'][-1])
-    answer = {'league': league, 'name': name, 'season': current['season'][0], 'as_of': moment, 'table': league_table(current, league).to_dicts(),
-              'finish': None, 'why': ''}
+    answer = {
+        'league': league,
+        'name': name,
+        'season': current['season'][0],
+        'as_of': moment,
+        'table': league_table(current, league).to_dicts(),
+        'finish': None,
+        'why': '',
+    }
     if published is None or not hasattr(published.model, 'predict_grid'):
         return answer | {'why': 'no model with score grids is published for the league'}
-    try: season = play_out(current, league, published.model, simulations)
-    except ValueError as error: return answer | {'why': str(error)}
+    try:
+        season = play_out(current, league, published.model, simulations)
+    except ValueError as error:
+        return answer | {'why': str(error)}
     return answer | {'finish': finish_table(season).to_dicts()}
 
 # %% ../../nbs/50_forecasts/06_queries.ipynb #b7d58a1f
@@ -168,9 +266,9 @@ SCORED = ('model', 'match_id', 'kickoff', 'p_home', 'p_draw', 'p_away', 'outcome
 
 
 def same_matches(
-    own: pl.DataFrame, # Settled forecasts of one model, columns `SCORED`, one of each match
-    priced: pl.DataFrame, # Matches with prices, from `odds.with_prices`
-) -> pl.DataFrame: # Columns `SCORED`: the model and the closing price on the matches that have one
+    own: pl.DataFrame,  # Settled forecasts of one model, columns `SCORED`, one of each match
+    priced: pl.DataFrame,  # Matches with prices, from `odds.with_prices`
+) -> pl.DataFrame:  # Columns `SCORED`: the model and the closing price on the matches that have one
     "A model beside the market."
     own = own.select(SCORED)
     close = market_forecasts(own, priced).filter(model='closing price')
@@ -178,24 +276,46 @@ def same_matches(
 
 
 def scoreboard(
-    engine: Engine, # Database with the tables
-    moment: datetime, # Of looking, UTC
-) -> list[dict[str, Any]]: # One row per league and model, with the closing price on the same matches
+    engine: Engine,  # Database with the tables
+    moment: datetime,  # Of looking, UTC
+) -> list[
+    dict[str, Any]
+]:  # One row per league and model, with the closing price on the same matches
     "The record, beside the market's."
     settled = latest_forecasts(settled_forecasts(engine).filter(pl.col('settled_as_of') <= moment))
-    priced = {league: with_prices(engine, read_matches(engine, moment, [str(league)], own['season'].unique().to_list()), moment)
-              for (league,), own in settled.group_by('league')}
+    priced = {
+        league: with_prices(
+            engine,
+            read_matches(engine, moment, [str(league)], own['season'].unique().to_list()),
+            moment,
+        )
+        for (league,), own in settled.group_by('league')
+    }
     rows: list[dict[str, Any]] = []
     for (league, model), own in settled.group_by('league', 'model', maintain_order=True):
         same = same_matches(own, priced[league])
         scores = score_table(own.select(SCORED)).row(0, named=True)
-        row = {'league': league, 'model': model, 'matches': own.height, **{name: scores[name] for name in ('rps', 'log_loss', 'brier', 'accuracy')},
-               **_calibration(own), 'with_price': same.height//2,
-               **dict.fromkeys(('rps_same', 'market_rps', 'difference', 'low', 'high', 'verdict'))}
+        row = {
+            'league': league,
+            'model': model,
+            'matches': own.height,
+            **{name: scores[name] for name in ('rps', 'log_loss', 'brier', 'accuracy')},
+            **_calibration(own),
+            'with_price': same.height // 2,
+            **dict.fromkeys(('rps_same', 'market_rps', 'difference', 'low', 'high', 'verdict')),
+        }
         if same.height:
             both = score_table(same, reference='closing price')
-            ours, market = (both.filter(model=name).row(0, named=True) for name in (model, 'closing price'))
-            row |= {'rps_same': ours['rps'], 'market_rps': market['rps'], 'difference': ours['rps_difference'], 'low': ours['rps_low'],
-                    'high': ours['rps_high'], 'verdict': ours['verdict']}
+            ours, market = (
+                both.filter(model=name).row(0, named=True) for name in (model, 'closing price')
+            )
+            row |= {
+                'rps_same': ours['rps'],
+                'market_rps': market['rps'],
+                'difference': ours['rps_difference'],
+                'low': ours['rps_low'],
+                'high': ours['rps_high'],
+                'verdict': ours['verdict'],
+            }
         rows.append(row)
     return sorted(rows, key=lambda row: (row['league'], row['rps']))

@@ -14,19 +14,38 @@ from typing import Any, NamedTuple
 import numpy as np
 import polars as pl
 
-from ..markets.pricing import check_grid
-from .standings import Games, as_table, deducted, games_over, not_after, number_games, rank, remaining_fixtures, rules_of, tally_of, team_sides
 from ..core.parsing import nearest
+from football_pred.forecasts.standings import (
+    Games,
+    as_table,
+    deducted,
+    games_over,
+    not_after,
+    number_games,
+    rank,
+    remaining_fixtures,
+    rules_of,
+    tally_of,
+    team_sides,
+)
+from ..markets.pricing import check_grid
 
 # %% ../../nbs/50_forecasts/05_season_simulation.ipynb #eeca2363
-def _alias(cells: np.ndarray) -> tuple[np.ndarray, np.ndarray]: # Height of the own part of each column, and the cell above it; shape of `cells`
+def _alias(
+    cells: np.ndarray,
+) -> tuple[
+    np.ndarray, np.ndarray
+]:  # Height of the own part of each column, and the cell above it; shape of `cells`
     "Columns of equal height for the cells of every fixture."
     (n_fixtures, size), row = cells.shape, np.arange(len(cells))
-    rest = cells/cells.sum(axis=1, keepdims=True)*size
+    rest = cells / cells.sum(axis=1, keepdims=True) * size
     height, above = np.ones_like(cells), np.tile(np.arange(size), (n_fixtures, 1))
     open_cells = rest.copy()
     for _ in range(size - 1):
-        low, high = open_cells.argmin(axis=1), np.where(np.isinf(open_cells), -1, open_cells).argmax(axis=1)
+        low, high = (
+            open_cells.argmin(axis=1),
+            np.where(np.isinf(open_cells), -1, open_cells).argmax(axis=1),
+        )
         height[row, low], above[row, low] = np.minimum(open_cells[row, low], 1), high
         open_cells[row, high] -= 1 - height[row, low]
         open_cells[row, low] = np.inf
@@ -34,107 +53,148 @@ def _alias(cells: np.ndarray) -> tuple[np.ndarray, np.ndarray]: # Height of the 
 
 
 def draw_scores(
-    grids: np.ndarray, # Shape (fixtures, G+1, G+1)
-    simulations: int, # Draws of each fixture
-    rng: np.random.Generator, # Source of chance
-) -> tuple[np.ndarray, np.ndarray]: # Home goals and away goals, int64 of shape (simulations, fixtures)
+    grids: np.ndarray,  # Shape (fixtures, G+1, G+1)
+    simulations: int,  # Draws of each fixture
+    rng: np.random.Generator,  # Source of chance
+) -> tuple[
+    np.ndarray, np.ndarray
+]:  # Home goals and away goals, int64 of shape (simulations, fixtures)
     "Scores from their grids."
-    n_fixtures, n_cells = grids.shape[0], grids.shape[1]**2
+    n_fixtures, n_cells = grids.shape[0], grids.shape[1] ** 2
     height, above = (part.ravel() for part in _alias(grids.reshape(n_fixtures, n_cells)))
-    place = rng.random((simulations, n_fixtures))*n_cells
+    place = rng.random((simulations, n_fixtures)) * n_cells
     column = np.minimum(place.astype(np.int64), n_cells - 1)
-    at = column + n_cells*np.arange(n_fixtures)
-    home_goals, away_goals = np.divmod(np.where(place - column < height[at], column, above[at]), grids.shape[1])
+    at = column + n_cells * np.arange(n_fixtures)
+    home_goals, away_goals = np.divmod(
+        np.where(place - column < height[at], column, above[at]), grids.shape[1]
+    )
     return home_goals, away_goals
 
 # %% ../../nbs/50_forecasts/05_season_simulation.ipynb #1eae79b5
 def draw_tilted_scores(
-    grids: np.ndarray, # Shape (fixtures, G+1, G+1)
-    tilts: np.ndarray, # Added to the log of home and of away rate, shape (2, simulations, fixtures)
-    rng: np.random.Generator, # Source of chance
-) -> tuple[np.ndarray, np.ndarray]: # Home goals and away goals, int64 of shape (simulations, fixtures)
+    grids: np.ndarray,  # Shape (fixtures, G+1, G+1)
+    tilts: np.ndarray,  # Added to the log of home and of away rate, shape (2, simulations, fixtures)
+    rng: np.random.Generator,  # Source of chance
+) -> tuple[
+    np.ndarray, np.ndarray
+]:  # Home goals and away goals, int64 of shape (simulations, fixtures)
     "Scores from grids whose rates differ from simulation to simulation."
     size, chance = grids.shape[1], rng.random((*tilts.shape[1:], 2))
     factors = np.exp(tilts).transpose(0, 2, 1)
-    powers = np.ones((2, tilts.shape[2], size, tilts.shape[1]))  # fixtures, goals, simulations: the last axis is long
-    for k in range(1, size): np.multiply(powers[:, :, k - 1], factors, out=powers[:, :, k])
+    powers = np.ones(
+        (2, tilts.shape[2], size, tilts.shape[1])
+    )  # fixtures, goals, simulations: the last axis is long
+    for k in range(1, size):
+        np.multiply(powers[:, :, k - 1], factors, out=powers[:, :, k])
     home, away = powers
-    def invert(weights: np.ndarray, part: int) -> np.ndarray: # Shape (fixtures, simulations)
-        for k in range(1, size): weights[:, k] += weights[:, k - 1]
-        reached = chance[..., part].T*weights[:, -1]
+
+    def invert(weights: np.ndarray, part: int) -> np.ndarray:  # Shape (fixtures, simulations)
+        for k in range(1, size):
+            weights[:, k] += weights[:, k - 1]
+        reached = chance[..., part].T * weights[:, -1]
         return (weights[:, :-1] <= reached[:, None]).sum(axis=1)
-    home_goals = invert(home*(grids @ away), 0)
-    away_goals = invert(away*np.take_along_axis(grids.transpose(0, 2, 1), home_goals[:, None], axis=2), 1)
+
+    home_goals = invert(home * (grids @ away), 0)
+    away_goals = invert(
+        away * np.take_along_axis(grids.transpose(0, 2, 1), home_goals[:, None], axis=2), 1
+    )
     return home_goals.T, away_goals.T
 
 # %% ../../nbs/50_forecasts/05_season_simulation.ipynb #51261e23
 class Uncertainty(NamedTuple):
     "What is not known about strengths."
-    teams: list[str] # Names
-    covariance: np.ndarray # Of all attacks, then all defences, log scale, shape (2 teams, 2 teams)
+
+    teams: list[str]  # Names
+    covariance: np.ndarray  # Of all attacks, then all defences, log scale, shape (2 teams, 2 teams)
 
 
 def strength_uncertainty(
-    strengths: pl.DataFrame, # Columns `team` and `weight`: matches the strengths were learned from, decayed, as `DixonColes.strengths` has them
-    ridge: float = 6.0, # Information before any match, in match-weights, as in the model
-    goals: float = 1.35, # Goals of one team in a match
-) -> Uncertainty: # Independent attacks and defences
+    strengths: pl.DataFrame,  # Columns `team` and `weight`: matches the strengths were learned from, decayed, as `DixonColes.strengths` has them
+    ridge: float = 6.0,  # Information before any match, in match-weights, as in the model
+    goals: float = 1.35,  # Goals of one team in a match
+) -> Uncertainty:  # Independent attacks and defences
     "Standard errors from how much each team has played."
     missing = [name for name in ('team', 'weight') if name not in strengths.columns]
-    if missing: raise ValueError(f'Column {missing[0]} is missing from strengths, got {strengths.columns}')
-    information = strengths['weight'].to_numpy()*goals + ridge
+    if missing:
+        raise ValueError(f'Column {missing[0]} is missing from strengths, got {strengths.columns}')
+    information = strengths['weight'].to_numpy() * goals + ridge
     if not (information > 0).all():
-        raise ValueError(f"weight is {strengths['weight'][int(np.argmin(information))]} for {strengths['team'][int(np.argmin(information))]} "
-                         'and ridge 0: nothing is known about it')
-    return Uncertainty(strengths['team'].to_list(), np.diag(np.tile(1/information, 2)))
+        raise ValueError(
+            f"weight is {strengths['weight'][int(np.argmin(information))]} for {strengths['team'][int(np.argmin(information))]} "
+            'and ridge 0: nothing is known about it'
+        )
+    return Uncertainty(strengths['team'].to_list(), np.diag(np.tile(1 / information, 2)))
 
 
 def _reordered(uncertainty: Uncertainty, teams: Sequence[str]) -> Uncertainty:
     "The uncertainty of these teams, in this order."
     size, covariance = len(uncertainty.teams), np.asarray(uncertainty.covariance, dtype=np.float64)
-    if covariance.shape != (2*size, 2*size) or not np.isfinite(covariance).all():
-        raise ValueError(f'covariance has the shape {covariance.shape}, expected finite numbers of shape {(2*size, 2*size)} for {size} teams')
+    if covariance.shape != (2 * size, 2 * size) or not np.isfinite(covariance).all():
+        raise ValueError(
+            f'covariance has the shape {covariance.shape}, expected finite numbers of shape {(2 * size, 2 * size)} for {size} teams'
+        )
     missing = [team for team in teams if team not in uncertainty.teams]
-    if missing: raise ValueError(f'uncertainty does not know {missing[0]!r}{nearest(missing[0], uncertainty.teams)}')
+    if missing:
+        raise ValueError(
+            f'uncertainty does not know {missing[0]!r}{nearest(missing[0], uncertainty.teams)}'
+        )
     at = np.array([uncertainty.teams.index(team) for team in teams], dtype=np.int64)
     at = np.concatenate([at, at + size])
     return Uncertainty(list(teams), covariance[np.ix_(at, at)])
 
 
-def _tilts(uncertainty: Uncertainty, home: np.ndarray, away: np.ndarray, draws: np.ndarray) -> np.ndarray: # Shape (2, simulations, fixtures)
+def _tilts(
+    uncertainty: Uncertainty, home: np.ndarray, away: np.ndarray, draws: np.ndarray
+) -> np.ndarray:  # Shape (2, simulations, fixtures)
     "Deviations of log rates, the same in every match of a simulation, from standard normal `draws` (simulations, 2 teams); mean rates are kept."
     size = len(uncertainty.teams)
     values, vectors = np.linalg.eigh(uncertainty.covariance)
-    if values.min() < -1e-9*max(values.max(), 1e-300): raise ValueError(f'covariance has the eigenvalue {values.min():g}; none is below 0')
-    root = vectors*np.sqrt(np.maximum(values, 0))  # root @ root.T is the covariance
-    loads = np.stack([root[home] - root[size + away], root[away] - root[size + home]])  # of the log rates, shape (2, fixtures, 2 teams)
-    return draws @ loads.transpose(0, 2, 1) - (loads**2).sum(axis=2)[:, None, :]/2
+    if values.min() < -1e-9 * max(values.max(), 1e-300):
+        raise ValueError(f'covariance has the eigenvalue {values.min():g}; none is below 0')
+    root = vectors * np.sqrt(np.maximum(values, 0))  # root @ root.T is the covariance
+    loads = np.stack(
+        [root[home] - root[size + away], root[away] - root[size + home]]
+    )  # of the log rates, shape (2, fixtures, 2 teams)
+    return draws @ loads.transpose(0, 2, 1) - (loads**2).sum(axis=2)[:, None, :] / 2
 
 # %% ../../nbs/50_forecasts/05_season_simulation.ipynb #d449cd46
 # First and last place of what teams play for; counted from the bottom where negative
 DEFAULT_ZONES = {'title': (1, 1), 'top_four': (1, 4), 'relegation': (-3, -1)}
-_WITH_PLAY_OFF = {'title': (1, 1), 'top_four': (1, 4), 'relegation_play_off': (-3, -3), 'relegation': (-2, -1)}
+_WITH_PLAY_OFF = {
+    'title': (1, 1),
+    'top_four': (1, 4),
+    'relegation_play_off': (-3, -3),
+    'relegation': (-2, -1),
+}
 
 
 def _zones(up: int, play_off: int, down: int, down_play_off: int = 0) -> dict[str, tuple[int, int]]:
     "Zones of a league below the first: so many go up, up to which place they play off, so many go down, so many above them play off."
     zones = {'title': (1, 1), 'promotion': (1, up), 'promotion_play_off': (up + 1, play_off)}
-    if down_play_off: zones['relegation_play_off'] = (-down - down_play_off, -down - 1)
+    if down_play_off:
+        zones['relegation_play_off'] = (-down - down_play_off, -down - 1)
     return zones | {'relegation': (-down, -1)}
 
 
 ZONES: dict[str, dict[str, tuple[int, int]]] = {
-    'D1': _WITH_PLAY_OFF, 'F1': _WITH_PLAY_OFF,
-    'E1': _zones(2, 8, 3), 'E2': _zones(2, 6, 4), 'E3': _zones(3, 7, 2), 'SP2': _zones(2, 6, 4),
-    'I2': _zones(2, 8, 3, 2), 'D2': _zones(2, 3, 2, 1), 'F2': _zones(2, 5, 2, 1)}
+    'D1': _WITH_PLAY_OFF,
+    'F1': _WITH_PLAY_OFF,
+    'E1': _zones(2, 8, 3),
+    'E2': _zones(2, 6, 4),
+    'E3': _zones(3, 7, 2),
+    'SP2': _zones(2, 6, 4),
+    'I2': _zones(2, 8, 3, 2),
+    'D2': _zones(2, 3, 2, 1),
+    'F2': _zones(2, 5, 2, 1),
+}
 # Where they changed: the last season of those before, and these
 EARLIER_ZONES: dict[str, tuple[str, dict[str, tuple[int, int]]]] = {'E1': ('2526', _zones(2, 6, 3))}
 
 
 def zones_of(
-    league: str | None, # Code
-    matches: pl.DataFrame, # One season
-) -> Mapping[str, tuple[int, int]]: # First and last place of each zone
+    league: str | None,  # Code
+    matches: pl.DataFrame,  # One season
+) -> Mapping[str, tuple[int, int]]:  # First and last place of each zone
     "What the teams of a league play for in the season of the matches."
     last, before = EARLIER_ZONES.get(league or '', ('', {}))
     return before if before and not_after(matches, last) else ZONES.get(league or '', DEFAULT_ZONES)
@@ -143,62 +203,101 @@ def zones_of(
 @dataclass(frozen=True, eq=False)
 class SimulatedSeason:
     "Final tables of many simulations."
-    league: str | None # Code
-    teams: list[str] # Names, sorted; the columns of the arrays below
-    table: pl.DataFrame # From `league_table`, as it stands
-    positions: np.ndarray # Final place of each team, from 1, int64 of shape (simulations, teams)
-    points: np.ndarray # Final points, int64 of shape (simulations, teams)
-    zones: Mapping[str, tuple[int, int]] # First and last place of each zone, from `zones_of`
 
-    def position_probabilities(self) -> np.ndarray: # Shape (teams, places); rows and columns sum to 1
+    league: str | None  # Code
+    teams: list[str]  # Names, sorted; the columns of the arrays below
+    table: pl.DataFrame  # From `league_table`, as it stands
+    positions: np.ndarray  # Final place of each team, from 1, int64 of shape (simulations, teams)
+    points: np.ndarray  # Final points, int64 of shape (simulations, teams)
+    zones: Mapping[str, tuple[int, int]]  # First and last place of each zone, from `zones_of`
+
+    def position_probabilities(
+        self,
+    ) -> np.ndarray:  # Shape (teams, places); rows and columns sum to 1
         "Share of the simulations in which each team finishes at each place."
         size = len(self.teams)
-        counts = np.bincount((self.positions - 1 + size*np.arange(size)).ravel(), minlength=size**2)
-        return counts.reshape(size, size)/len(self.positions)
+        counts = np.bincount(
+            (self.positions - 1 + size * np.arange(size)).ravel(), minlength=size**2
+        )
+        return counts.reshape(size, size) / len(self.positions)
 
 
-def _checked_fixtures(played: pl.DataFrame, fixtures: pl.DataFrame, grids: np.ndarray, meetings: int) -> np.ndarray:
+def _checked_fixtures(
+    played: pl.DataFrame, fixtures: pl.DataFrame, grids: np.ndarray, meetings: int
+) -> np.ndarray:
     "Grids of the fixtures, of which none may have been played."
     home, away = team_sides(fixtures, 'fixtures')
     values = np.asarray(grids, dtype=np.float64)
-    if not len(home): return np.ones((0, 2, 2))
+    if not len(home):
+        return np.ones((0, 2, 2))
     if values.ndim != 3 or len(values) != len(home):
-        raise ValueError(f'grids have the shape {values.shape}, expected ({len(home)}, G+1, G+1) for {len(home)} fixtures')
+        raise ValueError(
+            f'grids have the shape {values.shape}, expected ({len(home)}, G+1, G+1) for {len(home)} fixtures'
+        )
     check_grid(values)
-    pairs = pl.concat([played.select(pl.col('home_team', 'away_team').cast(pl.String)), pl.DataFrame({'home_team': home, 'away_team': away})])
-    often = pairs.group_by('home_team', 'away_team', maintain_order=True).len().filter(pl.col('len') > meetings)
+    pairs = pl.concat(
+        [
+            played.select(pl.col('home_team', 'away_team').cast(pl.String)),
+            pl.DataFrame({'home_team': home, 'away_team': away}),
+        ]
+    )
+    often = (
+        pairs.group_by('home_team', 'away_team', maintain_order=True)
+        .len()
+        .filter(pl.col('len') > meetings)
+    )
     if len(often):
-        raise ValueError(f"{often['home_team'][0]} - {often['away_team'][0]} is there {often['len'][0]} times among matches and fixtures, "
-                         f'more than meetings={meetings}; fixtures are those that were not played')
+        raise ValueError(
+            f"{often['home_team'][0]} - {often['away_team'][0]} is there {often['len'][0]} times among matches and fixtures, "
+            f'more than meetings={meetings}; fixtures are those that were not played'
+        )
     return values
 
 # %% ../../nbs/50_forecasts/05_season_simulation.ipynb #3f5bfbce
 def simulate_season(
-    matches: pl.DataFrame, # One season: `home_team`, `away_team`, `home_goals`, `away_goals`, optional `status`, `league`; those over count
-    fixtures: pl.DataFrame, # To be played: `home_team`, `away_team`
-    grids: np.ndarray, # Score grids of the fixtures, in their order, shape (fixtures, G+1, G+1)
-    league: str | None = None, # Code that chooses the tie-breaks; None: as the column `league` says, else goal difference and goals
-    simulations: int = 10_000, # Seasons drawn; the first ones are the same for any number
-    uncertainty: Uncertainty | None = None, # About the strengths behind the grids; None takes them as certain
-    deductions: Mapping[str, int] | None = None, # Points taken away, by team
-    meetings: int = 1, # Times that two teams meet on the ground of the first
-    seed: int = 0, # Seed of the random generator
+    matches: pl.DataFrame,  # One season: `home_team`, `away_team`, `home_goals`, `away_goals`, optional `status`, `league`; those over count
+    fixtures: pl.DataFrame,  # To be played: `home_team`, `away_team`
+    grids: np.ndarray,  # Score grids of the fixtures, in their order, shape (fixtures, G+1, G+1)
+    league: str
+    | None = None,  # Code that chooses the tie-breaks; None: as the column `league` says, else goal difference and goals
+    simulations: int = 10_000,  # Seasons drawn; the first ones are the same for any number
+    uncertainty: Uncertainty
+    | None = None,  # About the strengths behind the grids; None takes them as certain
+    deductions: Mapping[str, int] | None = None,  # Points taken away, by team
+    meetings: int = 1,  # Times that two teams meet on the ground of the first
+    seed: int = 0,  # Seed of the random generator
 ) -> SimulatedSeason:
     "Play the rest of a season many times."
-    if simulations < 1: raise ValueError(f'simulations is {simulations}, expected at least 1')
+    if simulations < 1:
+        raise ValueError(f'simulations is {simulations}, expected at least 1')
     played = games_over(matches)
     values = _checked_fixtures(played, fixtures, grids, meetings)
-    teams = sorted({*pl.concat(team_sides(matches, 'matches')), *pl.concat(team_sides(fixtures, 'fixtures'))})
-    home, away = (np.array([teams.index(team) for team in side], dtype=np.int64) for side in team_sides(fixtures, 'fixtures'))
+    teams = sorted(
+        {*pl.concat(team_sides(matches, 'matches')), *pl.concat(team_sides(fixtures, 'fixtures'))}
+    )
+    home, away = (
+        np.array([teams.index(team) for team in side], dtype=np.int64)
+        for side in team_sides(fixtures, 'fixtures')
+    )
     known = None if uncertainty is None else _reordered(uncertainty, teams)
     code, rules = rules_of(league, matches)
     past, taken = number_games(played, teams), deducted(deductions, teams)
     before, positions, points = tally_of(past, len(teams)), [], []
-    chance, strength, lot = (np.random.default_rng(one) for one in np.random.SeedSequence(seed).spawn(3))
-    for start in range(0, simulations, at_once := 2500 if known is None else 500):  # tilted grids take more room
+    chance, strength, lot = (
+        np.random.default_rng(one) for one in np.random.SeedSequence(seed).spawn(3)
+    )
+    for start in range(
+        0, simulations, at_once := 2500 if known is None else 500
+    ):  # tilted grids take more room
         size = min(at_once, simulations - start)
-        if known is None: goals = draw_scores(values, size, chance)
-        else: goals = draw_tilted_scores(values, _tilts(known, home, away, strength.normal(size=(size, 2*len(teams)))), chance)
+        if known is None:
+            goals = draw_scores(values, size, chance)
+        else:
+            goals = draw_tilted_scores(
+                values,
+                _tilts(known, home, away, strength.normal(size=(size, 2 * len(teams)))),
+                chance,
+            )
         future = Games(home, away, *goals)
         tally = {name: sums + before[name] for name, sums in tally_of(future, len(teams)).items()}
         tally['points'] = tally['points'] - taken
@@ -206,39 +305,78 @@ def simulate_season(
         positions.append(rank(tally, [past, future], rules, lots) + 1)
         points.append(tally['points'])
     before['points'] = before['points'] - taken
-    return SimulatedSeason(code, teams, as_table(teams, before, [past], rules), np.concatenate(positions), np.concatenate(points),
-                           zones_of(code, matches))
+    return SimulatedSeason(
+        code,
+        teams,
+        as_table(teams, before, [past], rules),
+        np.concatenate(positions),
+        np.concatenate(points),
+        zones_of(code, matches),
+    )
 
 # %% ../../nbs/50_forecasts/05_season_simulation.ipynb #a5950e17
 def play_out(
-    current: pl.DataFrame, # Matches of one season of a league, as known at a moment
-    league: str, # Its code
-    model: Any, # Fitted estimator with `predict_grid`; with `strengths`, how unsure they are counts
-    simulations: int, # Seasons played to the end
-    seed: int = 0, # Seed of the random generator
-) -> SimulatedSeason: # From `simulate_season`
+    current: pl.DataFrame,  # Matches of one season of a league, as known at a moment
+    league: str,  # Its code
+    model: Any,  # Fitted estimator with `predict_grid`; with `strengths`, how unsure they are counts
+    simulations: int,  # Seasons played to the end
+    seed: int = 0,  # Seed of the random generator
+) -> SimulatedSeason:  # From `simulate_season`
     "Play the rest of a season as a model sees it."
-    left = remaining_fixtures(current).with_columns(league=pl.lit(league), season=pl.lit(current['season'][0]), neutral=pl.lit(False))
+    left = remaining_fixtures(current).with_columns(
+        league=pl.lit(league), season=pl.lit(current['season'][0]), neutral=pl.lit(False)
+    )
     playing = pl.col('team').is_in(current['home_team'].unique().implode())
-    unsure = strength_uncertainty(model.strengths().filter(playing)) if hasattr(model, 'strengths') else None
-    return simulate_season(current, left, model.predict_grid(left), league, simulations, unsure, seed=seed)
+    unsure = (
+        strength_uncertainty(model.strengths().filter(playing))
+        if hasattr(model, 'strengths')
+        else None
+    )
+    return simulate_season(
+        current, left, model.predict_grid(left), league, simulations, unsure, seed=seed
+    )
 
 
 def finish_table(
-    season: SimulatedSeason, # From `simulate_season`
-    zones: Mapping[str, tuple[int, int]] | None = None, # First and last place of each; None: those of the league in that season
-    coverage: float = 0.9, # Of the interval of the points
-) -> pl.DataFrame: # `team`, `points` (now), `expected_points`, `points_low`, `points_high`, `expected_position`, one column per zone; best first
+    season: SimulatedSeason,  # From `simulate_season`
+    zones: Mapping[str, tuple[int, int]]
+    | None = None,  # First and last place of each; None: those of the league in that season
+    coverage: float = 0.9,  # Of the interval of the points
+) -> pl.DataFrame:  # `team`, `points` (now), `expected_points`, `points_low`, `points_high`, `expected_position`, one column per zone; best first
     "Chances of every team, and the points to expect."
-    if not 0 < coverage < 1: raise ValueError(f'coverage is {coverage}, expected a number between 0 and 1')
+    if not 0 < coverage < 1:
+        raise ValueError(f'coverage is {coverage}, expected a number between 0 and 1')
     zones, size = season.zones if zones is None else zones, len(season.teams)
     chances = {}
     for name, ends in zones.items():
         first, last = (end if end > 0 else size + 1 + end for end in ends)
-        if not 1 <= first <= last <= size: raise ValueError(f'zone {name!r} has the places {ends}, of {size} teams')
+        if not 1 <= first <= last <= size:
+            raise ValueError(f'zone {name!r} has the places {ends}, of {size} teams')
         chances[name] = ((season.positions >= first) & (season.positions <= last)).mean(axis=0)
-    low, high = np.quantile(season.points, [(1 - coverage)/2, (1 + coverage)/2], axis=0, method='inverted_cdf')
+    low, high = np.quantile(
+        season.points, [(1 - coverage) / 2, (1 + coverage) / 2], axis=0, method='inverted_cdf'
+    )
     now = season.table.select('team', 'points')
-    return pl.DataFrame({'team': season.teams, 'expected_points': season.points.mean(axis=0), 'points_low': low, 'points_high': high,
-        'expected_position': season.positions.mean(axis=0), **chances}).join(now, on='team', maintain_order='left').select(
-        'team', 'points', 'expected_points', 'points_low', 'points_high', 'expected_position', *zones).sort('expected_position', 'team')
+    return (
+        pl.DataFrame(
+            {
+                'team': season.teams,
+                'expected_points': season.points.mean(axis=0),
+                'points_low': low,
+                'points_high': high,
+                'expected_position': season.positions.mean(axis=0),
+                **chances,
+            }
+        )
+        .join(now, on='team', maintain_order='left')
+        .select(
+            'team',
+            'points',
+            'expected_points',
+            'points_low',
+            'points_high',
+            'expected_position',
+            *zones,
+        )
+        .sort('expected_position', 'team')
+    )

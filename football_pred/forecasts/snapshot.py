@@ -15,40 +15,44 @@ from typing import Any
 import polars as pl
 from sqlalchemy import Engine, func, select, union_all
 
-from .ledger import append_forecasts, prediction_id, stored_at
-from ..markets.prices import with_prices
-from .predict import PREDICTED, forecast, upcoming
-from ..registry.registry import Published
-from ..core.schema import EVENT_TOPICS, events, matches
 from ..core.as_of import mask_unknown, match_columns
 from ..core.database import read_frame
 from ..core.parsing import read_moment
+from ..core.schema import EVENT_TOPICS, events, matches
+from .ledger import append_forecasts, prediction_id, stored_at
+from .predict import PREDICTED, forecast, upcoming
+from ..markets.prices import with_prices
+from ..registry.registry import Published
 
 # %% ../../nbs/50_forecasts/03_snapshot.ipynb #bffff28e
 @dataclass(frozen=True)
 class Outlook:
     "What forecasts rest on."
-    moment: datetime # Of looking, UTC
-    mark: int # The last event that was known
-    fixtures: pl.DataFrame # Coming matches of the published leagues, by kick-off, with prices and the `as_of` of their forecast
-    rows: Mapping[str, int] # Row of each match in `fixtures`
-    published: Mapping[str, Published] # The model of each league
+
+    moment: datetime  # Of looking, UTC
+    mark: int  # The last event that was known
+    fixtures: pl.DataFrame  # Coming matches of the published leagues, by kick-off, with prices and the `as_of` of their forecast
+    rows: Mapping[str, int]  # Row of each match in `fixtures`
+    published: Mapping[str, Published]  # The model of each league
 
 
 def learned_until(
-    by: Published, # A published model
-) -> datetime: # UTC
+    by: Published,  # A published model
+) -> datetime:  # UTC
     "The moment up to which a model has learned from results."
     return read_moment(by.trained_on['as_of'])
 
 
 def last_event(
-    engine: Engine, # Database with the tables
-) -> int: # Number of the last event that forecasts may rest on; 0 before the first
+    engine: Engine,  # Database with the tables
+) -> int:  # Number of the last event that forecasts may rest on; 0 before the first
     "How far the story has been told, but for the forecasts themselves."
     highest, own = func.max(events.c.sequence).label('sequence'), events.c.topic
-    told = union_all(*[select(highest).where(own == topic) for topic in EVENT_TOPICS if topic != 'predictions']).subquery()
-    with engine.connect() as connection: return connection.execute(select(func.coalesce(func.max(told.c.sequence), 0))).scalar_one()
+    told = union_all(
+        *[select(highest).where(own == topic) for topic in EVENT_TOPICS if topic != 'predictions']
+    ).subquery()
+    with engine.connect() as connection:
+        return connection.execute(select(func.coalesce(func.max(told.c.sequence), 0))).scalar_one()
 
 
 def _as_of(published: Mapping[str, Published]) -> pl.Expr:
@@ -56,86 +60,148 @@ def _as_of(published: Mapping[str, Published]) -> pl.Expr:
     expression: Any = None
     for league, one in published.items():
         learned = pl.lit(learned_until(one))
-        known = pl.max_horizontal(learned, pl.col('opening_known_at')) if getattr(one.model, 'prices', False) else learned
-        expression = (pl if expression is None else expression).when(pl.col('league') == league).then(known)
-    return (pl.lit(None) if expression is None else expression.otherwise(None)).cast(pl.Datetime('us', 'UTC')).alias('as_of')
+        known = (
+            pl.max_horizontal(learned, pl.col('opening_known_at'))
+            if getattr(one.model, 'prices', False)
+            else learned
+        )
+        expression = (
+            (pl if expression is None else expression).when(pl.col('league') == league).then(known)
+        )
+    return (
+        (pl.lit(None) if expression is None else expression.otherwise(None))
+        .cast(pl.Datetime('us', 'UTC'))
+        .alias('as_of')
+    )
 
 
 def read_outlook(
-    engine: Engine, # Database with the tables
-    published: Mapping[str, Published], # The model of each league, from `registry.Registry.champion`
-    moment: datetime, # Of looking, UTC
-    days: float = 60, # How far ahead to look
-) -> Outlook: # Matches that a model may speak of: those it has not learned from
+    engine: Engine,  # Database with the tables
+    published: Mapping[
+        str, Published
+    ],  # The model of each league, from `registry.Registry.champion`
+    moment: datetime,  # Of looking, UTC
+    days: float = 60,  # How far ahead to look
+) -> Outlook:  # Matches that a model may speak of: those it has not learned from
     "Read what is to come."
     mark, own = last_event(engine), matches.c
-    query = select(*match_columns()).where(own.kickoff > moment, own.kickoff <= moment + timedelta(days=days), own.league.in_(list(published)))
+    query = select(*match_columns()).where(
+        own.kickoff > moment,
+        own.kickoff <= moment + timedelta(days=days),
+        own.league.in_(list(published)),
+    )
     coming = upcoming(mask_unknown(read_frame(engine, query), moment), moment, days)
-    fixtures = with_prices(engine, coming, moment).with_columns(_as_of(published)).filter(pl.col('as_of') <= moment)
-    return Outlook(moment, mark, fixtures, {match_id: row for row, match_id in enumerate(fixtures['match_id'])}, published)
+    fixtures = (
+        with_prices(engine, coming, moment)
+        .with_columns(_as_of(published))
+        .filter(pl.col('as_of') <= moment)
+    )
+    return Outlook(
+        moment,
+        mark,
+        fixtures,
+        {match_id: row for row, match_id in enumerate(fixtures['match_id'])},
+        published,
+    )
 
 # %% ../../nbs/50_forecasts/03_snapshot.ipynb #80f827b6
 def tell(
-    row: Mapping[str, Any], # From `predict.forecast`, with `as_of`
-    by: Published, # The model
-    match_id: str | None, # None for a pairing that is no match
-    created_at: datetime, # When it was made, UTC
-) -> dict[str, Any]: # Fit for JSON
+    row: Mapping[str, Any],  # From `predict.forecast`, with `as_of`
+    by: Published,  # The model
+    match_id: str | None,  # None for a pairing that is no match
+    created_at: datetime,  # When it was made, UTC
+) -> dict[str, Any]:  # Fit for JSON
     "One forecast as it is sent."
     rates = {'home': row['home_rate'], 'away': row['away_rate']}
-    return {'prediction_id': prediction_id(match_id or f"{row['league']}|{row['home_team']}|{row['away_team']}|{row['neutral']}",
-                                           by.name, by.version, row['as_of']),
-            'match_id': match_id, 'league': row['league'], 'season': row.get('season'), 'kickoff': row.get('kickoff'), 'home_team': row['home_team'],
-            'away_team': row['away_team'], 'predicted_result': row['predicted_result'],
-            'probabilities': {PREDICTED[name]: row[f'p_{name}'] for name in PREDICTED}, 'confidence': row['confidence'],
-            'rates': None if row['home_rate'] is None else rates, 'model': by.name, 'version': by.version, 'as_of': row['as_of'],
-            'created_at': created_at, 'source': by.source}
+    return {
+        'prediction_id': prediction_id(
+            match_id or f"{row['league']}|{row['home_team']}|{row['away_team']}|{row['neutral']}",
+            by.name,
+            by.version,
+            row['as_of'],
+        ),
+        'match_id': match_id,
+        'league': row['league'],
+        'season': row.get('season'),
+        'kickoff': row.get('kickoff'),
+        'home_team': row['home_team'],
+        'away_team': row['away_team'],
+        'predicted_result': row['predicted_result'],
+        'probabilities': {PREDICTED[name]: row[f'p_{name}'] for name in PREDICTED},
+        'confidence': row['confidence'],
+        'rates': None if row['home_rate'] is None else rates,
+        'model': by.name,
+        'version': by.version,
+        'as_of': row['as_of'],
+        'created_at': created_at,
+        'source': by.source,
+    }
 
 
 def forecast_matches(
-    outlook: Outlook, # From `read_outlook`
-    match_ids: Sequence[str], # Matches of the outlook
-) -> pl.DataFrame: # Rows of `predict.forecast`, in the order of `match_ids`
+    outlook: Outlook,  # From `read_outlook`
+    match_ids: Sequence[str],  # Matches of the outlook
+) -> pl.DataFrame:  # Rows of `predict.forecast`, in the order of `match_ids`
     "Forecast matches, all of a league at once."
     rows = outlook.fixtures[[outlook.rows[match_id] for match_id in match_ids]]
-    if rows['league'].n_unique() == 1: return forecast(outlook.published[rows['league'][0]].model, rows)
-    parts = [forecast(outlook.published[league].model, part) for (league,), part in rows.group_by('league', maintain_order=True)]
-    return rows.select('match_id').join(pl.concat(parts), on='match_id', how='left', maintain_order='left')
+    if rows['league'].n_unique() == 1:
+        return forecast(outlook.published[rows['league'][0]].model, rows)
+    parts = [
+        forecast(outlook.published[league].model, part)
+        for (league,), part in rows.group_by('league', maintain_order=True)
+    ]
+    return rows.select('match_id').join(
+        pl.concat(parts), on='match_id', how='left', maintain_order='left'
+    )
 
 
 def forecast_pairings(
-    pairings: pl.DataFrame, # `home_team`, `away_team`, `league`, `neutral`
-    published: Mapping[str, Published], # The model of each league
-) -> list[dict[str, Any]]: # As from `tell`, without a match
+    pairings: pl.DataFrame,  # `home_team`, `away_team`, `league`, `neutral`
+    published: Mapping[str, Published],  # The model of each league
+) -> list[dict[str, Any]]:  # As from `tell`, without a match
     "Forecast teams that may never meet."
-    answers: list[dict[str, Any]] = [{}]*pairings.height
+    answers: list[dict[str, Any]] = [{}] * pairings.height
     for (league,), part in pairings.with_row_index('row').group_by('league', maintain_order=True):
         by = published[str(league)]
         known = learned_until(by)
-        for row in forecast(by.model, part.with_columns(as_of=pl.lit(known))).to_dicts(): answers[row['row']] = tell(row, by, None, known)
+        for row in forecast(by.model, part.with_columns(as_of=pl.lit(known))).to_dicts():
+            answers[row['row']] = tell(row, by, None, known)
     return answers
 
 # %% ../../nbs/50_forecasts/03_snapshot.ipynb #a38c943d
-UNKNOWN = 'unknown' # Fingerprint of features that nobody has computed
+UNKNOWN = 'unknown'  # Fingerprint of features that nobody has computed
 
 
 def store_forecasts(
-    engine: Engine, # Database with the tables
-    anchors: Any, # File that keeps the head of the chain outside the database
-    outlook: Outlook, # What they rest on
-    forecasts: pl.DataFrame, # From `forecast_matches`
-    fingerprints: Mapping[str, str], # Of the features of each match
-    now: datetime, # Current moment, UTC
-    run_id: str = 'api', # Who made them
-) -> dict[str, datetime]: # When the forecast of each match was first made
+    engine: Engine,  # Database with the tables
+    anchors: Any,  # File that keeps the head of the chain outside the database
+    outlook: Outlook,  # What they rest on
+    forecasts: pl.DataFrame,  # From `forecast_matches`
+    fingerprints: Mapping[str, str],  # Of the features of each match
+    now: datetime,  # Current moment, UTC
+    run_id: str = 'api',  # Who made them
+) -> dict[str, datetime]:  # When the forecast of each match was first made
     "Seal what is new."
     at: dict[str, datetime] = {}
     for (league, as_of), part in forecasts.group_by('league', 'as_of', maintain_order=True):
         by = outlook.published[str(league)]
-        ids = {match_id: prediction_id(match_id, by.name, by.version, as_of) for match_id in part['match_id']}
+        ids = {
+            match_id: prediction_id(match_id, by.name, by.version, as_of)
+            for match_id in part['match_id']
+        }
         if not set(ids.values()) <= set(stored_at(engine, list(ids.values()))):
-            append_forecasts(engine, anchors, part, by.name, by.version, as_of, now, by.trained_on['data_fingerprint'],
-                             {match_id: fingerprints.get(match_id, UNKNOWN) for match_id in ids}, run_id)
+            append_forecasts(
+                engine,
+                anchors,
+                part,
+                by.name,
+                by.version,
+                as_of,
+                now,
+                by.trained_on['data_fingerprint'],
+                {match_id: fingerprints.get(match_id, UNKNOWN) for match_id in ids},
+                run_id,
+            )
         there = stored_at(engine, list(ids.values()))
         at |= {match_id: there[one] for match_id, one in ids.items()}
     return at

@@ -20,190 +20,281 @@ DEFAULT_RULES = ('goal_difference', 'goals_for')
 _SPAIN_AND_ITALY = ('direct_points', 'direct_goal_difference', *DEFAULT_RULES)
 _ENGLAND = (*DEFAULT_RULES, 'direct_points')
 _GERMANY = (*DEFAULT_RULES, 'direct_goal_difference', 'direct_away_goals', 'away_goals')
-_FRANCE = ('goal_difference', 'direct_points', 'direct_goal_difference', 'goals_for', 'won', 'away_won')
+_FRANCE = (
+    'goal_difference',
+    'direct_points',
+    'direct_goal_difference',
+    'goals_for',
+    'won',
+    'away_won',
+)
 _FRANCE_BEFORE = (*_FRANCE[:3], 'direct_goals', 'direct_away_goals', 'goals_for', 'away_goals')
 
 # What separates teams that are level on points, first things first
 TIE_BREAKS: dict[str, tuple[str, ...]] = {
-    'E0': (*_ENGLAND, 'direct_away_goals'), **dict.fromkeys(('E1', 'E2', 'E3'), (*_ENGLAND, 'won', 'away_goals')),
-    **dict.fromkeys(('SP1', 'SP2', 'I1', 'I2'), _SPAIN_AND_ITALY), **dict.fromkeys(('D1', 'D2'), _GERMANY),
-    **dict.fromkeys(('F1', 'F2'), _FRANCE)}
+    'E0': (*_ENGLAND, 'direct_away_goals'),
+    **dict.fromkeys(('E1', 'E2', 'E3'), (*_ENGLAND, 'won', 'away_goals')),
+    **dict.fromkeys(('SP1', 'SP2', 'I1', 'I2'), _SPAIN_AND_ITALY),
+    **dict.fromkeys(('D1', 'D2'), _GERMANY),
+    **dict.fromkeys(('F1', 'F2'), _FRANCE),
+}
 # Where the rules changed: the last season of those before, and these
-EARLIER: dict[str, tuple[str, tuple[str, ...]]] = dict.fromkeys(('F1', 'F2'), ('2425', _FRANCE_BEFORE))
+EARLIER: dict[str, tuple[str, tuple[str, ...]]] = dict.fromkeys(
+    ('F1', 'F2'), ('2425', _FRANCE_BEFORE)
+)
 
 # %% ../../nbs/50_forecasts/04_standings.ipynb #4db27156
 class Games(NamedTuple):
     "Matches between numbered teams."
-    home: np.ndarray # Home team of each match, int64 of shape (matches,)
-    away: np.ndarray # Away team of each match
-    home_goals: np.ndarray # Shape (simulations, matches); one row for matches that were played
-    away_goals: np.ndarray # Shape (simulations, matches)
+
+    home: np.ndarray  # Home team of each match, int64 of shape (matches,)
+    away: np.ndarray  # Away team of each match
+    home_goals: np.ndarray  # Shape (simulations, matches); one row for matches that were played
+    away_goals: np.ndarray  # Shape (simulations, matches)
 
 
 def team_sides(
-    frame: pl.DataFrame, # Columns `home_team`, `away_team`
-    what: str, # What the rows are, for the error
-) -> tuple[pl.Series, pl.Series]: # Strings
+    frame: pl.DataFrame,  # Columns `home_team`, `away_team`
+    what: str,  # What the rows are, for the error
+) -> tuple[pl.Series, pl.Series]:  # Strings
     "Home and away teams, checked."
     for name in ('home_team', 'away_team'):
-        if name not in frame.columns: raise ValueError(f'Column {name} is missing from {what}, got {frame.columns}')
-        if frame[name].null_count(): raise ValueError(f'{name} of {what} is empty in row {frame[name].is_null().arg_max()}')
+        if name not in frame.columns:
+            raise ValueError(f'Column {name} is missing from {what}, got {frame.columns}')
+        if frame[name].null_count():
+            raise ValueError(f'{name} of {what} is empty in row {frame[name].is_null().arg_max()}')
     home, away = frame['home_team'].cast(pl.String), frame['away_team'].cast(pl.String)
     if (home == away).any():
         row = (home == away).arg_max()
-        raise ValueError(f'home_team and away_team are both {home[row]!r} in row {row} of {what}, a team cannot play itself')  # type: ignore[index]
+        raise ValueError(
+            f'home_team and away_team are both {home[row]!r} in row {row} of {what}, a team cannot play itself'
+        )  # type: ignore[index]
     return home, away
 
 
 def games_over(
-    matches: pl.DataFrame, # `home_goals`, `away_goals`, optional `status`, `league`, `season`
-) -> pl.DataFrame: # The rows that count in a table
+    matches: pl.DataFrame,  # `home_goals`, `away_goals`, optional `status`, `league`, `season`
+) -> pl.DataFrame:  # The rows that count in a table
     "The matches of one season that are over."
     for name in ('league', 'season'):
         if name in matches.columns and matches[name].n_unique() > 1:
-            raise ValueError(f'A table is of one {name}, matches have {sorted(matches[name].unique())}')
+            raise ValueError(
+                f'A table is of one {name}, matches have {sorted(matches[name].unique())}'
+            )
     for name in ('home_goals', 'away_goals'):
-        if name not in matches.columns: raise ValueError(f'Column {name} is missing from matches, got {matches.columns}')
+        if name not in matches.columns:
+            raise ValueError(f'Column {name} is missing from matches, got {matches.columns}')
     if 'status' in matches.columns:
-        if matches['status'].null_count(): raise ValueError(f"status is empty in row {matches['status'].is_null().arg_max()} of matches")
+        if matches['status'].null_count():
+            raise ValueError(
+                f"status is empty in row {matches['status'].is_null().arg_max()} of matches"
+            )
         return matches.filter(pl.col('status').is_in(['finished', 'awarded']))
     return matches.filter(pl.col('home_goals').is_not_null() | pl.col('away_goals').is_not_null())
 
 # %% ../../nbs/50_forecasts/04_standings.ipynb #8660eccb
 def number_games(
-    matches: pl.DataFrame, # Matches that are over, from `games_over`
-    teams: Sequence[str], # Names; the numbers are places in it
-) -> Games: # Goals have one row
+    matches: pl.DataFrame,  # Matches that are over, from `games_over`
+    teams: Sequence[str],  # Names; the numbers are places in it
+) -> Games:  # Goals have one row
     "Played matches as numbers."
     number = {team: i for i, team in enumerate(teams)}
-    home, away = (np.array([number[team] for team in side], dtype=np.int64) for side in team_sides(matches, 'matches'))
+    home, away = (
+        np.array([number[team] for team in side], dtype=np.int64)
+        for side in team_sides(matches, 'matches')
+    )
     goals = []
     for name in ('home_goals', 'away_goals'):
         values = matches[name].cast(pl.Float64)
         good = values.is_not_null() & (values >= 0) & (values == values.floor())
         if not good.all():
             row = good.not_().arg_max()
-            raise ValueError(f'{name} is {values[row]} in row {row} of the matches that are over, goals are whole numbers of at least 0')  # type: ignore[index]
+            raise ValueError(
+                f'{name} is {values[row]} in row {row} of the matches that are over, goals are whole numbers of at least 0'
+            )  # type: ignore[index]
         goals.append(values.to_numpy()[None])
     return Games(home, away, *goals)
 
 # %% ../../nbs/50_forecasts/04_standings.ipynb #c9be7c74
 def tally_of(
-    games: Games, # From `number_games`, or simulated
-    n_teams: int, # Number of teams
-) -> dict[str, np.ndarray]: # Whole numbers of shape (simulations, teams): played, won, drawn, lost, points, goals and their difference
+    games: Games,  # From `number_games`, or simulated
+    n_teams: int,  # Number of teams
+) -> dict[
+    str, np.ndarray
+]:  # Whole numbers of shape (simulations, teams): played, won, drawn, lost, points, goals and their difference
     "What a table shows, by team."
-    sides = np.concatenate([np.eye(n_teams, dtype=np.float32)[side] for side in (games.home, games.away)], axis=1)
+    sides = np.concatenate(
+        [np.eye(n_teams, dtype=np.float32)[side] for side in (games.home, games.away)], axis=1
+    )
     x, y = games.home_goals, games.away_goals
-    values = np.stack([x, y, x > y, x < y], dtype=np.float32)  # goals and wins of both sides, exact up to 2^24
+    values = np.stack(
+        [x, y, x > y, x < y], dtype=np.float32
+    )  # goals and wins of both sides, exact up to 2^24
     at_home, away = np.split((values @ sides).astype(np.int64), 2, axis=2)
-    played = np.broadcast_to(sides.sum(axis=0).astype(np.int64).reshape(2, n_teams).sum(axis=0), (len(x), n_teams))
+    played = np.broadcast_to(
+        sides.sum(axis=0).astype(np.int64).reshape(2, n_teams).sum(axis=0), (len(x), n_teams)
+    )
     won, lost = at_home[2] + away[3], at_home[3] + away[2]
     scored, conceded = at_home[0] + away[1], at_home[1] + away[0]
-    return {'played': played, 'won': won, 'drawn': played - won - lost, 'lost': lost, 'goals_for': scored, 'goals_against': conceded,
-            'goal_difference': scored - conceded, 'away_goals': away[1], 'away_won': away[3],
-            'points': 2*won - lost + played}
+    return {
+        'played': played,
+        'won': won,
+        'drawn': played - won - lost,
+        'lost': lost,
+        'goals_for': scored,
+        'goals_against': conceded,
+        'goal_difference': scored - conceded,
+        'away_goals': away[1],
+        'away_won': away[3],
+        'points': 2 * won - lost + played,
+    }
 
 
 def direct_sums(
-    games: Games, # From `number_games`, or simulated
-    n_teams: int, # Number of teams
-    rule: str, # A rule whose name begins with `direct_`
-) -> np.ndarray: # Shape (simulations, teams, teams): what the first team has from matches with the second
+    games: Games,  # From `number_games`, or simulated
+    n_teams: int,  # Number of teams
+    rule: str,  # A rule whose name begins with `direct_`
+) -> (
+    np.ndarray
+):  # Shape (simulations, teams, teams): what the first team has from matches with the second
     "Sums by pair of teams."
     x, y = games.home_goals, games.away_goals
-    if rule == 'direct_points': parts = 3*(x > y) + (x == y), 3*(x < y) + (x == y)
-    else: parts = {'direct_goal_difference': (x - y, y - x), 'direct_goals': (x, y), 'direct_away_goals': (0*x, y)}[rule]
+    if rule == 'direct_points':
+        parts = 3 * (x > y) + (x == y), 3 * (x < y) + (x == y)
+    else:
+        parts = {
+            'direct_goal_difference': (x - y, y - x),
+            'direct_goals': (x, y),
+            'direct_away_goals': (0 * x, y),
+        }[rule]
     sums = np.zeros((len(x), n_teams**2), dtype=np.float32)
-    for at, values in zip((games.home*n_teams + games.away, games.away*n_teams + games.home), parts, strict=True):
-        if len(np.unique(at)) == len(at): sums[:, at] += values
-        else: sums += values.astype(np.float32) @ np.eye(n_teams**2, dtype=np.float32)[at]  # pairs that met there more than once
+    for at, values in zip(
+        (games.home * n_teams + games.away, games.away * n_teams + games.home), parts, strict=True
+    ):
+        if len(np.unique(at)) == len(at):
+            sums[:, at] += values
+        else:
+            sums += (
+                values.astype(np.float32) @ np.eye(n_teams**2, dtype=np.float32)[at]
+            )  # pairs that met there more than once
     return sums.reshape(-1, n_teams, n_teams)
 
 # %% ../../nbs/50_forecasts/04_standings.ipynb #c865e485
-def _better(key: np.ndarray, value: np.ndarray) -> np.ndarray: # Shape (rows, teams)
+def _better(key: np.ndarray, value: np.ndarray) -> np.ndarray:  # Shape (rows, teams)
     "How many teams are better by key, or level by key and better by value."
-    key = key*(int(value.max(initial=0) - value.min(initial=0)) + 1) - value.astype(np.int64)
+    key = key * (int(value.max(initial=0) - value.min(initial=0)) + 1) - value.astype(np.int64)
     return (key[:, None, :] < key[:, :, None]).sum(axis=2)
 
 
 def rank(
-    tally: Mapping[str, np.ndarray], # From `tally_of`, after deductions; shape (simulations, teams) each
-    parts: Sequence[Games], # The matches that were added up; those with one row of goals count in every simulation
-    rules: Sequence[str], # What separates teams that are level on points, first things first
-    lots: np.ndarray, # What separates them when nothing else does, more is better; all different; shape (simulations, teams)
-) -> np.ndarray: # Places from 0, int64 of shape (simulations, teams)
+    tally: Mapping[
+        str, np.ndarray
+    ],  # From `tally_of`, after deductions; shape (simulations, teams) each
+    parts: Sequence[
+        Games
+    ],  # The matches that were added up; those with one row of goals count in every simulation
+    rules: Sequence[str],  # What separates teams that are level on points, first things first
+    lots: np.ndarray,  # What separates them when nothing else does, more is better; all different; shape (simulations, teams)
+) -> np.ndarray:  # Places from 0, int64 of shape (simulations, teams)
     "Places of all teams by points, then rule by rule, then by lot."
     n_teams = lots.shape[1]
     met = np.zeros((n_teams, n_teams), dtype=bool)
-    for part in parts: met[part.home, part.away] = True
+    for part in parts:
+        met[part.home, part.away] = True
     apart = ~(met & met.T) & ~np.eye(n_teams, dtype=bool)  # have not met both home and away
     key = _better(np.zeros_like(tally['points']), tally['points'])
     group = None
     for rule in rules:
         ordered = np.sort(key, axis=1)
         rows = np.flatnonzero((ordered[:, 1:] == ordered[:, :-1]).any(axis=1))
-        if not len(rows): break
-        if not rule.startswith('direct_'): value = tally[rule][rows]
+        if not len(rows):
+            break
+        if not rule.startswith('direct_'):
+            value = tally[rule][rows]
         else:
-            if group is None: group = key.copy()
+            if group is None:
+                group = key.copy()
             level = group[rows][:, :, None] == group[rows][:, None, :]
             waiting = (level & apart).any(axis=2)
-            waiting = (level & waiting[:, None, :]).any(axis=2)  # somebody in the group has matches to come
-            games = [Games(p.home, p.away, *(g if len(g) == 1 else g[rows] for g in p[2:])) for p in parts]
-            value = (level*sum(direct_sums(one, n_teams, rule) for one in games)).sum(axis=2)*~waiting
+            waiting = (level & waiting[:, None, :]).any(
+                axis=2
+            )  # somebody in the group has matches to come
+            games = [
+                Games(p.home, p.away, *(g if len(g) == 1 else g[rows] for g in p[2:]))
+                for p in parts
+            ]
+            value = (level * sum(direct_sums(one, n_teams, rule) for one in games)).sum(
+                axis=2
+            ) * ~waiting
         key[rows] = _better(key[rows], value)
     return _better(key, lots)
 
 # %% ../../nbs/50_forecasts/04_standings.ipynb #84451d55
 def not_after(
-    matches: pl.DataFrame, # One season
-    last: str, # A season such as '2425'
-) -> bool: # False where `season` is not known
+    matches: pl.DataFrame,  # One season
+    last: str,  # A season such as '2425'
+) -> bool:  # False where `season` is not known
     "Whether it is that season or one before."
     season = str(matches['season'][0]) if 'season' in matches.columns and len(matches) else ''
     return bool(season) and (season > '5' or season <= last)  # '9394' was before '0001'
 
 
 def rules_of(
-    league: str | None, # Code; None: as the column `league` says
-    matches: pl.DataFrame, # One season
-) -> tuple[str | None, tuple[str, ...]]: # The code if there is one, and its tie-breaks
+    league: str | None,  # Code; None: as the column `league` says
+    matches: pl.DataFrame,  # One season
+) -> tuple[str | None, tuple[str, ...]]:  # The code if there is one, and its tie-breaks
     "The rules of a league in the season of the matches, or goal difference and goals where they are not known."
-    if league is None and 'league' in matches.columns and len(matches): league = str(matches['league'][0])
+    if league is None and 'league' in matches.columns and len(matches):
+        league = str(matches['league'][0])
     last, before = EARLIER.get(league or '', ('', ()))
-    if before and not_after(matches, last): return league, before
+    if before and not_after(matches, last):
+        return league, before
     return league, TIE_BREAKS.get(league or '', DEFAULT_RULES)
 
 
 def deducted(
-    deductions: Mapping[str, int] | None, # Points taken away, by team
-    teams: Sequence[str], # Names
-) -> np.ndarray: # Points to subtract, shape (teams,)
+    deductions: Mapping[str, int] | None,  # Points taken away, by team
+    teams: Sequence[str],  # Names
+) -> np.ndarray:  # Points to subtract, shape (teams,)
     "Points taken away, in the order of the teams."
     for team in deductions or {}:
-        if team not in teams: raise ValueError(f'deductions name {team!r}, which does not play here{nearest(team, list(teams))}')
+        if team not in teams:
+            raise ValueError(
+                f'deductions name {team!r}, which does not play here{nearest(team, list(teams))}'
+            )
     return np.array([(deductions or {}).get(team, 0) for team in teams], dtype=np.int64)
 
 # %% ../../nbs/50_forecasts/04_standings.ipynb #4b9d1e5b
 def as_table(
-    teams: Sequence[str], # Names
-    tally: Mapping[str, np.ndarray], # From `tally_of`, the first row is shown
-    parts: Sequence[Games], # The matches that were added up
-    rules: Sequence[str], # Tie-breaks
-) -> pl.DataFrame: # The columns of `league_table`
+    teams: Sequence[str],  # Names
+    tally: Mapping[str, np.ndarray],  # From `tally_of`, the first row is shown
+    parts: Sequence[Games],  # The matches that were added up
+    rules: Sequence[str],  # Tie-breaks
+) -> pl.DataFrame:  # The columns of `league_table`
     "A table with its places; what no rule separates goes by name."
     place = rank(tally, parts, rules, -np.arange(len(teams))[None])
-    columns = ('played', 'won', 'drawn', 'lost', 'goals_for', 'goals_against', 'goal_difference', 'points')
+    columns = (
+        'played',
+        'won',
+        'drawn',
+        'lost',
+        'goals_for',
+        'goals_against',
+        'goal_difference',
+        'points',
+    )
     names = pl.Series('team', teams, dtype=pl.String)
-    return pl.DataFrame({'position': place[0] + 1, 'team': names, **{name: tally[name][0] for name in columns}}).sort('position')
+    return pl.DataFrame(
+        {'position': place[0] + 1, 'team': names, **{name: tally[name][0] for name in columns}}
+    ).sort('position')
 
 
 def league_table(
-    matches: pl.DataFrame, # One season: `home_team`, `away_team`, `home_goals`, `away_goals`, optional `status`, `league`
-    league: str | None = None, # Code that chooses the tie-breaks; None: as the column `league` says, else goal difference and goals
-    deductions: Mapping[str, int] | None = None, # Points taken away, by team
-) -> pl.DataFrame: # `position`, `team`, `played`, `won`, `drawn`, `lost`, `goals_for`, `goals_against`, `goal_difference`, `points`; best first
+    matches: pl.DataFrame,  # One season: `home_team`, `away_team`, `home_goals`, `away_goals`, optional `status`, `league`
+    league: str
+    | None = None,  # Code that chooses the tie-breaks; None: as the column `league` says, else goal difference and goals
+    deductions: Mapping[str, int] | None = None,  # Points taken away, by team
+) -> pl.DataFrame:  # `position`, `team`, `played`, `won`, `drawn`, `lost`, `goals_for`, `goals_against`, `goal_difference`, `points`; best first
     "The table of the matches that are over; teams whose matches are all to come are in it."
     teams = sorted(set(pl.concat(team_sides(matches, 'matches'))))
     games = number_games(games_over(matches), teams)
@@ -213,11 +304,22 @@ def league_table(
 
 # %% ../../nbs/50_forecasts/04_standings.ipynb #7f175eeb
 def remaining_fixtures(
-    matches: pl.DataFrame, # One season: `home_team`, `away_team`, `home_goals`, `away_goals`, optional `status`
-    teams: Sequence[str] | None = None, # The teams of the season; None: those that appear in `matches`
-) -> pl.DataFrame: # Columns `home_team`, `away_team`, sorted
+    matches: pl.DataFrame,  # One season: `home_team`, `away_team`, `home_goals`, `away_goals`, optional `status`
+    teams: Sequence[str]
+    | None = None,  # The teams of the season; None: those that appear in `matches`
+) -> pl.DataFrame:  # Columns `home_team`, `away_team`, sorted
     "Pairs that have not met on the ground of the first, in a season in which all meet home and away."
-    names = pl.Series('home_team', sorted(set(pl.concat(team_sides(matches, 'matches'))) if teams is None else set(teams)), dtype=pl.String)
-    pairs = names.to_frame().join(names.alias('away_team').to_frame(), how='cross').filter(pl.col('home_team') != pl.col('away_team'))
+    names = pl.Series(
+        'home_team',
+        sorted(set(pl.concat(team_sides(matches, 'matches'))) if teams is None else set(teams)),
+        dtype=pl.String,
+    )
+    pairs = (
+        names.to_frame()
+        .join(names.alias('away_team').to_frame(), how='cross')
+        .filter(pl.col('home_team') != pl.col('away_team'))
+    )
     over = games_over(matches).select(pl.col('home_team', 'away_team').cast(pl.String))
-    return pairs.join(over, on=['home_team', 'away_team'], how='anti').sort('home_team', 'away_team')
+    return pairs.join(over, on=['home_team', 'away_team'], how='anti').sort(
+        'home_team', 'away_team'
+    )

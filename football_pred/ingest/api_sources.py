@@ -13,80 +13,136 @@ from urllib.parse import urlencode
 
 import polars as pl
 
-from .contract import RAW_MATCHES, RAW_ODDS, Parsed, PayloadError, Request, SourceError, as_frame, league_code, parsed, read_json, read_line, season_years, take, text_of
-
 from ..core.parsing import read_moment
+from football_pred.ingest.contract import (
+    RAW_MATCHES,
+    RAW_ODDS,
+    Parsed,
+    PayloadError,
+    Request,
+    SourceError,
+    as_frame,
+    league_code,
+    parsed,
+    read_json,
+    read_line,
+    season_years,
+    take,
+    text_of,
+)
 
 # %% ../../nbs/10_ingest/05_api_sources.ipynb #5fe398be
 class TokenSource:
     "Base of the sources that want a token."
+
     name = ''
     time_zone: str | None = 'UTC'
     default_url = ''
 
-    def __init__(self,
-        token: str = '', # Given by the service; empty: payloads can be read but not fetched
-        base_url: str = '', # Address of the service; empty: its own
+    def __init__(
+        self,
+        token: str = '',  # Given by the service; empty: payloads can be read but not fetched
+        base_url: str = '',  # Address of the service; empty: its own
     ):
         self._token, self.base_url = token, (base_url or self.default_url).rstrip('/')
 
-    def __repr__(self) -> str: return f'{type(self).__name__}({self.base_url!r})'
+    def __repr__(self) -> str:
+        return f'{type(self).__name__}({self.base_url!r})'
 
-    def headers(self,
-        request: Request, # From `plan`
-    ) -> dict[str, str]: # Nothing, unless the service wants its token here
+    def headers(
+        self,
+        request: Request,  # From `plan`
+    ) -> dict[str, str]:  # Nothing, unless the service wants its token here
         "HTTP headers of a request."
         return {}
 
-    def params(self,
-        request: Request, # From `plan`
-    ) -> dict[str, str]: # Nothing, unless the service wants its token here
+    def params(
+        self,
+        request: Request,  # From `plan`
+    ) -> dict[str, str]:  # Nothing, unless the service wants its token here
         "What to add to the query when fetching."
         return {}
 
     def _secret(self) -> str:
-        if not self._token: raise SourceError(f'source {self.name} needs a token to fetch anything; set one in the settings')
+        if not self._token:
+            raise SourceError(
+                f'source {self.name} needs a token to fetch anything; set one in the settings'
+            )
         return self._token
 
     def _read(self, content: bytes) -> Any:
         data = read_json(content)
         if isinstance(data, dict) and 'message' in data and 'matches' not in data:
-            code = next((f' ({data[name]})' for name in ('errorCode', 'error_code', 'error') if data.get(name)), '')
+            code = next(
+                (
+                    f' ({data[name]})'
+                    for name in ('errorCode', 'error_code', 'error')
+                    if data.get(name)
+                ),
+                '',
+            )
             said = f"{data['message']}{code}"[:300].encode(errors='replace').decode()
-            raise PayloadError(f"{self.name} answers with an error: {said.replace(self._token, '***') if self._token else said}")
+            raise PayloadError(
+                f"{self.name} answers with an error: {said.replace(self._token, '***') if self._token else said}"
+            )
         return data
 
 
 def split_moment(
-    moment: str | None, # Such as '2026-04-04T14:00:00Z'
-) -> tuple[str | None, str | None]: # Date and time, UTC; what cannot be read stays as it is, in place of the date
+    moment: str | None,  # Such as '2026-04-04T14:00:00Z'
+) -> tuple[
+    str | None, str | None
+]:  # Date and time, UTC; what cannot be read stays as it is, in place of the date
     "Date and time of a moment."
-    try: read = read_moment(moment or '')
-    except (ValueError, OverflowError): return moment, None
+    try:
+        read = read_moment(moment or '')
+    except (ValueError, OverflowError):
+        return moment, None
     return f'{read:%Y-%m-%d}' if read.year > 999 else moment, f'{read:%H:%M}'
 
 # %% ../../nbs/10_ingest/05_api_sources.ipynb #407ee2bf
 ORG_STATUS = {
-    'SCHEDULED': 'scheduled', 'TIMED': 'scheduled', 'IN_PLAY': 'in_play', 'PAUSED': 'in_play', 'EXTRA_TIME': 'in_play', 'PENALTY_SHOOTOUT': 'in_play',
-    'LIVE': 'in_play', 'FINISHED': 'finished', 'SUSPENDED': 'abandoned', 'POSTPONED': 'postponed', 'CANCELLED': 'cancelled', 'CANCELED': 'cancelled',
-    'AWARDED': 'awarded'}
+    'SCHEDULED': 'scheduled',
+    'TIMED': 'scheduled',
+    'IN_PLAY': 'in_play',
+    'PAUSED': 'in_play',
+    'EXTRA_TIME': 'in_play',
+    'PENALTY_SHOOTOUT': 'in_play',
+    'LIVE': 'in_play',
+    'FINISHED': 'finished',
+    'SUSPENDED': 'abandoned',
+    'POSTPONED': 'postponed',
+    'CANCELLED': 'cancelled',
+    'CANCELED': 'cancelled',
+    'AWARDED': 'awarded',
+}
 
 
 def read_org_match(
-    match: Any, # An entry of `matches`
-    where: str, # Name of the entry, for the error
-) -> dict[str, str | None]: # Some of the columns `sources.RAW_MATCHES`
+    match: Any,  # An entry of `matches`
+    where: str,  # Name of the entry, for the error
+) -> dict[str, str | None]:  # Some of the columns `sources.RAW_MATCHES`
     "One match of football-data.org."
     written = take(match, 'status', str, where)
-    if (status := ORG_STATUS.get(written)) is None: raise PayloadError(f'{where}: unknown status {written!r}')
+    if (status := ORG_STATUS.get(written)) is None:
+        raise PayloadError(f'{where}: unknown status {written!r}')
     date, time = split_moment(take(match, 'utcDate', str, where))
-    row = {'date': date, 'time': None if written == 'SCHEDULED' and time == '00:00' else time, 'status': status,
-           'source_id': text_of(match, 'id', where)}
-    for side in ('home', 'away'): row[f'{side}_team'] = text_of(take(match, f'{side}Team', dict, where), 'name', where)
+    row = {
+        'date': date,
+        'time': None if written == 'SCHEDULED' and time == '00:00' else time,
+        'status': status,
+        'source_id': text_of(match, 'id', where),
+    }
+    for side in ('home', 'away'):
+        row[f'{side}_team'] = text_of(take(match, f'{side}Team', dict, where), 'name', where)
     score = match.get('score')
-    if status not in ('finished', 'awarded') or score is None: return row
-    if not isinstance(score, dict): raise PayloadError(f'{where}: score is a {type(score).__name__}, expected a dict')
-    full = score.get('regularTime') or (score.get('fullTime') if score.get('duration') in (None, 'REGULAR') else None)
+    if status not in ('finished', 'awarded') or score is None:
+        return row
+    if not isinstance(score, dict):
+        raise PayloadError(f'{where}: score is a {type(score).__name__}, expected a dict')
+    full = score.get('regularTime') or (
+        score.get('fullTime') if score.get('duration') in (None, 'REGULAR') else None
+    )
     for side in ('home', 'away'):
         row[f'{side}_goals'] = text_of(full, side, where)
         row[f'{side}_half_time_goals'] = text_of(score.get('halfTime'), side, where)
@@ -95,28 +151,40 @@ def read_org_match(
 # %% ../../nbs/10_ingest/05_api_sources.ipynb #f16d3cfb
 class FootballDataOrg(TokenSource):
     "Results and coming matches from football-data.org, version 4."
+
     name = 'football_data_org'
     default_url = 'https://api.football-data.org/v4'
 
-    def plan(self,
-        leagues: Sequence[str], # League codes
-        seasons: Sequence[str], # Seasons such as '2526'
-        fixtures: bool = False, # Coming matches are in the same answer
-    ) -> list[Request]: # One per league and season, in order
+    def plan(
+        self,
+        leagues: Sequence[str],  # League codes
+        seasons: Sequence[str],  # Seasons such as '2526'
+        fixtures: bool = False,  # Coming matches are in the same answer
+    ) -> list[Request]:  # One per league and season, in order
         "All matches of a league and season at once."
-        return [Request(self.name, f'{self.base_url}/competitions/{code}/matches?season={season_years(season, league)[0]}', league, season)
-                for league, code in [(league, league_code(self.name, league)) for league in leagues] for season in seasons]
+        return [
+            Request(
+                self.name,
+                f'{self.base_url}/competitions/{code}/matches?season={season_years(season, league)[0]}',
+                league,
+                season,
+            )
+            for league, code in [(league, league_code(self.name, league)) for league in leagues]
+            for season in seasons
+        ]
 
-    def headers(self,
-        request: Request, # From `plan`
-    ) -> dict[str, str]: # The token
+    def headers(
+        self,
+        request: Request,  # From `plan`
+    ) -> dict[str, str]:  # The token
         "The header that the service wants."
         return {'X-Auth-Token': self._secret()}
 
-    def parse(self,
-        content: bytes, # An answer as received
-        request: Request, # What it is the answer to
-    ) -> Parsed: # Its matches
+    def parse(
+        self,
+        content: bytes,  # An answer as received
+        request: Request,  # What it is the answer to
+    ) -> Parsed:  # Its matches
         "Matches of an answer, in its order."
         matches = take(self._read(content), 'matches', list, 'payload')
         rows = [read_org_match(match, f'match {number}') for number, match in enumerate(matches, 1)]
@@ -128,22 +196,28 @@ ODDS_MARKETS = {'h2h': '1x2', 'totals': 'total', 'spreads': 'handicap'}
 
 def _known_at(market: dict[str, Any], bookmaker: dict[str, Any], where: str) -> str | None:
     written = text_of(market, 'last_update', where) or text_of(bookmaker, 'last_update', where)
-    if written is None: return None
-    try: return f'{read_moment(written):%Y-%m-%dT%H:%M:%SZ}'
-    except (ValueError, OverflowError): raise PayloadError(f'{where}: last_update is no moment: {written[:40]!r}') from None
+    if written is None:
+        return None
+    try:
+        return f'{read_moment(written):%Y-%m-%dT%H:%M:%SZ}'
+    except (ValueError, OverflowError):
+        raise PayloadError(f'{where}: last_update is no moment: {written[:40]!r}') from None
 
 
 def _home_line(point: str | None, selection: str) -> str | None:
-    if point is None or selection != 'away': return point
-    try: zero = float(point) == 0
-    except ValueError: return point
+    if point is None or selection != 'away':
+        return point
+    try:
+        zero = float(point) == 0
+    except ValueError:
+        return point
     return '0' if zero else point[1:] if point.startswith('-') else f'-{point}'
 
 
 def read_event_odds(
-    event: dict[str, Any], # An entry of the answer
-    where: str, # Name of the entry, for the error
-) -> list[dict[str, str | None]]: # Columns `sources.RAW_ODDS`
+    event: dict[str, Any],  # An entry of the answer
+    where: str,  # Name of the entry, for the error
+) -> list[dict[str, str | None]]:  # Columns `sources.RAW_ODDS`
     "Every price of one match."
     teams = {event['home_team']: 'home', event['away_team']: 'away', 'Draw': 'draw'}
     rows: list[dict[str, str | None]] = []
@@ -151,62 +225,110 @@ def read_event_odds(
         key = take(bookmaker, 'key', str, where)
         for market in take(bookmaker, 'markets', list, where):
             kind = ODDS_MARKETS.get(take(market, 'key', str, where))
-            if kind is None: continue
+            if kind is None:
+                continue
             known_at = _known_at(market, bookmaker, where)
             for outcome in take(market, 'outcomes', list, where):
                 name = take(outcome, 'name', str, where)
-                selection = {'Over': 'over', 'Under': 'under'}.get(name) if kind == 'total' else teams.get(name)
-                if selection is None: raise PayloadError(f'{where}: {name!r} is no outcome of market {kind} of {key}')
-                line = None if kind == '1x2' else _home_line(text_of(outcome, 'point', where), selection)
-                rows.append({'bookmaker': key, 'market': kind, 'line': line, 'selection': selection, 'price': take(outcome, 'price', str, where),
-                             'phase': 'opening', 'known_at': known_at})
+                selection = (
+                    {'Over': 'over', 'Under': 'under'}.get(name)
+                    if kind == 'total'
+                    else teams.get(name)
+                )
+                if selection is None:
+                    raise PayloadError(f'{where}: {name!r} is no outcome of market {kind} of {key}')
+                line = (
+                    None
+                    if kind == '1x2'
+                    else _home_line(text_of(outcome, 'point', where), selection)
+                )
+                rows.append(
+                    {
+                        'bookmaker': key,
+                        'market': kind,
+                        'line': line,
+                        'selection': selection,
+                        'price': take(outcome, 'price', str, where),
+                        'phase': 'opening',
+                        'known_at': known_at,
+                    }
+                )
     return rows
 
 # %% ../../nbs/10_ingest/05_api_sources.ipynb #6934235e
 class TheOddsApi(TokenSource):
     "Prices of coming matches from The Odds API, version 4."
+
     name = 'the_odds_api'
     default_url = 'https://api.the-odds-api.com/v4'
 
-    def __init__(self,
-        token: str = '', # Given by the service; empty: payloads can be read but not fetched
-        base_url: str = '', # Address of the service; empty: its own
-        regions: str = 'eu', # Whose bookmakers: 'eu', 'uk', 'us', 'au', or several joined by commas; each one is charged
+    def __init__(
+        self,
+        token: str = '',  # Given by the service; empty: payloads can be read but not fetched
+        base_url: str = '',  # Address of the service; empty: its own
+        regions: str = 'eu',  # Whose bookmakers: 'eu', 'uk', 'us', 'au', or several joined by commas; each one is charged
     ):
         super().__init__(token, base_url)
         self.regions = regions
 
-    def plan(self,
-        leagues: Sequence[str], # League codes
-        seasons: Sequence[str], # Taken for checking only: the service knows the coming matches and no others
-        fixtures: bool = False, # Nothing but coming matches is there
-    ) -> list[Request]: # One per league, in order
+    def plan(
+        self,
+        leagues: Sequence[str],  # League codes
+        seasons: Sequence[
+            str
+        ],  # Taken for checking only: the service knows the coming matches and no others
+        fixtures: bool = False,  # Nothing but coming matches is there
+    ) -> list[Request]:  # One per league, in order
         "The coming matches of a league."
-        asked = urlencode({'regions': self.regions, 'markets': ','.join(ODDS_MARKETS), 'oddsFormat': 'decimal', 'dateFormat': 'iso'}, safe=',')
+        asked = urlencode(
+            {
+                'regions': self.regions,
+                'markets': ','.join(ODDS_MARKETS),
+                'oddsFormat': 'decimal',
+                'dateFormat': 'iso',
+            },
+            safe=',',
+        )
         codes = {league: league_code(self.name, league) for league in leagues}
         for league in codes:
-            for season in seasons: season_years(season, league)
-        return [Request(self.name, f'{self.base_url}/sports/{code}/odds?{asked}', league, None, 'odds') for league, code in codes.items()]
+            for season in seasons:
+                season_years(season, league)
+        return [
+            Request(self.name, f'{self.base_url}/sports/{code}/odds?{asked}', league, None, 'odds')
+            for league, code in codes.items()
+        ]
 
-    def params(self,
-        request: Request, # From `plan`
-    ) -> dict[str, str]: # The token
+    def params(
+        self,
+        request: Request,  # From `plan`
+    ) -> dict[str, str]:  # The token
         "What the service wants in the query."
         return {'apiKey': self._secret()}
 
-    def parse(self,
-        content: bytes, # An answer as received
-        request: Request, # What it is the answer to
-    ) -> Parsed: # Its matches and their prices
+    def parse(
+        self,
+        content: bytes,  # An answer as received
+        request: Request,  # What it is the answer to
+    ) -> Parsed:  # Its matches and their prices
         "Matches of an answer, in its order, and every price."
         data = self._read(content)
-        if not isinstance(data, list): raise PayloadError(f'payload is a {type(data).__name__}, expected a list')
+        if not isinstance(data, list):
+            raise PayloadError(f'payload is a {type(data).__name__}, expected a list')
         rows, odds = [], []
         for number, event in enumerate(data, 1):
             where = f'match {number}'
             date, time = split_moment(take(event, 'commence_time', str, where))
-            rows.append({'date': date, 'time': time, 'home_team': take(event, 'home_team', str, where),
-                         'away_team': take(event, 'away_team', str, where), 'source_id': text_of(event, 'id', where)})
+            rows.append(
+                {
+                    'date': date,
+                    'time': time,
+                    'home_team': take(event, 'home_team', str, where),
+                    'away_team': take(event, 'away_team', str, where),
+                    'source_id': text_of(event, 'id', where),
+                }
+            )
             odds += [price | {'row_number': str(number)} for price in read_event_odds(event, where)]
-        prices = as_frame(odds, ['row_number', *RAW_ODDS]).with_columns(pl.col('row_number').cast(pl.Int64), read_line('line'))
+        prices = as_frame(odds, ['row_number', *RAW_ODDS]).with_columns(
+            pl.col('row_number').cast(pl.Int64), read_line('line')
+        )
         return parsed(as_frame(rows, RAW_MATCHES), request, prices)

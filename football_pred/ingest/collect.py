@@ -15,142 +15,263 @@ from typing import Any
 import polars as pl
 from sqlalchemy import Connection, Engine, func, select, update
 
-from .api_sources import FootballDataOrg, TheOddsApi
-from .football_data_uk import FootballDataUK
-from .open_sources import Bundled, Internationals, OpenFootball, TwoTiers
-from ..core.schema import data_collection_logs, snapshots
-from .contract import Request, Source, SourceError
-from ..core.files import Folder, keep_bytes, keep_record, read_bytes
 from ..core.database import lock, upsert, writing
+from ..core.files import Folder, keep_bytes, keep_record, read_bytes
 from ..core.parsing import nearest
+from ..core.schema import data_collection_logs, snapshots
+from .api_sources import FootballDataOrg, TheOddsApi
+from .contract import Request, Source, SourceError
+from .football_data_uk import FootballDataUK
 from .http import Fetched, Item, Limits, Validators, fetch_all
+from .open_sources import Bundled, Internationals, OpenFootball, TwoTiers
 
 # %% ../../nbs/10_ingest/06_collect.ipynb #870d7165
-SOURCES: dict[str, type] = {kind.name: kind for kind in (
-    Bundled, FootballDataUK, OpenFootball, Internationals, FootballDataOrg, TheOddsApi, TwoTiers)}
+SOURCES: dict[str, type] = {
+    kind.name: kind
+    for kind in (
+        Bundled,
+        FootballDataUK,
+        OpenFootball,
+        Internationals,
+        FootballDataOrg,
+        TheOddsApi,
+        TwoTiers,
+    )
+}
 
 
 def find_source(
-    name: str, # Such as 'bundled' or 'football_data_uk'
-    **options: str, # `base_url` and `token`, where the source takes them
-) -> Source: # Ready to plan
+    name: str,  # Such as 'bundled' or 'football_data_uk'
+    **options: str,  # `base_url` and `token`, where the source takes them
+) -> Source:  # Ready to plan
     "The source of a name."
-    if name not in SOURCES: raise SourceError(f'unknown source {name!r}{nearest(name, list(SOURCES))}')
+    if name not in SOURCES:
+        raise SourceError(f'unknown source {name!r}{nearest(name, list(SOURCES))}')
     return SOURCES[name](**options)
 
 # %% ../../nbs/10_ingest/06_collect.ipynb #8ab2c087
 def _latest(connection: Connection, request: Request) -> Any:
     same_url = (snapshots.c.source == request.source) & (snapshots.c.url == request.url)
-    return connection.execute(select(snapshots).where(same_url).order_by(snapshots.c.sequence.desc()).limit(1)).first()
+    return connection.execute(
+        select(snapshots).where(same_url).order_by(snapshots.c.sequence.desc()).limit(1)
+    ).first()
 
 
 def record_snapshot(
-    connection: Connection, # From `writing`
-    folder: Folder, # Where payloads are kept
-    request: Request, # What was fetched
-    fetched: Fetched, # What came, with the server's validators
-    rows: int, # Rows in the payload
-    fetched_at: datetime, # Moment of receipt, UTC
-) -> tuple[str, bool]: # `snapshot_id`, and whether it is new
+    connection: Connection,  # From `writing`
+    folder: Folder,  # Where payloads are kept
+    request: Request,  # What was fetched
+    fetched: Fetched,  # What came, with the server's validators
+    rows: int,  # Rows in the payload
+    fetched_at: datetime,  # Moment of receipt, UTC
+) -> tuple[str, bool]:  # `snapshot_id`, and whether it is new
     "Note which bytes a URL gave, unless it gave the same the last time."
     lock(connection, 'snapshots')
     content = fetched.content or b''
     digest, path = keep_bytes(folder, content)
-    latest, validators = _latest(connection, request), dict(etag=fetched.etag, last_modified=fetched.last_modified)
+    latest, validators = (
+        _latest(connection, request),
+        dict(etag=fetched.etag, last_modified=fetched.last_modified),
+    )
     if latest is not None and latest.sha256 == digest:
         if validators != dict(etag=latest.etag, last_modified=latest.last_modified):
-            connection.execute(update(snapshots).where(snapshots.c.snapshot_id == latest.snapshot_id).values(validators))
+            connection.execute(
+                update(snapshots)
+                .where(snapshots.c.snapshot_id == latest.snapshot_id)
+                .values(validators)
+            )
             keep_record(folder, dict(latest._mapping) | validators)
         return latest.snapshot_id, False
     lineage = '|'.join((request.source, request.url, digest, latest.snapshot_id if latest else ''))
     record: dict[str, Any] = validators | dict(
-        snapshot_id=hashlib.sha256(lineage.encode()).hexdigest()[:24], source=request.source, url=request.url, kind=request.kind,
-        league=request.league, season=request.season, sha256=digest, bytes=len(content), fetched_at=fetched_at, path=path, rows=rows,
-        sequence=(connection.execute(select(func.max(snapshots.c.sequence))).scalar() or 0) + 1)
+        snapshot_id=hashlib.sha256(lineage.encode()).hexdigest()[:24],
+        source=request.source,
+        url=request.url,
+        kind=request.kind,
+        league=request.league,
+        season=request.season,
+        sha256=digest,
+        bytes=len(content),
+        fetched_at=fetched_at,
+        path=path,
+        rows=rows,
+        sequence=(connection.execute(select(func.max(snapshots.c.sequence))).scalar() or 0) + 1,
+    )
     keep_record(folder, record)
     upsert(connection, snapshots, [record])
     return record['snapshot_id'], True
 
 # %% ../../nbs/10_ingest/06_collect.ipynb #bc402501
 def _validators(connection: Connection, folder: Folder, request: Request) -> Validators:
-    if (latest := _latest(connection, request)) is None: return Validators()
-    try: read_bytes(folder, latest.path)
-    except (OSError, ValueError): return Validators()  # lost or damaged: fetched whole, and so mended
+    if (latest := _latest(connection, request)) is None:
+        return Validators()
+    try:
+        read_bytes(folder, latest.path)
+    except (OSError, ValueError):
+        return Validators()  # lost or damaged: fetched whole, and so mended
     return Validators(latest.etag, latest.last_modified)
 
 
-def _fetch(engine: Engine, folder: Folder, source: Source, requests: Sequence[Request], clock: Callable[[], datetime], limits: Limits,
-           progress: Callable[[int, int], None]) -> Iterator[tuple[Request, Fetched]]:
+def _fetch(
+    engine: Engine,
+    folder: Folder,
+    source: Source,
+    requests: Sequence[Request],
+    clock: Callable[[], datetime],
+    limits: Limits,
+    progress: Callable[[int, int], None],
+) -> Iterator[tuple[Request, Fetched]]:
     "What came of each request, as it comes."
     if (own := getattr(source, 'fetch', None)) is not None:
         for done, request in enumerate(requests, 1):
-            try: fetched = Fetched(request.url, 'new', own(request), attempts=1)
+            try:
+                fetched = Fetched(request.url, 'new', own(request), attempts=1)
             except (ConnectionError, TimeoutError, ValueError) as error:
-                fetched = Fetched(request.url, 'failed', attempts=1, error_type=type(error).__name__, error=str(error))
+                fetched = Fetched(
+                    request.url,
+                    'failed',
+                    attempts=1,
+                    error_type=type(error).__name__,
+                    error=str(error),
+                )
             progress(done, len(requests))
             yield request, fetched
         return
     with engine.connect() as connection:
-        items = {request.url: (request, Item(request.url, source.headers(request), source.params(request), _validators(connection, folder, request)))
-                 for request in requests}
-    for done, fetched in enumerate(fetch_all([item for _, item in items.values()], now=clock, limits=limits), 1):
+        items = {
+            request.url: (
+                request,
+                Item(
+                    request.url,
+                    source.headers(request),
+                    source.params(request),
+                    _validators(connection, folder, request),
+                ),
+            )
+            for request in requests
+        }
+    for done, fetched in enumerate(
+        fetch_all([item for _, item in items.values()], now=clock, limits=limits), 1
+    ):
         progress(done, len(items))
         yield items[fetched.url][0], fetched
 
 # %% ../../nbs/10_ingest/06_collect.ipynb #dfd2c4b3
-POLITE = Limits() # how the sources are asked unless somebody says otherwise
+POLITE = Limits()  # how the sources are asked unless somebody says otherwise
 
 
 def _silent(_done: int, _all: int) -> None: ...
 
 
 def collect(
-    engine: Engine, # Database with the tables
-    folder: Folder, # Where payloads are kept
-    source: Source, # Where to fetch
-    leagues: Sequence[str], # League codes
-    seasons: Sequence[str], # Seasons such as '2526'
-    clock: Callable[[], datetime], # Gives the current moment, UTC
-    run_id: str = '', # Run this belongs to
-    run_key: str = '', # What that run is about; URLs already fetched under this key are left out
-    fixtures: bool = False, # Also the pages that hold nothing but coming matches, where the source has such
-    limits: Limits = POLITE, # How hard to try, and how politely
-    progress: Callable[[int, int], None] = _silent, # Called with the fetches done and their total
-) -> pl.DataFrame: # One row per request: league, season, url, status ('new', 'unchanged', 'done before', 'failed'), bytes, error
+    engine: Engine,  # Database with the tables
+    folder: Folder,  # Where payloads are kept
+    source: Source,  # Where to fetch
+    leagues: Sequence[str],  # League codes
+    seasons: Sequence[str],  # Seasons such as '2526'
+    clock: Callable[[], datetime],  # Gives the current moment, UTC
+    run_id: str = '',  # Run this belongs to
+    run_key: str = '',  # What that run is about; URLs already fetched under this key are left out
+    fixtures: bool = False,  # Also the pages that hold nothing but coming matches, where the source has such
+    limits: Limits = POLITE,  # How hard to try, and how politely
+    progress: Callable[[int, int], None] = _silent,  # Called with the fetches done and their total
+) -> pl.DataFrame:  # One row per request: league, season, url, status ('new', 'unchanged', 'done before', 'failed'), bytes, error
     "Fetch everything planned, keep the bytes, and log each fetch."
     run_key, planned = run_key or uuid.uuid4().hex, source.plan(leagues, seasons, fixtures)
     with engine.connect() as connection:
-        done = set(connection.execute(select(data_collection_logs.c.url).where(
-            data_collection_logs.c.run_key == run_key, data_collection_logs.c.status == 'success')).scalars())
-    told: dict[str, tuple[str, int | None, str | None]] = {request.url: ('done before', None, None) for request in planned if request.url in done}
+        done = set(
+            connection.execute(
+                select(data_collection_logs.c.url).where(
+                    data_collection_logs.c.run_key == run_key,
+                    data_collection_logs.c.status == 'success',
+                )
+            ).scalars()
+        )
+    told: dict[str, tuple[str, int | None, str | None]] = {
+        request.url: ('done before', None, None) for request in planned if request.url in done
+    }
     missing = [request for request in planned if request.url not in done]
     for request, fetched in _fetch(engine, folder, source, missing, clock, limits, progress):
-        told[request.url] = _keep(engine, folder, source, request, fetched, clock(), run_id, run_key)
-    rows = [(request.league, request.season, request.url, *told[request.url]) for request in planned]
-    columns = {'league': pl.String, 'season': pl.String, 'url': pl.String, 'status': pl.String, 'bytes': pl.Int64, 'error': pl.String}
+        told[request.url] = _keep(
+            engine, folder, source, request, fetched, clock(), run_id, run_key
+        )
+    rows = [
+        (request.league, request.season, request.url, *told[request.url]) for request in planned
+    ]
+    columns = {
+        'league': pl.String,
+        'season': pl.String,
+        'url': pl.String,
+        'status': pl.String,
+        'bytes': pl.Int64,
+        'error': pl.String,
+    }
     return pl.DataFrame(rows, schema=columns, orient='row')
 
 
-def _keep(engine: Engine, folder: Folder, source: Source, request: Request, fetched: Fetched, now: datetime, run_id: str,
-          run_key: str) -> tuple[str, int | None, str | None]:
+def _keep(
+    engine: Engine,
+    folder: Folder,
+    source: Source,
+    request: Request,
+    fetched: Fetched,
+    now: datetime,
+    run_id: str,
+    run_key: str,
+) -> tuple[str, int | None, str | None]:
     "Keep what came and write the line of the log: status, bytes and error."
-    log = dict(log_id=uuid.uuid4().hex, data_source=source.name, collection_type=request.kind, url=request.url, records=0, errors=0,
-               start_time=now - timedelta(seconds=fetched.seconds), end_time=now, http_status=fetched.http_status, attempts=fetched.attempts,
-               error_type=None, error=None, snapshot_id=None, run_id=run_id, run_key=run_key)
+    log = dict(
+        log_id=uuid.uuid4().hex,
+        data_source=source.name,
+        collection_type=request.kind,
+        url=request.url,
+        records=0,
+        errors=0,
+        start_time=now - timedelta(seconds=fetched.seconds),
+        end_time=now,
+        http_status=fetched.http_status,
+        attempts=fetched.attempts,
+        error_type=None,
+        error=None,
+        snapshot_id=None,
+        run_id=run_id,
+        run_key=run_key,
+    )
 
     def failed(error_type: str | None, error: str | None) -> tuple[str, None, str | None]:
         with writing(engine) as connection:
-            upsert(connection, data_collection_logs, [log | dict(status='failed', errors=1, error_type=error_type, error=error)])
+            upsert(
+                connection,
+                data_collection_logs,
+                [log | dict(status='failed', errors=1, error_type=error_type, error=error)],
+            )
         return 'failed', None, error
-    if fetched.status == 'failed': return failed(fetched.error_type, fetched.error)
+
+    if fetched.status == 'failed':
+        return failed(fetched.error_type, fetched.error)
     if fetched.content is None:
         with writing(engine) as connection:
-            upsert(connection, data_collection_logs, [log | dict(status='success', snapshot_id=_latest(connection, request).snapshot_id)])
+            upsert(
+                connection,
+                data_collection_logs,
+                [
+                    log
+                    | dict(status='success', snapshot_id=_latest(connection, request).snapshot_id)
+                ],
+            )
         return 'unchanged', 0, None
-    keep_bytes(folder, fetched.content)  # kept before it is read: what cannot be read today is evidence
-    try: records = source.parse(fetched.content, request).matches.height
-    except (ValueError, pl.exceptions.PolarsError) as error: return failed(type(error).__name__, str(error))
+    keep_bytes(
+        folder, fetched.content
+    )  # kept before it is read: what cannot be read today is evidence
+    try:
+        records = source.parse(fetched.content, request).matches.height
+    except (ValueError, pl.exceptions.PolarsError) as error:
+        return failed(type(error).__name__, str(error))
     with writing(engine) as connection:
         snapshot_id, new = record_snapshot(connection, folder, request, fetched, records, now)
-        upsert(connection, data_collection_logs, [log | dict(status='success', records=records, snapshot_id=snapshot_id)])
+        upsert(
+            connection,
+            data_collection_logs,
+            [log | dict(status='success', records=records, snapshot_id=snapshot_id)],
+        )
     return 'new' if new else 'unchanged', len(fetched.content), None

@@ -26,10 +26,33 @@ import polars as pl
 from ..core.parsing import nearest
 
 # %% ../../nbs/10_ingest/01_contract.ipynb #3f12ed30
-RAW_MATCHES = ('date', 'time', 'home_team', 'away_team', 'home_goals', 'away_goals', 'status', 'neutral', 'league', 'season', 'source_id',
-               'home_half_time_goals', 'away_half_time_goals', 'home_shots', 'away_shots', 'home_shots_on_target', 'away_shots_on_target',
-               'home_corners', 'away_corners', 'home_fouls', 'away_fouls', 'home_yellow_cards', 'away_yellow_cards',
-               'home_red_cards', 'away_red_cards')
+RAW_MATCHES = (
+    'date',
+    'time',
+    'home_team',
+    'away_team',
+    'home_goals',
+    'away_goals',
+    'status',
+    'neutral',
+    'league',
+    'season',
+    'source_id',
+    'home_half_time_goals',
+    'away_half_time_goals',
+    'home_shots',
+    'away_shots',
+    'home_shots_on_target',
+    'away_shots_on_target',
+    'home_corners',
+    'away_corners',
+    'home_fouls',
+    'away_fouls',
+    'home_yellow_cards',
+    'away_yellow_cards',
+    'home_red_cards',
+    'away_red_cards',
+)
 # market: 1x2, total, handicap; selection: home, draw, away, over, under; phase: opening, closing; known_at: ISO 8601 in UTC, or null
 RAW_ODDS = ('bookmaker', 'market', 'line', 'selection', 'price', 'phase', 'known_at')
 
@@ -45,92 +68,115 @@ class PayloadError(ValueError):
 @dataclass(frozen=True)
 class Request:
     "One thing to fetch."
-    source: str # Name of the source
-    url: str # Where it stands; the same thing always has the same URL, and a URL never holds a token
-    league: str | None # League code, such as 'E0'; None: the rows name their own
-    season: str | None # Season, such as '2526'; None: the rows name their own
-    kind: str = 'results' # What it holds: 'results' (which may include coming matches), 'fixtures' or 'odds'
+
+    source: str  # Name of the source
+    url: str  # Where it stands; the same thing always has the same URL, and a URL never holds a token
+    league: str | None  # League code, such as 'E0'; None: the rows name their own
+    season: str | None  # Season, such as '2526'; None: the rows name their own
+    kind: str = 'results'  # What it holds: 'results' (which may include coming matches), 'fixtures' or 'odds'
 
 
 @dataclass(frozen=True)
 class Parsed:
     "What a payload says."
-    matches: pl.DataFrame # `row_number` (Int64, from 1) and the columns `RAW_MATCHES` (String)
-    odds: pl.DataFrame # `row_number` of the match (Int64) and the columns `RAW_ODDS` (String)
+
+    matches: pl.DataFrame  # `row_number` (Int64, from 1) and the columns `RAW_MATCHES` (String)
+    odds: pl.DataFrame  # `row_number` of the match (Int64) and the columns `RAW_ODDS` (String)
 
 # %% ../../nbs/10_ingest/01_contract.ipynb #e9bea04f
 class Source(Protocol):
     "What every source offers."
-    name: str # Name in params files and tables
-    time_zone: str | None # Time zone of its times; None: the league's own
 
-    def plan(self,
-        leagues: Sequence[str], # League codes
-        seasons: Sequence[str], # Seasons such as '2526'
-        fixtures: bool = False, # Also the pages that hold nothing but coming matches, where a source has such
-    ) -> list[Request]: ... # What to fetch
+    name: str  # Name in params files and tables
+    time_zone: str | None  # Time zone of its times; None: the league's own
 
-    def headers(self,
-        request: Request, # From `plan`
-    ) -> dict[str, str]: ... # HTTP headers of this request; may hold a token, so never stored
+    def plan(
+        self,
+        leagues: Sequence[str],  # League codes
+        seasons: Sequence[str],  # Seasons such as '2526'
+        fixtures: bool = False,  # Also the pages that hold nothing but coming matches, where a source has such
+    ) -> list[Request]: ...  # What to fetch
 
-    def params(self,
-        request: Request, # From `plan`
-    ) -> dict[str, str]: ... # What to add to the query of the URL when fetching; may hold a token, so never stored
+    def headers(
+        self,
+        request: Request,  # From `plan`
+    ) -> dict[str, str]: ...  # HTTP headers of this request; may hold a token, so never stored
 
-    def parse(self,
-        content: bytes, # The payload as received
-        request: Request, # What it is the answer to
-    ) -> Parsed: ... # Its rows
+    def params(
+        self,
+        request: Request,  # From `plan`
+    ) -> dict[
+        str, str
+    ]: ...  # What to add to the query of the URL when fetching; may hold a token, so never stored
+
+    def parse(
+        self,
+        content: bytes,  # The payload as received
+        request: Request,  # What it is the answer to
+    ) -> Parsed: ...  # Its rows
 
 
 class OpenSource:
     "Base of the sources that want no token."
-    def headers(self,
-        request: Request, # From `plan`
-    ) -> dict[str, str]: # Nothing
+
+    def headers(
+        self,
+        request: Request,  # From `plan`
+    ) -> dict[str, str]:  # Nothing
         "No header is needed."
         return {}
 
-    def params(self,
-        request: Request, # From `plan`
-    ) -> dict[str, str]: # Nothing
+    def params(
+        self,
+        request: Request,  # From `plan`
+    ) -> dict[str, str]:  # Nothing
         "Nothing is added to the URL."
         return {}
 
 # %% ../../nbs/10_ingest/01_contract.ipynb #758ed7f3
 @cache
 def _data(name: str) -> tuple[dict[str, str], ...]:
-    return tuple(csv.DictReader(io.StringIO((files('football_pred')/'data'/name).read_text('utf-8'))))
+    return tuple(
+        csv.DictReader(io.StringIO((files('football_pred') / 'data' / name).read_text('utf-8')))
+    )
 
 
 def league_codes(
-    source: str, # Name of a source
-) -> dict[str, str]: # League code to the source's own code, such as {'E0': 'en.1'}
+    source: str,  # Name of a source
+) -> dict[str, str]:  # League code to the source's own code, such as {'E0': 'en.1'}
     "What a source calls the leagues it has."
-    return {row['league']: row['code'] for row in _data('league_codes.csv') if row['source'] == source}
+    return {
+        row['league']: row['code'] for row in _data('league_codes.csv') if row['source'] == source
+    }
 
 
 def league_code(
-    source: str, # Name of a source
-    league: str, # League code, such as 'E0'
-) -> str: # The source's own code, such as 'en.1'
+    source: str,  # Name of a source
+    league: str,  # League code, such as 'E0'
+) -> str:  # The source's own code, such as 'en.1'
     "What a source calls a league."
     codes = league_codes(source)
-    if league not in codes: raise SourceError(f'source {source} has no league {league!r}{nearest(league, sorted(codes))}')
+    if league not in codes:
+        raise SourceError(
+            f'source {source} has no league {league!r}{nearest(league, sorted(codes))}'
+        )
     return codes[league]
 
 
 @cache
-def season_starts() -> Mapping[str, tuple[int, ...]]: # League code to months, such as {'E0': (7,)}; after a change the last one holds
+def season_starts() -> Mapping[
+    str, tuple[int, ...]
+]:  # League code to months, such as {'E0': (7,)}; after a change the last one holds
     "The month from which a match belongs to the season that is beginning; 1: the season is the calendar year."
-    return {row['league']: tuple(map(int, row['season_starts'].split())) for row in _data('leagues.csv')}
+    return {
+        row['league']: tuple(map(int, row['season_starts'].split())) for row in _data('leagues.csv')
+    }
 
 # %% ../../nbs/10_ingest/01_contract.ipynb #56394762
 def season_years(
-    season: str, # Season, such as '2526' or '2025'
-    league: str, # League code, such as 'E0'
-) -> tuple[int, int]: # First and last calendar year
+    season: str,  # Season, such as '2526' or '2025'
+    league: str,  # League code, such as 'E0'
+) -> tuple[int, int]:  # First and last calendar year
     "The years of a season; a season that the league cannot have is an error."
     starts = season_starts()[league]
     split = starts[-1] > 1
@@ -138,42 +184,63 @@ def season_years(
     if re.fullmatch(r'[0-9]{4}', season):
         first, second, year = int(season[:2]), int(season[2:]), int(season)
         start = first + (1900 if first >= 70 else 2000)
-        if max(starts) > 1 and (first + 1) % 100 == second: spans[True] = start, start + 1
-        if 1 in starts and 1870 <= year < 2100: spans[False] = year, year
-        if spans: return spans.get(split) or spans[not split]
-        near = [f'{one % 100:02}{(one + 1) % 100:02}' for one in (year - 1, year)] if split else [str(start), str(start + 1)]
-    else: near = ['2526' if split else '2025']
-    raise SourceError(f"league {league} has no season {season!r}; a season is written as in {' or '.join(map(repr, near))}")
+        if max(starts) > 1 and (first + 1) % 100 == second:
+            spans[True] = start, start + 1
+        if 1 in starts and 1870 <= year < 2100:
+            spans[False] = year, year
+        if spans:
+            return spans.get(split) or spans[not split]
+        near = (
+            [f'{one % 100:02}{(one + 1) % 100:02}' for one in (year - 1, year)]
+            if split
+            else [str(start), str(start + 1)]
+        )
+    else:
+        near = ['2526' if split else '2025']
+    raise SourceError(
+        f"league {league} has no season {season!r}; a season is written as in {' or '.join(map(repr, near))}"
+    )
 
 
 def read_season(
-    column: str, # Column with seasons such as '2025/2026', '2025-26' or '2025'
-) -> pl.Expr: # '2526' or '2025'; other text stays as it is
+    column: str,  # Column with seasons such as '2025/2026', '2025-26' or '2025'
+) -> pl.Expr:  # '2526' or '2025'; other text stays as it is
     "Seasons in their one form."
     text = pl.col(column).str.strip_chars()
-    return pl.when(text.str.contains(r'^\d{4}[/-](\d\d)?\d\d$')).then(
-        pl.concat_str(text.str.slice(2, 2), text.str.slice(-2))).otherwise(text).alias(column)
+    return (
+        pl.when(text.str.contains(r'^\d{4}[/-](\d\d)?\d\d$'))
+        .then(pl.concat_str(text.str.slice(2, 2), text.str.slice(-2)))
+        .otherwise(text)
+        .alias(column)
+    )
 
 # %% ../../nbs/10_ingest/01_contract.ipynb #384f5d55
 LARGEST = 200_000_000  # bytes of an unpacked payload; no source of ours comes near
 
 
 def read_text(
-    content: bytes, # A payload as received
-    what: str = 'text', # What it should be, for the error
-) -> str: # Its text, without a byte-order mark
+    content: bytes,  # A payload as received
+    what: str = 'text',  # What it should be, for the error
+) -> str:  # Its text, without a byte-order mark
     "The text of a payload."
     if content[:2] == b'\x1f\x8b':
-        try: content = gzip.GzipFile(fileobj=io.BytesIO(content)).read(LARGEST + 1)
-        except (OSError, EOFError, zlib.error) as error: raise PayloadError(f'a packed payload that cannot be unpacked: {error}') from None
-    if len(content) > LARGEST: raise PayloadError(f'more than {LARGEST:,} bytes')
-    if b'\0' in content: raise PayloadError(f'binary data instead of {what}')
+        try:
+            content = gzip.GzipFile(fileobj=io.BytesIO(content)).read(LARGEST + 1)
+        except (OSError, EOFError, zlib.error) as error:
+            raise PayloadError(f'a packed payload that cannot be unpacked: {error}') from None
+    if len(content) > LARGEST:
+        raise PayloadError(f'more than {LARGEST:,} bytes')
+    if b'\0' in content:
+        raise PayloadError(f'binary data instead of {what}')
     for encoding in ('utf-8', 'cp1252', 'latin-1'):
-        try: text = content.decode(encoding)
-        except UnicodeDecodeError: continue
+        try:
+            text = content.decode(encoding)
+        except UnicodeDecodeError:
+            continue
         break
     text = text.removeprefix('ï»¿').removeprefix('\ufeff')
-    if not text.strip(): raise PayloadError('the payload is empty')
+    if not text.strip():
+        raise PayloadError('the payload is empty')
     if text.lstrip().startswith('<'):
         title = re.search(r'<title[^<>]{0,200}>([^<]{1,80})', text[:10_000], re.IGNORECASE)
         said = f' ({" ".join(title[1].split())})' if title else ''
@@ -182,50 +249,69 @@ def read_text(
 
 # %% ../../nbs/10_ingest/01_contract.ipynb #cdc671b2
 def read_table(
-    content: bytes, # A payload as received
-    required: Sequence[str] = (), # Columns that must be there
-) -> pl.DataFrame: # Columns as the header names them, all String and as written; rows that hold nothing are left out
+    content: bytes,  # A payload as received
+    required: Sequence[str] = (),  # Columns that must be there
+) -> pl.DataFrame:  # Columns as the header names them, all String and as written; rows that hold nothing are left out
     "The table in a payload of comma-separated values."
     text = read_text(content, 'CSV')
-    head = text[:text.find('\n')]
+    head = text[: text.find('\n')]
     separator = '\t' if '\t' in head and ',' not in head else ','
-    try: rows = list(csv.reader(io.StringIO(text, newline=''), delimiter=separator, strict=True))
-    except csv.Error as error: raise PayloadError(f'not a table of comma-separated values: {error}') from None
+    try:
+        rows = list(csv.reader(io.StringIO(text, newline=''), delimiter=separator, strict=True))
+    except csv.Error as error:
+        raise PayloadError(f'not a table of comma-separated values: {error}') from None
     rows = [row for row in rows if any(cell and not cell.isspace() for cell in row)]
-    if not rows: raise PayloadError('the payload is empty')
+    if not rows:
+        raise PayloadError('the payload is empty')
     names = [name.strip() for name in rows[0]]
-    if missing := [name for name in required if name not in names]: raise PayloadError(f"missing columns: {', '.join(missing)}")
+    if missing := [name for name in required if name not in names]:
+        raise PayloadError(f"missing columns: {', '.join(missing)}")
     if not text.endswith(('\n', '\r')) and (len(rows) == 1 or len(rows[-1]) < len(rows[-2])):
         before = f', the row before it {len(rows[-2])},' if len(rows) > 1 else ''
-        raise PayloadError(f'the table is cut off: its last row has {len(rows[-1])} fields{before} and no line end')
+        raise PayloadError(
+            f'the table is cut off: its last row has {len(rows[-1])} fields{before} and no line end'
+        )
     width = len(names)
-    columns = zip(*(row if len(row) == width else [*row[:width], *['']*(width - len(row))] for row in rows[1:]), strict=True)
+    columns = zip(
+        *(
+            row if len(row) == width else [*row[:width], *[''] * (width - len(row))]
+            for row in rows[1:]
+        ),
+        strict=True,
+    )
     values = [list(column) for column in columns] or [[] for _ in names]
-    unique = {name: column for name, column in zip(reversed(names), reversed(values), strict=True) if name}
-    return pl.DataFrame({name: pl.Series(unique[name], dtype=pl.String) for name in dict.fromkeys(names) if name})
+    unique = {
+        name: column for name, column in zip(reversed(names), reversed(values), strict=True) if name
+    }
+    return pl.DataFrame(
+        {name: pl.Series(unique[name], dtype=pl.String) for name in dict.fromkeys(names) if name}
+    )
 
 # %% ../../nbs/10_ingest/01_contract.ipynb #0772fd85
 Kind = TypeVar('Kind', dict, list, str)
 
 
-def _no_number(word: str) -> None: raise ValueError(f'{word} is not a number')
+def _no_number(word: str) -> None:
+    raise ValueError(f'{word} is not a number')
 
 
 def read_json(
-    content: bytes, # A payload as received
-) -> Any: # Dictionaries, lists, booleans, null and text; numbers are text as well
+    content: bytes,  # A payload as received
+) -> Any:  # Dictionaries, lists, booleans, null and text; numbers are text as well
     "What a JSON payload holds."
     text = read_text(content, 'JSON')
-    try: return json.loads(text, parse_int=str, parse_float=str, parse_constant=_no_number)
-    except (ValueError, RecursionError) as error: raise PayloadError(f'not JSON, or cut off: {error}') from None
+    try:
+        return json.loads(text, parse_int=str, parse_float=str, parse_constant=_no_number)
+    except (ValueError, RecursionError) as error:
+        raise PayloadError(f'not JSON, or cut off: {error}') from None
 
 
 def take(
-    record: Any, # Part of a JSON payload, a dictionary if all is well
-    name: str, # Key of what must be there
-    kind: type[Kind], # What it must be
-    where: str, # Name of the record, for the error
-) -> Kind: # What stands under `name`
+    record: Any,  # Part of a JSON payload, a dictionary if all is well
+    name: str,  # Key of what must be there
+    kind: type[Kind],  # What it must be
+    where: str,  # Name of the record, for the error
+) -> Kind:  # What stands under `name`
     "A part of a record that must be there."
     value = record.get(name) if isinstance(record, dict) else None
     if not isinstance(value, kind):
@@ -235,73 +321,132 @@ def take(
 
 
 def text_of(
-    record: Any, # Part of a JSON payload, a dictionary or null if all is well
-    name: str, # Key
-    where: str, # Name of the record, for the error
-) -> str | None: # Text or number under `name` as text; null where it is missing
+    record: Any,  # Part of a JSON payload, a dictionary or null if all is well
+    name: str,  # Key
+    where: str,  # Name of the record, for the error
+) -> str | None:  # Text or number under `name` as text; null where it is missing
     "A part of a record that may be missing."
-    return None if record is None or (isinstance(record, dict) and record.get(name) is None) else take(record, name, str, where)
+    return (
+        None
+        if record is None or (isinstance(record, dict) and record.get(name) is None)
+        else take(record, name, str, where)
+    )
 
 # %% ../../nbs/10_ingest/01_contract.ipynb #68634852
 def read_date(
-    column: str, # Column with dates such as '04/04/2026', '04/04/26' or '2026-04-04'
-) -> pl.Expr: # '2026-04-04'; other text stays as it is
+    column: str,  # Column with dates such as '04/04/2026', '04/04/26' or '2026-04-04'
+) -> pl.Expr:  # '2026-04-04'; other text stays as it is
     "Dates in their one form."
     text = pl.col(column).str.strip_chars()
-    forms = {r'^\d{1,2}/\d{1,2}/\d{4}$': '%d/%m/%Y', r'^\d{1,2}/\d{1,2}/\d\d$': '%d/%m/%y', r'^\d{4}-\d\d-\d\d$': '%Y-%m-%d'}
-    read = [pl.when(text.str.contains(form)).then(text).str.to_date(written, strict=False).dt.strftime('%Y-%m-%d') for form, written in forms.items()]
+    forms = {
+        r'^\d{1,2}/\d{1,2}/\d{4}$': '%d/%m/%Y',
+        r'^\d{1,2}/\d{1,2}/\d\d$': '%d/%m/%y',
+        r'^\d{4}-\d\d-\d\d$': '%Y-%m-%d',
+    }
+    read = [
+        pl.when(text.str.contains(form))
+        .then(text)
+        .str.to_date(written, strict=False)
+        .dt.strftime('%Y-%m-%d')
+        for form, written in forms.items()
+    ]
     return pl.coalesce(*read, text).alias(column)
 
 
 def read_time(
-    column: str, # Column with times such as '15:00', ' 9:30' or '15:00:00'
-) -> pl.Expr: # '15:00'; other text stays as it is
+    column: str,  # Column with times such as '15:00', ' 9:30' or '15:00:00'
+) -> pl.Expr:  # '15:00'; other text stays as it is
     "Times in their one form."
     text = pl.col(column).str.strip_chars()
-    return pl.when(text.str.contains(r'^\d{1,2}:\d\d(:\d\d)?$')).then(
-        text.str.extract(r'^(\d{1,2}:\d\d)').str.zfill(5)).otherwise(text).alias(column)
+    return (
+        pl.when(text.str.contains(r'^\d{1,2}:\d\d(:\d\d)?$'))
+        .then(text.str.extract(r'^(\d{1,2}:\d\d)').str.zfill(5))
+        .otherwise(text)
+        .alias(column)
+    )
 
 
 def read_line(
-    column: str, # Column with the size of a handicap, such as '-0.50', '+1' or '0.0'
-) -> pl.Expr: # '-0.5', '1', '0'; other text stays as it is
+    column: str,  # Column with the size of a handicap, such as '-0.50', '+1' or '0.0'
+) -> pl.Expr:  # '-0.5', '1', '0'; other text stays as it is
     "Handicaps in their one form."
     text = pl.col(column).str.strip_chars()
     number = text.str.strip_prefix('+').cast(pl.Float64, strict=False) + 0.0
-    plain = pl.when(number == 0).then(pl.lit('0')).otherwise(number.cast(pl.String).str.strip_suffix('.0'))
+    plain = (
+        pl.when(number == 0)
+        .then(pl.lit('0'))
+        .otherwise(number.cast(pl.String).str.strip_suffix('.0'))
+    )
     return pl.when(number.is_finite()).then(plain).otherwise(text).alias(column)
 
 
-def season_of_date() -> pl.Expr: # From columns `date` and `league`; null where one of them cannot be read
+def season_of_date() -> (
+    pl.Expr
+):  # From columns `date` and `league`; null where one of them cannot be read
     "The season a match belongs to by its date."
     date = pl.col('date').str.to_date('%Y-%m-%d', strict=False)
     current = {league: months[-1] for league, months in season_starts().items()}
     starts = pl.col('league').replace_strict(current, default=None, return_dtype=pl.Int64)
     first = date.dt.year() - (date.dt.month() < starts).cast(pl.Int32)
     two = [(first + more).mod(100).cast(pl.String).str.zfill(2) for more in (0, 1)]
-    return pl.when(starts > 1).then(pl.concat_str(*two)).when(starts == 1).then(first.cast(pl.String))
+    return (
+        pl.when(starts > 1).then(pl.concat_str(*two)).when(starts == 1).then(first.cast(pl.String))
+    )
 
 # %% ../../nbs/10_ingest/01_contract.ipynb #f3fcb436
 def as_frame(
-    records: Sequence[Mapping[str, str | None]], # One dictionary per row
-    columns: Sequence[str], # Columns of the frame; keys that are no column are left out
-) -> pl.DataFrame: # All String
+    records: Sequence[Mapping[str, str | None]],  # One dictionary per row
+    columns: Sequence[str],  # Columns of the frame; keys that are no column are left out
+) -> pl.DataFrame:  # All String
     "Rows that a parser gathered one by one."
-    try: return pl.DataFrame({name: pl.Series([record.get(name) for record in records], dtype=pl.String) for name in columns})
-    except UnicodeEncodeError: raise PayloadError('text with half a character (a lone surrogate)') from None
+    try:
+        return pl.DataFrame(
+            {
+                name: pl.Series([record.get(name) for record in records], dtype=pl.String)
+                for name in columns
+            }
+        )
+    except UnicodeEncodeError:
+        raise PayloadError('text with half a character (a lone surrogate)') from None
 
 
 def parsed(
-    matches: pl.DataFrame, # Some of the columns `RAW_MATCHES`, all String, one row per row of the payload
-    request: Request, # What the payload is the answer to
-    odds: pl.DataFrame | None = None, # `row_number` and the columns `RAW_ODDS`; None: no prices
-) -> Parsed: # With every column of the contract; text without spaces around it, null instead of empty
+    matches: pl.DataFrame,  # Some of the columns `RAW_MATCHES`, all String, one row per row of the payload
+    request: Request,  # What the payload is the answer to
+    odds: pl.DataFrame | None = None,  # `row_number` and the columns `RAW_ODDS`; None: no prices
+) -> (
+    Parsed
+):  # With every column of the contract; text without spaces around it, null instead of empty
     "Bring what a parser read to the columns of the contract."
+
     def clean(columns: Sequence[str]) -> list[pl.Expr]:
-        return [pl.when(pl.col(name).str.strip_chars() != '').then(pl.col(name).str.strip_chars()).alias(name) for name in columns]
-    silent = [pl.lit(None, pl.String).alias(name) for name in RAW_MATCHES if name not in matches.columns]
-    rows = matches.with_columns(silent).select(clean(RAW_MATCHES)).with_columns(pl.col('league').fill_null(pl.lit(request.league, pl.String)))
-    rows = rows.with_columns(pl.coalesce('season', pl.lit(request.season, pl.String), season_of_date()))
-    prices = pl.DataFrame(schema={'row_number': pl.Int64} | dict.fromkeys(RAW_ODDS, pl.String)) if odds is None else odds
-    prices = prices.select(pl.col('row_number').cast(pl.Int64), *RAW_ODDS).with_columns(clean(['line', 'price']))
-    return Parsed(rows.with_row_index('row_number', offset=1).cast({'row_number': pl.Int64}), prices.filter(pl.col('price').is_not_null()))
+        return [
+            pl.when(pl.col(name).str.strip_chars() != '')
+            .then(pl.col(name).str.strip_chars())
+            .alias(name)
+            for name in columns
+        ]
+
+    silent = [
+        pl.lit(None, pl.String).alias(name) for name in RAW_MATCHES if name not in matches.columns
+    ]
+    rows = (
+        matches.with_columns(silent)
+        .select(clean(RAW_MATCHES))
+        .with_columns(pl.col('league').fill_null(pl.lit(request.league, pl.String)))
+    )
+    rows = rows.with_columns(
+        pl.coalesce('season', pl.lit(request.season, pl.String), season_of_date())
+    )
+    prices = (
+        pl.DataFrame(schema={'row_number': pl.Int64} | dict.fromkeys(RAW_ODDS, pl.String))
+        if odds is None
+        else odds
+    )
+    prices = prices.select(pl.col('row_number').cast(pl.Int64), *RAW_ODDS).with_columns(
+        clean(['line', 'price'])
+    )
+    return Parsed(
+        rows.with_row_index('row_number', offset=1).cast({'row_number': pl.Int64}),
+        prices.filter(pl.col('price').is_not_null()),
+    )

@@ -12,109 +12,230 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from .contract import OpenSource, Parsed, PayloadError, Request, SourceError, league_code, parsed, read_date, read_line, read_season, read_table, read_time, season_years
+from football_pred.ingest.contract import (
+    OpenSource,
+    Parsed,
+    PayloadError,
+    Request,
+    SourceError,
+    league_code,
+    parsed,
+    read_date,
+    read_line,
+    read_season,
+    read_table,
+    read_time,
+    season_years,
+)
 
 # %% ../../nbs/10_ingest/03_football_data_uk.ipynb #9ce3be10
 # Our column, and what the files call it; the first name that a file has is read
 MATCH_COLUMNS = {
-    'home_team': ('HomeTeam', 'Home', 'HT'), 'away_team': ('AwayTeam', 'Away', 'AT'), 'home_goals': ('FTHG', 'HG'), 'away_goals': ('FTAG', 'AG'),
-    'home_half_time_goals': ('HTHG',), 'away_half_time_goals': ('HTAG',), 'home_shots': ('HS',), 'away_shots': ('AS',),
-    'home_shots_on_target': ('HST',), 'away_shots_on_target': ('AST',), 'home_corners': ('HC',), 'away_corners': ('AC',),
-    'home_fouls': ('HF',), 'away_fouls': ('AF',), 'home_yellow_cards': ('HY',), 'away_yellow_cards': ('AY',),
-    'home_red_cards': ('HR',), 'away_red_cards': ('AR',)}
+    'home_team': ('HomeTeam', 'Home', 'HT'),
+    'away_team': ('AwayTeam', 'Away', 'AT'),
+    'home_goals': ('FTHG', 'HG'),
+    'away_goals': ('FTAG', 'AG'),
+    'home_half_time_goals': ('HTHG',),
+    'away_half_time_goals': ('HTAG',),
+    'home_shots': ('HS',),
+    'away_shots': ('AS',),
+    'home_shots_on_target': ('HST',),
+    'away_shots_on_target': ('AST',),
+    'home_corners': ('HC',),
+    'away_corners': ('AC',),
+    'home_fouls': ('HF',),
+    'away_fouls': ('AF',),
+    'home_yellow_cards': ('HY',),
+    'away_yellow_cards': ('AY',),
+    'home_red_cards': ('HR',),
+    'away_red_cards': ('AR',),
+}
 
 
 def find_columns(
-    names: Sequence[str], # Columns of a file
-    results: bool, # Whether it must have goals
-) -> dict[str, str]: # Our column to theirs
+    names: Sequence[str],  # Columns of a file
+    results: bool,  # Whether it must have goals
+) -> dict[str, str]:  # Our column to theirs
     "Where the columns of a match are; those that must be there and are not are an error."
-    found = {ours: next(name for name in theirs if name in names) for ours, theirs in MATCH_COLUMNS.items() if not {*theirs}.isdisjoint(names)}
+    found = {
+        ours: next(name for name in theirs if name in names)
+        for ours, theirs in MATCH_COLUMNS.items()
+        if not {*theirs}.isdisjoint(names)
+    }
     needed = ['home_team', 'away_team', *(['home_goals', 'away_goals'] if results else [])]
-    missing = [name for name in ('Div', 'Date') if name not in names and not (name == 'Div' and 'Country' in names)]
+    missing = [
+        name
+        for name in ('Div', 'Date')
+        if name not in names and not (name == 'Div' and 'Country' in names)
+    ]
     missing += [MATCH_COLUMNS[ours][0] for ours in needed if ours not in found]
-    if missing: raise PayloadError(f"missing columns: {', '.join(missing)}")
+    if missing:
+        raise PayloadError(f"missing columns: {', '.join(missing)}")
     return found
 
 # %% ../../nbs/10_ingest/03_football_data_uk.ipynb #9d4e76ff
 # What the site calls those who offer a price
 BOOKMAKERS = {
-    '1XB': '1xbet', 'B365': 'bet365', 'BF': 'betfair', 'BFD': 'betfred', 'BFE': 'betfair_exchange', 'BMGM': 'betmgm', 'BS': 'blue_square',
-    'BV': 'betvictor', 'BW': 'bwin', 'CL': 'coral', 'GB': 'gamebookers', 'IW': 'interwetten', 'LB': 'ladbrokes', 'P': 'pinnacle', 'PS': 'pinnacle',
-    'SB': 'sportingbet', 'SJ': 'stan_james', 'SO': 'sporting_odds', 'SY': 'stanleybet', 'VC': 'vc_bet', 'WH': 'william_hill',
-    'Max': 'market_maximum', 'Avg': 'market_average', 'BbMx': 'betbrain_maximum', 'BbAv': 'betbrain_average'}
-PRICE = re.compile(r'(?P<book>VC|[A-Z0-9][A-Za-z0-9]*?)(?P<closing>C?)(?:(?P<result>[HDA])|(?P<total>[<>])2\.5|AH(?P<handicap>[HA]))')
-SELECTIONS = {'result': {'H': 'home', 'D': 'draw', 'A': 'away'}, 'total': {'>': 'over', '<': 'under'}, 'handicap': {'H': 'home', 'A': 'away'}}
+    '1XB': '1xbet',
+    'B365': 'bet365',
+    'BF': 'betfair',
+    'BFD': 'betfred',
+    'BFE': 'betfair_exchange',
+    'BMGM': 'betmgm',
+    'BS': 'blue_square',
+    'BV': 'betvictor',
+    'BW': 'bwin',
+    'CL': 'coral',
+    'GB': 'gamebookers',
+    'IW': 'interwetten',
+    'LB': 'ladbrokes',
+    'P': 'pinnacle',
+    'PS': 'pinnacle',
+    'SB': 'sportingbet',
+    'SJ': 'stan_james',
+    'SO': 'sporting_odds',
+    'SY': 'stanleybet',
+    'VC': 'vc_bet',
+    'WH': 'william_hill',
+    'Max': 'market_maximum',
+    'Avg': 'market_average',
+    'BbMx': 'betbrain_maximum',
+    'BbAv': 'betbrain_average',
+}
+PRICE = re.compile(
+    r'(?P<book>VC|[A-Z0-9][A-Za-z0-9]*?)(?P<closing>C?)(?:(?P<result>[HDA])|(?P<total>[<>])2\.5|AH(?P<handicap>[HA]))'
+)
+SELECTIONS = {
+    'result': {'H': 'home', 'D': 'draw', 'A': 'away'},
+    'total': {'>': 'over', '<': 'under'},
+    'handicap': {'H': 'home', 'A': 'away'},
+}
 MARKETS = {'result': '1x2', 'total': 'total', 'handicap': 'handicap'}
 
 
 def price_columns(
-    names: Sequence[str], # Columns of a file
-) -> pl.DataFrame: # One row per column with a price: column, bookmaker, market, line, selection, phase, line_column (with the size of a handicap)
+    names: Sequence[str],  # Columns of a file
+) -> pl.DataFrame:  # One row per column with a price: column, bookmaker, market, line, selection, phase, line_column (with the size of a handicap)
     "What each column with a price is the price of."
     groups: dict[tuple[str, str, str], dict[str, str]] = {}
     for name in names:
-        if (match := PRICE.fullmatch(name)) is None: continue
+        if (match := PRICE.fullmatch(name)) is None:
+            continue
         bet = next(bet for bet in SELECTIONS if match[bet])
-        groups.setdefault((match['book'], match['closing'], bet), {})[SELECTIONS[bet][match[bet]]] = name
+        groups.setdefault((match['book'], match['closing'], bet), {})[
+            SELECTIONS[bet][match[bet]]
+        ] = name
     rows = []
     for (book, closing, bet), columns in groups.items():
-        if book not in BOOKMAKERS and len(columns) < len(SELECTIONS[bet]): continue
-        own = ['AHCh'] if closing else [f'{book}AH', *(['BbAHh'] if book.startswith('Bb') else []), 'AHh']
-        line_column = next((line for line in own if line in names), None) if bet == 'handicap' else None
+        if book not in BOOKMAKERS and len(columns) < len(SELECTIONS[bet]):
+            continue
+        own = (
+            ['AHCh']
+            if closing
+            else [f'{book}AH', *(['BbAHh'] if book.startswith('Bb') else []), 'AHh']
+        )
+        line_column = (
+            next((line for line in own if line in names), None) if bet == 'handicap' else None
+        )
         offer = (BOOKMAKERS.get(book, book), MARKETS[bet], '2.5' if bet == 'total' else None)
-        rows += [(name, *offer, selection, 'closing' if closing else 'opening', line_column) for selection, name in columns.items()]
+        rows += [
+            (name, *offer, selection, 'closing' if closing else 'opening', line_column)
+            for selection, name in columns.items()
+        ]
     schema = ['column', 'bookmaker', 'market', 'line', 'selection', 'phase', 'line_column']
     return pl.DataFrame(rows, schema=dict.fromkeys(schema, pl.String), orient='row')
 
 # %% ../../nbs/10_ingest/03_football_data_uk.ipynb #a9746ebd
 def read_prices(
-    table: pl.DataFrame, # A file, one row per match
-) -> pl.DataFrame: # `row_number` from 1 and the columns `sources.RAW_ODDS`, by row and then in the order of the columns
+    table: pl.DataFrame,  # A file, one row per match
+) -> pl.DataFrame:  # `row_number` from 1 and the columns `sources.RAW_ODDS`, by row and then in the order of the columns
     "Every price in a file."
     about = price_columns(table.columns).with_row_index('place')
     lines = about['line_column'].drop_nulls().unique().to_list()
-    rows = table.select(*about['column'], *map(read_line, lines)).with_row_index('row_number', offset=1)
-    sizes = rows.unpivot(lines, index='row_number', variable_name='line_column', value_name='size').cast({'size': pl.String})
-    prices = rows.unpivot(about['column'].to_list(), index='row_number', variable_name='column', value_name='price').cast({'price': pl.String})
-    found = prices.filter(pl.col('price') != '').join(about, on='column').join(sizes, on=['row_number', 'line_column'], how='left')
+    rows = table.select(*about['column'], *map(read_line, lines)).with_row_index(
+        'row_number', offset=1
+    )
+    sizes = rows.unpivot(
+        lines, index='row_number', variable_name='line_column', value_name='size'
+    ).cast({'size': pl.String})
+    prices = rows.unpivot(
+        about['column'].to_list(), index='row_number', variable_name='column', value_name='price'
+    ).cast({'price': pl.String})
+    found = (
+        prices.filter(pl.col('price') != '')
+        .join(about, on='column')
+        .join(sizes, on=['row_number', 'line_column'], how='left')
+    )
     return found.sort('row_number', 'place').select(
-        'row_number', 'bookmaker', 'market', pl.coalesce('line', 'size').alias('line'), 'selection', 'price', 'phase',
-        pl.lit(None, pl.String).alias('known_at'))
+        'row_number',
+        'bookmaker',
+        'market',
+        pl.coalesce('line', 'size').alias('line'),
+        'selection',
+        'price',
+        'phase',
+        pl.lit(None, pl.String).alias('known_at'),
+    )
 
 # %% ../../nbs/10_ingest/03_football_data_uk.ipynb #f531f986
 COUNTRIES = {
-    'Argentina': 'ARG', 'Austria': 'AUT', 'Brazil': 'BRA', 'China': 'CHN', 'Denmark': 'DNK', 'Finland': 'FIN', 'Ireland': 'IRL', 'Japan': 'JPN',
-    'Mexico': 'MEX', 'Norway': 'NOR', 'Poland': 'POL', 'Romania': 'ROU', 'Russia': 'RUS', 'Sweden': 'SWE', 'Switzerland': 'SWZ', 'USA': 'USA'}
+    'Argentina': 'ARG',
+    'Austria': 'AUT',
+    'Brazil': 'BRA',
+    'China': 'CHN',
+    'Denmark': 'DNK',
+    'Finland': 'FIN',
+    'Ireland': 'IRL',
+    'Japan': 'JPN',
+    'Mexico': 'MEX',
+    'Norway': 'NOR',
+    'Poland': 'POL',
+    'Romania': 'ROU',
+    'Russia': 'RUS',
+    'Sweden': 'SWE',
+    'Switzerland': 'SWZ',
+    'USA': 'USA',
+}
 OTHER_COMPETITION = r'(?i)\b(copa|cup|challenge|segunda|second|serie b|liga 2|2\. liga|j2)\b'  # names of competitions that are not the league
 
 
 def read_league(
-    names: Sequence[str], # Columns of a file
-) -> pl.Expr: # League codes; for a row of another competition or country, its name
+    names: Sequence[str],  # Columns of a file
+) -> pl.Expr:  # League codes; for a row of another competition or country, its name
     "The league of each row."
-    if 'Country' not in names: return pl.col('Div')
+    if 'Country' not in names:
+        return pl.col('Div')
     country = pl.col('Country').str.strip_chars()
     code = country.replace_strict(COUNTRIES, default=country, return_dtype=pl.String)
-    if 'League' not in names: return code
-    return pl.when(pl.col('League').str.contains(OTHER_COMPETITION)).then(pl.concat_str(country, pl.lit(' '), 'League')).otherwise(code)
+    if 'League' not in names:
+        return code
+    return (
+        pl.when(pl.col('League').str.contains(OTHER_COMPETITION))
+        .then(pl.concat_str(country, pl.lit(' '), 'League'))
+        .otherwise(code)
+    )
 
 # %% ../../nbs/10_ingest/03_football_data_uk.ipynb #c86bf93d
 class FootballDataUK(OpenSource):
     "Spreadsheets of football-data.co.uk."
+
     name = 'football_data_uk'
     time_zone: str | None = 'Europe/London'
 
-    def __init__(self,
-        base_url: str = 'https://www.football-data.co.uk', # Where the folders `mmz4281` and `new` are
+    def __init__(
+        self,
+        base_url: str = 'https://www.football-data.co.uk',  # Where the folders `mmz4281` and `new` are
     ):
         self.base_url = base_url.rstrip('/')
 
-    def plan(self,
-        leagues: Sequence[str], # League codes
-        seasons: Sequence[str], # Seasons such as '2526'; the file of an extra league holds them all
-        fixtures: bool = False, # Also the page of coming matches, which holds those of all leagues
-    ) -> list[Request]: # In order of the leagues, coming matches last
+    def plan(
+        self,
+        leagues: Sequence[str],  # League codes
+        seasons: Sequence[
+            str
+        ],  # Seasons such as '2526'; the file of an extra league holds them all
+        fixtures: bool = False,  # Also the page of coming matches, which holds those of all leagues
+    ) -> list[Request]:  # In order of the leagues, coming matches last
         "One file per season of a main league, one per extra league."
         requests, pages = [], {}
         for league in leagues:
@@ -123,24 +244,44 @@ class FootballDataUK(OpenSource):
             pages['new_league_fixtures.csv' if extra else 'fixtures.csv'] = True
             for season in seasons:
                 if season_years(season, league)[0] < 1993 and not extra:
-                    raise SourceError(f'source football_data_uk has no season {season!r} of league {league}; its first is 9394')
+                    raise SourceError(
+                        f'source football_data_uk has no season {season!r} of league {league}; its first is 9394'
+                    )
                 file, own = (path, None) if extra else (f'mmz4281/{season}/{path}', season)
                 requests.append(Request(self.name, f'{self.base_url}/{file}.csv', league, own))
-        if fixtures: requests += [Request(self.name, f'{self.base_url}/{page}', None, None, 'fixtures') for page in pages]
+        if fixtures:
+            requests += [
+                Request(self.name, f'{self.base_url}/{page}', None, None, 'fixtures')
+                for page in pages
+            ]
         return list(dict.fromkeys(requests))
 
-    def parse(self,
-        content: bytes, # A file as received
-        request: Request, # What it is the answer to
-    ) -> Parsed: # Its matches and prices
+    def parse(
+        self,
+        content: bytes,  # A file as received
+        request: Request,  # What it is the answer to
+    ) -> Parsed:  # Its matches and prices
         "Rows of a file, in its order."
         table = read_table(content, ['Date'])
         found = find_columns(table.columns, results=request.kind == 'results')
-        written = {'date': read_date('Date'), 'time': read_time('Time'), 'season': read_season('Season')}
-        rows = table.select(read_league(table.columns).alias('league'), *[pl.col(theirs).alias(ours) for ours, theirs in found.items()],
-                            *[value.alias(ours) for ours, value in written.items() if ours.capitalize() in table.columns])
+        written = {
+            'date': read_date('Date'),
+            'time': read_time('Time'),
+            'season': read_season('Season'),
+        }
+        rows = table.select(
+            read_league(table.columns).alias('league'),
+            *[pl.col(theirs).alias(ours) for ours, theirs in found.items()],
+            *[
+                value.alias(ours)
+                for ours, value in written.items()
+                if ours.capitalize() in table.columns
+            ],
+        )
         result = parsed(rows, request, read_prices(table))
         leagues = result.matches['league'].unique(maintain_order=True).to_list()
         if request.league is not None and leagues and request.league not in leagues:
-            raise PayloadError(f"asked for league {request.league}, got {', '.join(map(str, leagues[:3]))}")
+            raise PayloadError(
+                f"asked for league {request.league}, got {', '.join(map(str, leagues[:3]))}"
+            )
         return result

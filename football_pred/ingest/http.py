@@ -24,7 +24,13 @@ from urllib.parse import quote, quote_plus
 import anyio
 import httpx
 from anyio.from_thread import start_blocking_portal
-from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait_exponential, wait_random
+from tenacity import (
+    AsyncRetrying,
+    retry_if_exception,
+    stop_after_attempt,
+    wait_exponential,
+    wait_random,
+)
 
 from .. import __version__
 
@@ -32,139 +38,226 @@ from .. import __version__
 @dataclass(frozen=True)
 class Validators:
     "What a server said of the version that is kept; it answers 304 while that is still the latest."
-    etag: str | None = None # Value of ETag, as received
-    last_modified: str | None = None # Value of Last-Modified, as received
+
+    etag: str | None = None  # Value of ETag, as received
+    last_modified: str | None = None  # Value of Last-Modified, as received
+
 
 @dataclass(frozen=True)
 class Item:
     "One thing to fetch."
-    url: str # http or https, without any secret
-    headers: Mapping[str, str] = field(default_factory=dict, repr=False) # More headers; their values are secret
-    params: Mapping[str, str] = field(default_factory=dict, repr=False) # More query parameters; their values are secret
-    validators: Validators = Validators() # Of the version that is kept
+
+    url: str  # http or https, without any secret
+    headers: Mapping[str, str] = field(
+        default_factory=dict, repr=False
+    )  # More headers; their values are secret
+    params: Mapping[str, str] = field(
+        default_factory=dict, repr=False
+    )  # More query parameters; their values are secret
+    validators: Validators = Validators()  # Of the version that is kept
 
     def __post_init__(self) -> None:
-        if re.match(r'[^/?#]*//[^/?#]*@', self.url): raise ValueError('a URL holds a user name or password; give it in headers instead')
+        if re.match(r'[^/?#]*//[^/?#]*@', self.url):
+            raise ValueError('a URL holds a user name or password; give it in headers instead')
+
 
 @dataclass(frozen=True)
 class Fetched:
     "What came of one item."
-    url: str # As in the item
-    status: str # 'new' (content), 'unchanged' (304) or 'failed'
-    content: bytes | None = field(default=None, repr=False) # Decoded body of a new version
-    etag: str | None = None # For the next conditional request
-    last_modified: str | None = None # For the next conditional request
-    http_status: int | None = None # Of the last answer; None when there was none
-    attempts: int = 0 # Times it was tried; 0 when the host had no requests left
-    seconds: float = 0.0 # Of `clock`, until its end; waiting for the host's turn and pauses included
-    error_type: str | None = None # See the table below
-    error: str | None = None # What went wrong, without any secret
-    requests_left: int | None = None # What the service says remains
-    requests_used: int | None = None # What the service says was used
-    retry_at: datetime | None = None # UTC; when the host wants to be asked again
+
+    url: str  # As in the item
+    status: str  # 'new' (content), 'unchanged' (304) or 'failed'
+    content: bytes | None = field(default=None, repr=False)  # Decoded body of a new version
+    etag: str | None = None  # For the next conditional request
+    last_modified: str | None = None  # For the next conditional request
+    http_status: int | None = None  # Of the last answer; None when there was none
+    attempts: int = 0  # Times it was tried; 0 when the host had no requests left
+    seconds: float = (
+        0.0  # Of `clock`, until its end; waiting for the host's turn and pauses included
+    )
+    error_type: str | None = None  # See the table below
+    error: str | None = None  # What went wrong, without any secret
+    requests_left: int | None = None  # What the service says remains
+    requests_used: int | None = None  # What the service says was used
+    retry_at: datetime | None = None  # UTC; when the host wants to be asked again
 
 # %% ../../nbs/10_ingest/02_http.ipynb #0b727ede
 @dataclass(frozen=True)
 class Limits:
     "How hard to try, and how politely."
-    timeout: float = 20 # Seconds to connect, and seconds without a byte
-    total_timeout: float = 120 # Seconds on the wire for one URL, all attempts together
-    max_bytes: int = 64*2**20 # Size of a body, decoded
-    retries: int = 3 # Further attempts after the first
-    backoff: float = 1 # Seconds before the first of them; doubled each time, with up to as much again at random
-    max_wait: float = 90 # Longest pause in seconds; a host that wants a longer one is not waited for
-    concurrency: int = 4 # Requests at once
-    requests_per_second: float | None = 4 # To each host; None: as fast as they go
+
+    timeout: float = 20  # Seconds to connect, and seconds without a byte
+    total_timeout: float = 120  # Seconds on the wire for one URL, all attempts together
+    max_bytes: int = 64 * 2**20  # Size of a body, decoded
+    retries: int = 3  # Further attempts after the first
+    backoff: float = (
+        1  # Seconds before the first of them; doubled each time, with up to as much again at random
+    )
+    max_wait: float = (
+        90  # Longest pause in seconds; a host that wants a longer one is not waited for
+    )
+    concurrency: int = 4  # Requests at once
+    requests_per_second: float | None = 4  # To each host; None: as fast as they go
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
-            least = {'retries': 0, 'backoff': 0, 'max_wait': 0, 'max_bytes': 1, 'concurrency': 1}.get(name)
+            least = {
+                'retries': 0,
+                'backoff': 0,
+                'max_wait': 0,
+                'max_bytes': 1,
+                'concurrency': 1,
+            }.get(name)
             if value is not None and not (value > 0 if least is None else value >= least):
-                raise ValueError(f"{name} is {value}; it must be {'above 0' if least is None else f'at least {least}'}")
+                raise ValueError(
+                    f"{name} is {value}; it must be {'above 0' if least is None else f'at least {least}'}"
+                )
 
 # %% ../../nbs/10_ingest/02_http.ipynb #111dc61d
 def _spellings(items: Iterable[Item]) -> list[str]:
     "Every way in which a secret of these items may be written, longest first, so that masking one never leaves a part of another."
     given = {value for item in items for value in (*item.headers.values(), *item.params.values())}
-    values = given | {value.partition(' ')[2] for value in given}  # 'Bearer abc' is secret, and so is 'abc'
-    spellings = {spelling for value in values for spelling in (
-        value, quote(value, safe=''), quote_plus(value), repr(value)[1:-1], repr(value.encode())[2:-1])}
+    values = given | {
+        value.partition(' ')[2] for value in given
+    }  # 'Bearer abc' is secret, and so is 'abc'
+    spellings = {
+        spelling
+        for value in values
+        for spelling in (
+            value,
+            quote(value, safe=''),
+            quote_plus(value),
+            repr(value)[1:-1],
+            repr(value.encode())[2:-1],
+        )
+    }
     return sorted(spellings - {''}, key=len, reverse=True)
 
+
 def _hide(text: str, secrets: Iterable[str]) -> str:
-    for secret in secrets: text = text.replace(secret, '***')
+    for secret in secrets:
+        text = text.replace(secret, '***')
     return text
+
 
 @contextmanager
 def _quiet_logs(secrets: list[str]) -> Iterator[None]:
     "Mask secrets in what the HTTP libraries log."
-    loggers = [logging.getLogger(name) for name in ('httpx', *(f'httpcore.{part}' for part in ('connection', 'http11', 'http2', 'proxy', 'socks')))]
+    loggers = [
+        logging.getLogger(name)
+        for name in (
+            'httpx',
+            *(f'httpcore.{part}' for part in ('connection', 'http11', 'http2', 'proxy', 'socks')),
+        )
+    ]
 
     def mask(record: logging.LogRecord) -> bool:
         record.msg, record.args = _hide(record.getMessage(), secrets), None
         return True
-    for logger in loggers: logger.addFilter(mask)
-    try: yield
+
+    for logger in loggers:
+        logger.addFilter(mask)
+    try:
+        yield
     finally:
-        for logger in loggers: logger.removeFilter(mask)
+        for logger in loggers:
+            logger.removeFilter(mask)
 
 # %% ../../nbs/10_ingest/02_http.ipynb #2e33c2e7
 class _Problem(Exception):
     "Why there is no answer."
+
     def __init__(self, error_type: str, error: str, again: bool = False, wait: float | None = None):
         self.error_type, self.error, self.again, self.wait = error_type, error, again, wait
+
 
 def _retry_after(value: str, now: datetime) -> float | None:
     "Seconds from `now` that a server asks to be left alone; None where the header cannot be read."
     try:
-        if value.strip().isdecimal(): return float(min(int(value), 10**9))
+        if value.strip().isdecimal():
+            return float(min(int(value), 10**9))
         moment = parsedate_to_datetime(value)
-    except ValueError: return None
+    except ValueError:
+        return None
     return max(0.0, (moment.replace(tzinfo=moment.tzinfo or UTC) - now).total_seconds())
+
 
 def _allowance(headers: Mapping[str, str]) -> tuple[int | None, int | None, int | None]:
     "Requests left, requests used, and seconds until they are counted anew."
+
     def number(name: str) -> int | None:
-        with suppress(KeyError, ValueError, OverflowError): return int(float(headers[name]))
+        with suppress(KeyError, ValueError, OverflowError):
+            return int(float(headers[name]))
         return None
+
     left = number('x-requests-available-minute')
-    return left if left is not None else number('x-requests-remaining'), number('x-requests-used'), number('x-requestcounter-reset')
+    return (
+        left if left is not None else number('x-requests-remaining'),
+        number('x-requests-used'),
+        number('x-requestcounter-reset'),
+    )
 
 # %% ../../nbs/10_ingest/02_http.ipynb #a2c1ac1f
 class _Decoder:
     "Unfolds a body, up to a size."
+
     def __init__(self, encoding: str, max_bytes: int):
-        self.encoding, self.max_bytes, self.received, self.made, self.head = encoding.strip().lower() or 'identity', max_bytes, 0, 0, b''
+        self.encoding, self.max_bytes, self.received, self.made, self.head = (
+            encoding.strip().lower() or 'identity',
+            max_bytes,
+            0,
+            0,
+            b'',
+        )
         self.unzip: Any = None  # made when the first two bytes are there
         if self.encoding not in ('identity', 'gzip', 'x-gzip', 'deflate'):
-            raise _Problem('decoding', f'the body is encoded as {encoding[:20]!r}; only gzip and deflate were asked for')
+            raise _Problem(
+                'decoding',
+                f'the body is encoded as {encoding[:20]!r}; only gzip and deflate were asked for',
+            )
 
     def feed(self, piece: bytes) -> bytes:
         self.received += len(piece)
         made = piece if self.encoding == 'identity' else self._unfold(piece)
         self.made += len(made)
-        if max(self.received, self.made) > self.max_bytes: raise _Problem('too_large', f'too large: more than {self.max_bytes:,} bytes')
+        if max(self.received, self.made) > self.max_bytes:
+            raise _Problem('too_large', f'too large: more than {self.max_bytes:,} bytes')
         return made
 
     def _unfold(self, piece: bytes) -> bytes:
         if self.unzip is None:
             self.head = piece = self.head + piece
-            if len(piece) < 2: return b''
-            bare = self.encoding == 'deflate' and (piece[0] & 15 != 8 or int.from_bytes(piece[:2]) % 31)  # sent without the zlib header
+            if len(piece) < 2:
+                return b''
+            bare = self.encoding == 'deflate' and (
+                piece[0] & 15 != 8 or int.from_bytes(piece[:2]) % 31
+            )  # sent without the zlib header
             self.unzip = zlib.decompressobj(-15 if bare else 47)
-        try: made = self.unzip.decompress(piece, self.max_bytes - self.made + 1)
-        except zlib.error: raise _Problem('decoding', f'the body is not {self.encoding}, as the server says it is') from None
-        if self.unzip.unused_data: raise _Problem('decoding', f'the body goes on after the end of its {self.encoding} stream')
+        try:
+            made = self.unzip.decompress(piece, self.max_bytes - self.made + 1)
+        except zlib.error:
+            raise _Problem(
+                'decoding', f'the body is not {self.encoding}, as the server says it is'
+            ) from None
+        if self.unzip.unused_data:
+            raise _Problem(
+                'decoding', f'the body goes on after the end of its {self.encoding} stream'
+            )
         return made
 
     def finish(self) -> None:
         if self.encoding != 'identity' and self.received and not (self.unzip and self.unzip.eof):
-            raise _Problem('cut_off', f'the {self.encoding} stream ended early, after {self.received:,} bytes', again=True)
+            raise _Problem(
+                'cut_off',
+                f'the {self.encoding} stream ended early, after {self.received:,} bytes',
+                again=True,
+            )
 
 # %% ../../nbs/10_ingest/02_http.ipynb #e8aaa6b6
 @dataclass
 class _Session:
     "What the fetches of one call share."
+
     client: httpx.AsyncClient
     limits: Limits
     wall_clock: Callable[[], datetime]
@@ -172,58 +265,100 @@ class _Session:
     sleep: Callable[[float], Awaitable[None]]
     hosts: 'dict[str, _Host]' = field(default_factory=dict)
 
+
 class _Host:
     "When the next request to a host may leave."
-    def __init__(self) -> None:
-        self.lock, self.next_start, self.closed_until, self.reason = anyio.Lock(), -math.inf, -math.inf, ''
 
-    def close(self, until: float, reason: str) -> None: self.closed_until, self.reason = max((self.closed_until, self.reason), (until, reason))
+    def __init__(self) -> None:
+        self.lock, self.next_start, self.closed_until, self.reason = (
+            anyio.Lock(),
+            -math.inf,
+            -math.inf,
+            '',
+        )
+
+    def close(self, until: float, reason: str) -> None:
+        self.closed_until, self.reason = max((self.closed_until, self.reason), (until, reason))
 
     async def turn(self, session: _Session) -> None:
         async with self.lock:
             while (pause := max(self.next_start, self.closed_until) - session.clock()) > 0:
                 closed = self.closed_until - session.clock()
-                if closed > session.limits.max_wait: raise _Problem('rate_limited', self.reason, wait=closed)
+                if closed > session.limits.max_wait:
+                    raise _Problem('rate_limited', self.reason, wait=closed)
                 await session.sleep(pause)
-            self.next_start = session.clock() + 1/(session.limits.requests_per_second or math.inf)
+            self.next_start = session.clock() + 1 / (session.limits.requests_per_second or math.inf)
 
 # %% ../../nbs/10_ingest/02_http.ipynb #fc66e5a1
 @dataclass
 class _Visit:
     "How far one item has come."
+
     item: Item
     secrets: list[str]
     seconds_left: float
     attempts: int = 0
     heard: dict[str, Any] = field(default_factory=dict)  # http_status, requests_left, requests_used
 
-async def _ask(session: _Session, visit: _Visit, url: httpx.URL, trusted: bool) -> tuple[httpx.Response, bytes | None]:
+
+async def _ask(
+    session: _Session, visit: _Visit, url: httpx.URL, trusted: bool
+) -> tuple[httpx.Response, bytes | None]:
     "One request, and the body of a 200."
     item, limits, begun, answered = visit.item, session.limits, time.monotonic(), False
-    conditions = {'If-None-Match': item.validators.etag, 'If-Modified-Since': item.validators.last_modified}
-    headers = {name: value for name, value in conditions.items() if value} | (dict(item.headers) if trusted else {})
-    if trusted and item.params: url = url.copy_merge_params(dict(item.params))
+    conditions = {
+        'If-None-Match': item.validators.etag,
+        'If-Modified-Since': item.validators.last_modified,
+    }
+    headers = {name: value for name, value in conditions.items() if value} | (
+        dict(item.headers) if trusted else {}
+    )
+    if trusted and item.params:
+        url = url.copy_merge_params(dict(item.params))
     try:
         with anyio.fail_after(max(visit.seconds_left, 0)):
-            response = await session.client.send(session.client.build_request('GET', url, headers=headers), stream=True)
+            response = await session.client.send(
+                session.client.build_request('GET', url, headers=headers), stream=True
+            )
             answered = True
-            try: return response, await _read(response, limits.max_bytes)
-            finally: await response.aclose()
-    except TimeoutError: raise _Problem('timeout', f'not done after {limits.total_timeout:g} seconds') from None
-    except httpx.TimeoutException: raise _Problem('timeout', f'nothing came for {limits.timeout:g} seconds', again=True) from None
-    except (httpx.LocalProtocolError, UnicodeError): raise _Problem('request', 'a header or parameter cannot be written in HTTP') from None
+            try:
+                return response, await _read(response, limits.max_bytes)
+            finally:
+                await response.aclose()
+    except TimeoutError:
+        raise _Problem('timeout', f'not done after {limits.total_timeout:g} seconds') from None
+    except httpx.TimeoutException:
+        raise _Problem(
+            'timeout', f'nothing came for {limits.timeout:g} seconds', again=True
+        ) from None
+    except (httpx.LocalProtocolError, UnicodeError):
+        raise _Problem('request', 'a header or parameter cannot be written in HTTP') from None
     except httpx.HTTPError as failure:
-        error_type, begin = ('cut_off', 'the body was cut off') if answered else ('connection', f'no answer from {url.host}')
-        raise _Problem(error_type, f'{begin}: {_hide(str(failure), visit.secrets) or type(failure).__name__}', again=True) from None
-    finally: visit.seconds_left -= time.monotonic() - begun
+        error_type, begin = (
+            ('cut_off', 'the body was cut off')
+            if answered
+            else ('connection', f'no answer from {url.host}')
+        )
+        raise _Problem(
+            error_type,
+            f'{begin}: {_hide(str(failure), visit.secrets) or type(failure).__name__}',
+            again=True,
+        ) from None
+    finally:
+        visit.seconds_left -= time.monotonic() - begun
+
 
 async def _read(response: httpx.Response, max_bytes: int) -> bytes | None:
-    if response.status_code == 304: await response.aread()  # there is none, and the connection can serve again
-    if response.status_code != 200: return None
+    if response.status_code == 304:
+        await response.aread()  # there is none, and the connection can serve again
+    if response.status_code != 200:
+        return None
     length, content = response.headers.get('content-length', ''), bytearray()
-    if length.isdecimal() and int(length) > max_bytes: raise _Problem('too_large', f'too large: {int(length):,} bytes, {max_bytes:,} allowed')
+    if length.isdecimal() and int(length) > max_bytes:
+        raise _Problem('too_large', f'too large: {int(length):,} bytes, {max_bytes:,} allowed')
     decoder = _Decoder(response.headers.get('content-encoding', ''), max_bytes)
-    async for piece in response.aiter_raw(): content += decoder.feed(piece)
+    async for piece in response.aiter_raw():
+        content += decoder.feed(piece)
     decoder.finish()
     return bytes(content)
 
@@ -232,11 +367,18 @@ async def _attempt(session: _Session, visit: _Visit) -> tuple[httpx.Response, by
     "From the URL of an item to a 200 or 304."
     url, home, seen = (start := httpx.URL(visit.item.url)), start.join('/'), set[httpx.URL]()
     while True:
-        if url.scheme not in ('http', 'https') or not url.host: raise _Problem('redirect' if seen else 'request', 'not an http or https URL')
-        if url in seen: raise _Problem('redirect', 'the redirects go round in a loop')
-        if len(seen) > 5: raise _Problem('redirect', 'more than 5 redirects')
-        host, trusted = session.hosts.setdefault(url.netloc.decode(), _Host()), url.join('/') == home
-        if not trusted and _hide(str(url), visit.secrets) != str(url): raise _Problem('redirect', 'a secret would go to another host')
+        if url.scheme not in ('http', 'https') or not url.host:
+            raise _Problem('redirect' if seen else 'request', 'not an http or https URL')
+        if url in seen:
+            raise _Problem('redirect', 'the redirects go round in a loop')
+        if len(seen) > 5:
+            raise _Problem('redirect', 'more than 5 redirects')
+        host, trusted = (
+            session.hosts.setdefault(url.netloc.decode(), _Host()),
+            url.join('/') == home,
+        )
+        if not trusted and _hide(str(url), visit.secrets) != str(url):
+            raise _Problem('redirect', 'a secret would go to another host')
         await host.turn(session)
         visit.attempts += not seen
         response, content = await _ask(session, visit, url, trusted)
@@ -246,63 +388,129 @@ async def _attempt(session: _Session, visit: _Visit) -> tuple[httpx.Response, by
             return response, content
         seen.add(url)
         url = response.next_request.url
-        for name in set(visit.item.params) & set(url.params): url = url.copy_remove_param(name)
+        for name in set(visit.item.params) & set(url.params):
+            url = url.copy_remove_param(name)
 
 # %% ../../nbs/10_ingest/02_http.ipynb #e81f869f
 def _note(session: _Session, visit: _Visit, host: _Host, response: httpx.Response) -> None:
     "Keep what a response says about its host."
     left, used, reset = _allowance(response.headers)
-    visit.heard = {'http_status': response.status_code, 'requests_left': left, 'requests_used': used}
+    visit.heard = {
+        'http_status': response.status_code,
+        'requests_left': left,
+        'requests_used': used,
+    }
     if left is not None and left <= 0:
-        until = 'the service does not say until when' if reset is None else f'its count begins anew in {reset} seconds'
-        host.close(session.clock() + (math.inf if reset is None else reset), f'{response.url.host} has no requests left; {until}')
+        until = (
+            'the service does not say until when'
+            if reset is None
+            else f'its count begins anew in {reset} seconds'
+        )
+        host.close(
+            session.clock() + (math.inf if reset is None else reset),
+            f'{response.url.host} has no requests left; {until}',
+        )
 
-def _judge(session: _Session, visit: _Visit, host: _Host, response: httpx.Response, trusted: bool) -> None:
+
+def _judge(
+    session: _Session, visit: _Visit, host: _Host, response: httpx.Response, trusted: bool
+) -> None:
     "Pass a 200 or a 304 that was asked for; anything else is a problem."
     status, most, busy = response.status_code, session.limits.max_wait, response.status_code == 429
-    if status == 200 or (status == 304 and visit.item.validators != Validators()): return
+    if status == 200 or (status == 304 and visit.item.validators != Validators()):
+        return
     asked = _retry_after(response.headers.get('retry-after', ''), session.wall_clock())
-    if busy and asked is None: asked = _allowance(response.headers)[2]
-    if busy and asked: host.close(session.clock() + asked, f'{response.url.host} asked for a pause of {asked:.0f} seconds')
-    hints = {304: ': no validator was sent', 401: ': the token is missing or wrong', 403: ': the token does not allow this'}
+    if busy and asked is None:
+        asked = _allowance(response.headers)[2]
+    if busy and asked:
+        host.close(
+            session.clock() + asked, f'{response.url.host} asked for a pause of {asked:.0f} seconds'
+        )
+    hints = {
+        304: ': no validator was sent',
+        401: ': the token is missing or wrong',
+        403: ': the token does not allow this',
+    }
     error = f"HTTP {status}{' ' + HTTPStatus(status).phrase if status in set(HTTPStatus) else ''}{hints.get(status, '')}"
-    if not trusted and visit.item.headers: error += '; it was redirected to another host, which does not get the token'
-    if late := asked is not None and asked > most: error += f'; it asks to wait {asked:.0f} seconds, more than the {most:g} allowed'
-    raise _Problem('rate_limited' if busy else 'status', error, again=(busy or status >= 500) and not late, wait=asked)
+    if not trusted and visit.item.headers:
+        error += '; it was redirected to another host, which does not get the token'
+    if late := asked is not None and asked > most:
+        error += f'; it asks to wait {asked:.0f} seconds, more than the {most:g} allowed'
+    raise _Problem(
+        'rate_limited' if busy else 'status',
+        error,
+        again=(busy or status >= 500) and not late,
+        wait=asked,
+    )
 
 # %% ../../nbs/10_ingest/02_http.ipynb #d6980daf
 async def _fetch(session: _Session, item: Item) -> Fetched:
     "One item, from the first attempt to its end; nothing is raised."
-    limits, begun, visit = session.limits, session.clock(), _Visit(item, _spellings([item]), session.limits.total_timeout)
+    limits, begun, visit = (
+        session.limits,
+        session.clock(),
+        _Visit(item, _spellings([item]), session.limits.total_timeout),
+    )
     grows = wait_exponential(limits.backoff) + wait_random(0, limits.backoff)
     retrying = AsyncRetrying(
-        sleep=session.sleep, stop=stop_after_attempt(limits.retries + 1), retry=retry_if_exception(lambda failure: getattr(failure, 'again', False)),
-        wait=lambda state: getattr(state.outcome and state.outcome.exception(), 'wait', None) or min(grows(state), limits.max_wait), reraise=True)
+        sleep=session.sleep,
+        stop=stop_after_attempt(limits.retries + 1),
+        retry=retry_if_exception(lambda failure: getattr(failure, 'again', False)),
+        wait=lambda state: (
+            getattr(state.outcome and state.outcome.exception(), 'wait', None)
+            or min(grows(state), limits.max_wait)
+        ),
+        reraise=True,
+    )
 
     def result(status: str, **values: Any) -> Fetched:
-        return Fetched(item.url, status, attempts=visit.attempts, seconds=session.clock() - begun, **visit.heard, **values)
-    try: response, content = cast('tuple[httpx.Response, bytes | None]', await retrying(_attempt, session, visit))
+        return Fetched(
+            item.url,
+            status,
+            attempts=visit.attempts,
+            seconds=session.clock() - begun,
+            **visit.heard,
+            **values,
+        )
+
+    try:
+        response, content = cast(
+            'tuple[httpx.Response, bytes | None]', await retrying(_attempt, session, visit)
+        )
     except _Problem as problem:
-        error, pause = problem.error + (f' ({visit.attempts} attempts)' if visit.attempts > 1 else ''), problem.wait
-        retry_at = session.wall_clock() + timedelta(seconds=pause) if pause is not None and math.isfinite(pause) else None
+        error, pause = (
+            problem.error + (f' ({visit.attempts} attempts)' if visit.attempts > 1 else ''),
+            problem.wait,
+        )
+        retry_at = (
+            session.wall_clock() + timedelta(seconds=pause)
+            if pause is not None and math.isfinite(pause)
+            else None
+        )
         return result('failed', error_type=problem.error_type, error=error, retry_at=retry_at)
     except Exception as failure:  # one that nobody foresaw must not stop the others either
         kind = 'request' if isinstance(failure, httpx.InvalidURL) else type(failure).__name__
         return result('failed', error_type=kind, error=_hide(str(failure), visit.secrets))
     kept, told = item.validators if content is None else Validators(), response.headers
-    later = {'etag': told.get('etag', kept.etag), 'last_modified': told.get('last-modified', kept.last_modified)}
+    later = {
+        'etag': told.get('etag', kept.etag),
+        'last_modified': told.get('last-modified', kept.last_modified),
+    }
     return result('unchanged' if content is None else 'new', content=content, **later)
 
 # %% ../../nbs/10_ingest/02_http.ipynb #c9cee6d6
 def fetch_all(
-    items: Iterable[Item], # What to fetch
+    items: Iterable[Item],  # What to fetch
     *,
-    now: Callable[[], datetime], # Gives the current moment, UTC; for dates in Retry-After and for `retry_at`
-    limits: Limits = Limits(), # How hard to try, and how politely
-    progress: Callable[[int, int, Fetched], object] | None = None, # Called with how many are done, how many there are, and the latest
-    clock: Callable[[], float] = time.monotonic, # Seconds that only grow; for rates and pauses
-    sleep: Callable[[float], Awaitable[None]] = anyio.sleep, # Waits for seconds of `clock`
-) -> Iterator[Fetched]: # One per item, as they complete
+    now: Callable[
+        [], datetime
+    ],  # Gives the current moment, UTC; for dates in Retry-After and for `retry_at`
+    limits: Limits = Limits(),  # How hard to try, and how politely
+    progress: Callable[[int, int, Fetched], object]
+    | None = None,  # Called with how many are done, how many there are, and the latest
+    clock: Callable[[], float] = time.monotonic,  # Seconds that only grow; for rates and pauses
+    sleep: Callable[[float], Awaitable[None]] = anyio.sleep,  # Waits for seconds of `clock`
+) -> Iterator[Fetched]:  # One per item, as they complete
     "Fetch many URLs; one that fails never stops the others."
     waiting = iter(todo := list(items))
     answers, arrivals = anyio.create_memory_object_stream[Fetched](0)
@@ -311,19 +519,24 @@ def fetch_all(
     session = _Session(client, limits, now, clock, sleep)
 
     async def work() -> None:
-        for item in waiting: await answers.send(await _fetch(session, item))
+        for item in waiting:
+            await answers.send(await _fetch(session, item))
 
     async def fetch() -> None:
         async with answers, client, anyio.create_task_group() as tasks:
-            for _ in range(min(limits.concurrency, len(todo))): tasks.start_soon(work)
+            for _ in range(min(limits.concurrency, len(todo))):
+                tasks.start_soon(work)
+
     with _quiet_logs(_spellings(todo)), start_blocking_portal(name='transport') as portal:
         fetching = portal.start_task_soon(fetch)
         try:
             for done in range(1, len(todo) + 1):
                 coming = portal.start_task_soon(arrivals.receive)
-                while not coming.done(): wait([coming], timeout=0.2)  # Ctrl-C may be heard only between two waits
+                while not coming.done():
+                    wait([coming], timeout=0.2)  # Ctrl-C may be heard only between two waits
                 fetched = coming.result()
-                if progress is not None: progress(done, len(todo), fetched)
+                if progress is not None:
+                    progress(done, len(todo), fetched)
                 yield fetched
         finally:
             fetching.cancel()

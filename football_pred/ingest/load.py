@@ -17,155 +17,318 @@ import polars as pl
 from sqlalchemy import Connection, Engine, delete, select, update
 
 from ..core import schema
-from .validate import STATISTICS, clean_odds, clean_payload
-from .reconcile import bring_in_line, scratch_database
-from ..core.outbox import emit_all
-from .contract import RAW_MATCHES, Request, Source
-from ..core.files import Folder, keep_record, read_bytes, read_records
 from ..core.as_of import fingerprint
 from ..core.database import in_parts, read_frame, upsert, writing
+from ..core.files import Folder, keep_record, read_bytes, read_records
+from ..core.outbox import emit_all
+from .contract import RAW_MATCHES, Request, Source
+from .reconcile import bring_in_line, scratch_database
 from .team_names import aliases_of, load_reference
+from .validate import STATISTICS, clean_odds, clean_payload
 
 # %% ../../nbs/10_ingest/10_load.ipynb #b8983ee8
 # Of two sources that tell a result, the earlier one here is believed; any other comes last.
-TRUST = ('football_data_uk', 'football_data_org', 'openfootball', 'bundled', 'two_tiers', 'internationals', 'the_odds_api')
+TRUST = (
+    'football_data_uk',
+    'football_data_org',
+    'openfootball',
+    'bundled',
+    'two_tiers',
+    'internationals',
+    'the_odds_api',
+)
 FACTS = ('kickoff', 'status', 'home_goals', 'away_goals')
 _ENDED = ['finished', 'awarded']
 
 
 def _rank(column: str) -> pl.Expr:
-    return pl.col(column).replace_strict({name: place for place, name in enumerate(TRUST)}, default=len(TRUST), return_dtype=pl.Int64)
+    return pl.col(column).replace_strict(
+        {name: place for place, name in enumerate(TRUST)}, default=len(TRUST), return_dtype=pl.Int64
+    )
 
 
 def weigh(
-    claims: pl.DataFrame, # Columns of table `matches` and `row_number`: what a payload says
-    stored: pl.DataFrame, # Rows of table `matches`: what stands
-) -> tuple[pl.DataFrame, pl.DataFrame]: # Rows to store, and what is refused (`row_number`, `reason`)
+    claims: pl.DataFrame,  # Columns of table `matches` and `row_number`: what a payload says
+    stored: pl.DataFrame,  # Rows of table `matches`: what stands
+) -> tuple[
+    pl.DataFrame, pl.DataFrame
+]:  # Rows to store, and what is refused (`row_number`, `reason`)
     "Decide between what a payload says and what stands."
-    both = claims.join(stored, on='match_id', how='left', suffix='_before', maintain_order='left').with_columns(
-        old=pl.col('source_before').is_not_null(), over=pl.col('status_before').is_in(_ENDED).fill_null(False))
+    both = claims.join(
+        stored, on='match_id', how='left', suffix='_before', maintain_order='left'
+    ).with_columns(
+        old=pl.col('source_before').is_not_null(),
+        over=pl.col('status_before').is_in(_ENDED).fill_null(False),
+    )
     lesser = pl.col('over') & (_rank('source') > _rank('source_before'))
-    vague = pl.col('old') & ~pl.col('kickoff_known') & pl.col('kickoff_known_before') & (pl.col('date') == pl.col('date_before'))
-    says = {name: (pl.col(name) != pl.col(f'{name}_before')) for name in ('date', 'home_goals', 'away_goals')}
-    says['kickoff'] = (pl.col('kickoff') != pl.col('kickoff_before')) & pl.col('kickoff_known') & pl.col('kickoff_known_before') & ~says['date']
-    def text(name: str) -> pl.Expr: return pl.col(name).dt.strftime('%Y-%m-%d %H:%M') if name.startswith('kickoff') else pl.col(name).cast(pl.String)
-    differences = [pl.when(differs).then(pl.format('{} {}, not {}', pl.lit(name), text(name), text(f'{name}_before')))
-                   for name, differs in says.items()]
-    told = both.filter(lesser).select('row_number', reason=pl.concat_str(differences, separator='; ', ignore_nulls=True), standing='source_before')
-    refused = told.filter(pl.col('reason') != '').select('row_number', reason=pl.format('{} says otherwise: {}', 'standing', 'reason'))
+    vague = (
+        pl.col('old')
+        & ~pl.col('kickoff_known')
+        & pl.col('kickoff_known_before')
+        & (pl.col('date') == pl.col('date_before'))
+    )
+    says = {
+        name: (pl.col(name) != pl.col(f'{name}_before'))
+        for name in ('date', 'home_goals', 'away_goals')
+    }
+    says['kickoff'] = (
+        (pl.col('kickoff') != pl.col('kickoff_before'))
+        & pl.col('kickoff_known')
+        & pl.col('kickoff_known_before')
+        & ~says['date']
+    )
+
+    def text(name: str) -> pl.Expr:
+        return (
+            pl.col(name).dt.strftime('%Y-%m-%d %H:%M')
+            if name.startswith('kickoff')
+            else pl.col(name).cast(pl.String)
+        )
+
+    differences = [
+        pl.when(differs).then(
+            pl.format('{} {}, not {}', pl.lit(name), text(name), text(f'{name}_before'))
+        )
+        for name, differs in says.items()
+    ]
+    told = both.filter(lesser).select(
+        'row_number',
+        reason=pl.concat_str(differences, separator='; ', ignore_nulls=True),
+        standing='source_before',
+    )
+    refused = told.filter(pl.col('reason') != '').select(
+        'row_number', reason=pl.format('{} says otherwise: {}', 'standing', 'reason')
+    )
     columns = [name for name in stored.columns if name not in ('match_id', *STATISTICS)]
     timed = ('kickoff', 'kickoff_known', 'result_known_at')
+
     def chosen(name: str) -> pl.Expr:
-        keep = lesser | vague if name in timed[:2] else lesser | (vague & pl.col('result_known_at').is_not_null()
-            & pl.col('result_known_at_before').is_not_null()) if name == 'result_known_at' else lesser
+        keep = (
+            lesser | vague
+            if name in timed[:2]
+            else lesser
+            | (
+                vague
+                & pl.col('result_known_at').is_not_null()
+                & pl.col('result_known_at_before').is_not_null()
+            )
+            if name == 'result_known_at'
+            else lesser
+        )
         return pl.when(keep).then(f'{name}_before').otherwise(name).alias(name)
+
     first, then = pl.when(lesser), [(f'{name}_before', name) for name in STATISTICS]
-    filled = [first.then(pl.coalesce(before, name)).otherwise(pl.coalesce(name, before)).alias(name) for before, name in then]
+    filled = [
+        first.then(pl.coalesce(before, name)).otherwise(pl.coalesce(name, before)).alias(name)
+        for before, name in then
+    ]
     rows = both.with_columns(*map(chosen, columns), *filled)
     facts = [name for name in stored.columns if name not in ('match_id', 'snapshot_id')]
-    news = ~pl.col('old') | pl.any_horizontal([pl.col(name).ne_missing(pl.col(f'{name}_before')) for name in facts])
+    news = ~pl.col('old') | pl.any_horizontal(
+        [pl.col(name).ne_missing(pl.col(f'{name}_before')) for name in facts]
+    )
     return rows.filter(news), refused
 
 # %% ../../nbs/10_ingest/10_load.ipynb #2371ca87
 @dataclass(frozen=True)
 class Judged:
     "What a payload says, judged."
-    matches: pl.DataFrame # Columns of table `matches` and `row_number`
-    odds: pl.DataFrame # Columns of table `odds`
-    rejects: pl.DataFrame # Columns of table `rejects`, and `league` and `season`
-    rows: int # Rows in the payload
+
+    matches: pl.DataFrame  # Columns of table `matches` and `row_number`
+    odds: pl.DataFrame  # Columns of table `odds`
+    rejects: pl.DataFrame  # Columns of table `rejects`, and `league` and `season`
+    rows: int  # Rows in the payload
 
 
 Names = Callable[[str, str], dict[str, str]]  # source and league to spellings and names
 
 
 def judge_payload(
-    content: bytes, # As received
-    snapshot: Mapping[str, Any], # Row of table `snapshots`
-    source: Source, # Where it came from
-    leagues: Mapping[str, dict[str, Any]], # Rows of table `leagues` by code
-    names: Names, # Spellings of a source in a league
+    content: bytes,  # As received
+    snapshot: Mapping[str, Any],  # Row of table `snapshots`
+    source: Source,  # Where it came from
+    leagues: Mapping[str, dict[str, Any]],  # Rows of table `leagues` by code
+    names: Names,  # Spellings of a source in a league
 ) -> Judged:
     "Everything that a payload says, by league and season."
-    parsed = source.parse(content, Request(**{name: snapshot[name] for name in ('source', 'url', 'league', 'season', 'kind')}))
+    parsed = source.parse(
+        content,
+        Request(**{name: snapshot[name] for name in ('source', 'url', 'league', 'season', 'kind')}),
+    )
     lost = ~pl.col('league').is_in(list(leagues)).fill_null(False) | pl.col('season').is_null()
-    reason = pl.format('no league and season for: {}, {}', pl.col('league').fill_null('empty'), pl.col('date').fill_null('empty'))
+    reason = pl.format(
+        'no league and season for: {}, {}',
+        pl.col('league').fill_null('empty'),
+        pl.col('date').fill_null('empty'),
+    )
     nowhere = parsed.matches.filter(lost)
-    said = [{name: row[name] for name in RAW_MATCHES if row[name] is not None} for row in nowhere.to_dicts()]
+    said = [
+        {name: row[name] for name in RAW_MATCHES if row[name] is not None}
+        for row in nowhere.to_dicts()
+    ]
     unknown = pl.lit(None, pl.String)
-    rejects = [nowhere.select('row_number', reason=reason, kind=pl.lit('row'), league=unknown, season=unknown).with_columns(
-        pl.Series('row', said, dtype=pl.Object))]
+    rejects = [
+        nowhere.select(
+            'row_number', reason=reason, kind=pl.lit('row'), league=unknown, season=unknown
+        ).with_columns(pl.Series('row', said, dtype=pl.Object))
+    ]
     matches, odds = [], []
-    for (code, season), part in parsed.matches.filter(~lost).group_by('league', 'season', maintain_order=True):
-        held, refused = clean_payload(part, leagues[code], season, source.time_zone, names(source.name, code))
+    for (code, season), part in parsed.matches.filter(~lost).group_by(
+        'league', 'season', maintain_order=True
+    ):
+        held, refused = clean_payload(
+            part, leagues[code], season, source.time_zone, names(source.name, code)
+        )
         prices, unpriced = clean_odds(parsed.odds, held, snapshot['fetched_at'])
         matches.append(held)
         odds.append(prices)
         for kind, frame in (('row', refused), ('price', unpriced)):
-            about_value = pl.col('reason').str.contains(r'^(home|away)_\w+ is') & ~pl.col('reason').str.contains('^(home|away)_goals is not')
+            about_value = pl.col('reason').str.contains(r'^(home|away)_\w+ is') & ~pl.col(
+                'reason'
+            ).str.contains('^(home|away)_goals is not')
             kinds = pl.when(about_value).then(pl.lit('statistic')).otherwise(pl.lit(kind))
-            rejects.append(frame.select('row_number', 'reason', kind=kinds, league=pl.lit(code), season=pl.lit(season)).with_columns(frame['row']))
+            rejects.append(
+                frame.select(
+                    'row_number', 'reason', kind=kinds, league=pl.lit(code), season=pl.lit(season)
+                ).with_columns(frame['row'])
+            )
     origin = dict(source=pl.lit(source.name), snapshot_id=pl.lit(snapshot['snapshot_id']))
-    empty = {table: pl.DataFrame(schema=schema.frame_schema(table)).drop('source', 'snapshot_id') for table in (schema.matches, schema.odds)}
-    held = pl.concat(matches) if matches else empty[schema.matches].with_columns(row_number=pl.lit(None, pl.Int64))
-    return Judged(held.with_columns(**origin), (pl.concat(odds) if odds else empty[schema.odds]).with_columns(**origin),
-                  pl.concat(rejects).with_columns(snapshot_id=origin['snapshot_id']), parsed.matches.height)
+    empty = {
+        table: pl.DataFrame(schema=schema.frame_schema(table)).drop('source', 'snapshot_id')
+        for table in (schema.matches, schema.odds)
+    }
+    held = (
+        pl.concat(matches)
+        if matches
+        else empty[schema.matches].with_columns(row_number=pl.lit(None, pl.Int64))
+    )
+    return Judged(
+        held.with_columns(**origin),
+        (pl.concat(odds) if odds else empty[schema.odds]).with_columns(**origin),
+        pl.concat(rejects).with_columns(snapshot_id=origin['snapshot_id']),
+        parsed.matches.height,
+    )
 
 # %% ../../nbs/10_ingest/10_load.ipynb #8b0ec230
-def _tell(connection: Connection, rows: pl.DataFrame, odds: pl.DataFrame, snapshot: Mapping[str, Any], told_at: datetime) -> None:
+def _tell(
+    connection: Connection,
+    rows: pl.DataFrame,
+    odds: pl.DataFrame,
+    snapshot: Mapping[str, Any],
+    told_at: datetime,
+) -> None:
     "Events of a payload; its id in each makes a fixture that moves there and back three events."
+
     def plain(frame: pl.DataFrame, *names: str) -> list[tuple[str, dict[str, Any]]]:
-        moments = [pl.col(name).dt.strftime('%Y-%m-%dT%H:%M:%S+00:00') for name in names if isinstance(frame.schema[name], pl.Datetime)]
-        return [(row['match_id'], {'version': schema.EVENT_VERSION} | row) for row in frame.select(names).with_columns(moments).to_dicts()]
+        moments = [
+            pl.col(name).dt.strftime('%Y-%m-%dT%H:%M:%S+00:00')
+            for name in names
+            if isinstance(frame.schema[name], pl.Datetime)
+        ]
+        return [
+            (row['match_id'], {'version': schema.EVENT_VERSION} | row)
+            for row in frame.select(names).with_columns(moments).to_dicts()
+        ]
+
     ended = rows.filter(pl.col('status').is_in(_ENDED))
     which = ('match_id', 'league', 'season', 'kickoff', 'home_team', 'away_team', 'status')
-    emit_all(connection, 'matches', plain(rows, *which, 'kickoff_known', 'neutral', 'source', 'snapshot_id'), told_at)
-    emit_all(connection, 'results', plain(ended, *which, 'home_goals', 'away_goals', 'result_known_at', 'source', 'snapshot_id'), told_at)
+    emit_all(
+        connection,
+        'matches',
+        plain(rows, *which, 'kickoff_known', 'neutral', 'source', 'snapshot_id'),
+        told_at,
+    )
+    emit_all(
+        connection,
+        'results',
+        plain(
+            ended, *which, 'home_goals', 'away_goals', 'result_known_at', 'source', 'snapshot_id'
+        ),
+        told_at,
+    )
     recent = pl.col('known_at') > snapshot['fetched_at'] - timedelta(days=7)
     priced = odds.filter(pl.col('match_id').is_in(rows['match_id'].implode()) | recent)
-    news = priced.group_by('match_id', maintain_order=True).agg(prices=pl.len(), known_at=pl.max('known_at'), snapshot_id=pl.first('snapshot_id'))
-    emit_all(connection, 'odds', plain(news, 'match_id', 'prices', 'known_at', 'snapshot_id'), told_at)
+    news = priced.group_by('match_id', maintain_order=True).agg(
+        prices=pl.len(), known_at=pl.max('known_at'), snapshot_id=pl.first('snapshot_id')
+    )
+    emit_all(
+        connection, 'odds', plain(news, 'match_id', 'prices', 'known_at', 'snapshot_id'), told_at
+    )
 
 # %% ../../nbs/10_ingest/10_load.ipynb #c4cecbd1
 @dataclass(frozen=True)
 class Taken:
     "What the tables gained from a payload."
-    new: int # Matches that were not there before
-    changed: int # Changes of kick-off, status or score of matches that were
-    contradictions: pl.DataFrame # Rejects that contradict a more trusted source
+
+    new: int  # Matches that were not there before
+    changed: int  # Changes of kick-off, status or score of matches that were
+    contradictions: pl.DataFrame  # Rejects that contradict a more trusted source
 
 
 def _standing(connection: Connection, matches: pl.DataFrame) -> pl.DataFrame:
     table = schema.matches
-    where = table.c.league.in_(matches['league'].unique().to_list()), table.c.season.in_(matches['season'].unique().to_list())
+    where = (
+        table.c.league.in_(matches['league'].unique().to_list()),
+        table.c.season.in_(matches['season'].unique().to_list()),
+    )
     return read_frame(connection, select(table).where(*where))
 
 
 def _changes(rows: pl.DataFrame, snapshot: Mapping[str, Any]) -> pl.DataFrame:
     "Rows of table `fixture_changes`."
+
     def text(name: str) -> pl.Expr:
-        return pl.col(name).dt.strftime('%Y-%m-%d %H:%M:%S+00:00') if name.startswith('kickoff') else pl.col(name).cast(pl.String)
-    parts = [rows.filter(pl.col('old') & (pl.col(name) != pl.col(f'{name}_before')).fill_null(pl.col(f'{name}_before').is_not_null())).select(
-        'match_id', snapshot_id=pl.lit(snapshot['snapshot_id']), field=pl.lit(name), before=text(f'{name}_before'), after=text(name),
-        changed_at=pl.lit(snapshot['fetched_at']).dt.cast_time_unit('us')) for name in FACTS]
+        return (
+            pl.col(name).dt.strftime('%Y-%m-%d %H:%M:%S+00:00')
+            if name.startswith('kickoff')
+            else pl.col(name).cast(pl.String)
+        )
+
+    parts = [
+        rows.filter(
+            pl.col('old')
+            & (pl.col(name) != pl.col(f'{name}_before')).fill_null(
+                pl.col(f'{name}_before').is_not_null()
+            )
+        ).select(
+            'match_id',
+            snapshot_id=pl.lit(snapshot['snapshot_id']),
+            field=pl.lit(name),
+            before=text(f'{name}_before'),
+            after=text(name),
+            changed_at=pl.lit(snapshot['fetched_at']).dt.cast_time_unit('us'),
+        )
+        for name in FACTS
+    ]
     return pl.concat(parts)
 
 
-def _contradictions(matches: pl.DataFrame, refused: pl.DataFrame, snapshot: Mapping[str, Any]) -> pl.DataFrame:
+def _contradictions(
+    matches: pl.DataFrame, refused: pl.DataFrame, snapshot: Mapping[str, Any]
+) -> pl.DataFrame:
     "Rows of table `rejects`, and `league` and `season`."
-    said = matches.select('row_number', 'league', 'season', 'match_id', *FACTS).join(refused, on='row_number', maintain_order='left')
+    said = matches.select('row_number', 'league', 'season', 'match_id', *FACTS).join(
+        refused, on='row_number', maintain_order='left'
+    )
     facts = said.drop('row_number', 'reason').to_dicts()
     kept = [{name: str(value) for name, value in row.items() if value is not None} for row in facts]
-    return said.select('row_number', 'reason', 'league', 'season', kind=pl.lit('contradiction'),
-                       snapshot_id=pl.lit(snapshot['snapshot_id'])).with_columns(pl.Series('row', kept, dtype=pl.Object))
+    return said.select(
+        'row_number',
+        'reason',
+        'league',
+        'season',
+        kind=pl.lit('contradiction'),
+        snapshot_id=pl.lit(snapshot['snapshot_id']),
+    ).with_columns(pl.Series('row', kept, dtype=pl.Object))
 
 
 def take_in(
-    connection: Connection, # From `writing`
-    judged: Judged, # From `judge_payload`
-    snapshot: Mapping[str, Any], # Row of table `snapshots`
-    names_digest: str, # Of the names that it was judged with
-    told_at: datetime | None = None, # Current moment, UTC, when what is new shall be told in `events`; None: it is not
+    connection: Connection,  # From `writing`
+    judged: Judged,  # From `judge_payload`
+    snapshot: Mapping[str, Any],  # Row of table `snapshots`
+    names_digest: str,  # Of the names that it was judged with
+    told_at: datetime
+    | None = None,  # Current moment, UTC, when what is new shall be told in `events`; None: it is not
 ) -> Taken:
     "Write what a payload says."
     rows, refused = weigh(judged.matches, _standing(connection, judged.matches))
@@ -174,39 +337,54 @@ def take_in(
     upsert(connection, schema.fixture_changes, changes, replace=[])
     contradictions = _contradictions(judged.matches, refused, snapshot)
     for rejects in (judged.rejects, contradictions):
-        upsert(connection, schema.rejects, rejects.select(schema.rejects.columns.keys()), replace=[])
-    if snapshot['source'] in WHOLE and judged.odds.height: _forget_prices(connection, judged.odds)
+        upsert(
+            connection, schema.rejects, rejects.select(schema.rejects.columns.keys()), replace=[]
+        )
+    if snapshot['source'] in WHOLE and judged.odds.height:
+        _forget_prices(connection, judged.odds)
     upsert(connection, schema.odds, judged.odds)
-    if told_at is not None: _tell(connection, rows, judged.odds, snapshot, told_at)
+    if told_at is not None:
+        _tell(connection, rows, judged.odds, snapshot, told_at)
     same = schema.snapshots.c.snapshot_id == snapshot['snapshot_id']
     connection.execute(update(schema.snapshots).where(same).values(cleaned_with=names_digest))
     return Taken(rows.filter(~pl.col('old')).height, changes.height, contradictions)
 
 
-WHOLE = ('football_data_uk',)  # sources whose payloads hold all their prices of a match, so that the new ones replace the old
+WHOLE = (
+    'football_data_uk',
+)  # sources whose payloads hold all their prices of a match, so that the new ones replace the old
 
 
 def _forget_prices(connection: Connection, odds: pl.DataFrame) -> None:
     "Where the moment of a price follows the kick-off, the prices of a match that moved would otherwise stand twice."
     table, matches = schema.odds, odds['match_id'].unique().sort().to_list()
     for some in in_parts(matches, 1000):
-        connection.execute(delete(table).where(table.c.match_id.in_(some), table.c.source == odds['source'][0]))
+        connection.execute(
+            delete(table).where(table.c.match_id.in_(some), table.c.source == odds['source'][0])
+        )
 
 # %% ../../nbs/10_ingest/10_load.ipynb #9320307f
-REASONS = {'league': pl.String, 'season': pl.String, 'kind': pl.String, 'reason': pl.String, 'rows': pl.Int64}
+REASONS = {
+    'league': pl.String,
+    'season': pl.String,
+    'kind': pl.String,
+    'reason': pl.String,
+    'rows': pl.Int64,
+}
 
 
 @dataclass(frozen=True)
 class Cleaned:
     "What a cleaning did."
-    payloads: int # Payloads taken in
-    rows: int # Rows in them
-    matches: int # Matches they tell
-    odds: int # Prices they tell
-    new: int # Matches that were not in the table before
-    changed: int # Changes of kick-off, status or score of matches that were
-    rejects: pl.DataFrame # Columns `league`, `season`, `kind`, `reason`, `rows`
-    rebuilt: bool = False # Whether everything was built anew, because the names had changed
+
+    payloads: int  # Payloads taken in
+    rows: int  # Rows in them
+    matches: int  # Matches they tell
+    odds: int  # Prices they tell
+    new: int  # Matches that were not in the table before
+    changed: int  # Changes of kick-off, status or score of matches that were
+    rejects: pl.DataFrame  # Columns `league`, `season`, `kind`, `reason`, `rows`
+    rebuilt: bool = False  # Whether everything was built anew, because the names had changed
 
 
 Progress = Callable[[int, int], None]  # told how many payloads are done, and their total
@@ -221,70 +399,122 @@ Reference = tuple[dict[str, dict[str, Any]], Names, str]
 def _reference(engine: Engine) -> Reference:
     "Leagues by code, the names, and the digest of both."
     table = schema.team_aliases
-    leagues, aliases = read_frame(engine, select(schema.leagues).order_by('league')), read_frame(engine, select(table).order_by(*table.primary_key))
+    leagues, aliases = (
+        read_frame(engine, select(schema.leagues).order_by('league')),
+        read_frame(engine, select(table).order_by(*table.primary_key)),
+    )
     names = cache(partial(aliases_of, engine))
-    return {row['league']: row for row in leagues.to_dicts()}, names, fingerprint(leagues)[:32] + fingerprint(aliases)[:32]
+    return (
+        {row['league']: row for row in leagues.to_dicts()},
+        names,
+        fingerprint(leagues)[:32] + fingerprint(aliases)[:32],
+    )
 
 
 def _snapshots(engine: Engine) -> pl.DataFrame:
     return read_frame(engine, select(schema.snapshots).order_by(schema.snapshots.c.sequence))
 
 
-def _take_all(engine: Engine, folder: Folder, sources: Mapping[str, Source], snapshots: pl.DataFrame, reference: Reference,
-              progress: Progress, told_at: datetime | None = None) -> Cleaned:
+def _take_all(
+    engine: Engine,
+    folder: Folder,
+    sources: Mapping[str, Source],
+    snapshots: pl.DataFrame,
+    reference: Reference,
+    progress: Progress,
+    told_at: datetime | None = None,
+) -> Cleaned:
     leagues, names, digest = reference
-    totals, reasons = [0]*5, [pl.DataFrame(schema=REASONS)]
+    totals, reasons = [0] * 5, [pl.DataFrame(schema=REASONS)]
     for done, snapshot in enumerate(snapshots.to_dicts(), 1):
         if (source := sources.get(snapshot['source'])) is None:
-            raise ValueError(f"payload {snapshot['path']} is of source {snapshot['source']!r}, which is not among {sorted(sources)}")
-        judged = judge_payload(read_bytes(folder, snapshot['path']), snapshot, source, leagues, names)
-        with writing(engine) as connection: taken = take_in(connection, judged, snapshot, digest, told_at)
-        for place, count in enumerate((judged.rows, judged.matches.height, judged.odds.height, taken.new, taken.changed)): totals[place] += count
+            raise ValueError(
+                f"payload {snapshot['path']} is of source {snapshot['source']!r}, which is not among {sorted(sources)}"
+            )
+        judged = judge_payload(
+            read_bytes(folder, snapshot['path']), snapshot, source, leagues, names
+        )
+        with writing(engine) as connection:
+            taken = take_in(connection, judged, snapshot, digest, told_at)
+        for place, count in enumerate(
+            (judged.rows, judged.matches.height, judged.odds.height, taken.new, taken.changed)
+        ):
+            totals[place] += count
         for rejects in (judged.rejects, taken.contradictions):
-            reasons.append(rejects.group_by('league', 'season', 'kind', 'reason', maintain_order=True).agg(rows=pl.len().cast(pl.Int64)))
+            reasons.append(
+                rejects.group_by('league', 'season', 'kind', 'reason', maintain_order=True).agg(
+                    rows=pl.len().cast(pl.Int64)
+                )
+            )
         progress(done, snapshots.height)
-    counted = pl.concat(reasons).group_by('league', 'season', 'kind', 'reason', maintain_order=True).agg(pl.sum('rows'))
+    counted = (
+        pl.concat(reasons)
+        .group_by('league', 'season', 'kind', 'reason', maintain_order=True)
+        .agg(pl.sum('rows'))
+    )
     rows, matches, odds, new, changed = totals
     return Cleaned(snapshots.height, rows, matches, odds, new, changed, counted)
 
 
 def clean(
-    engine: Engine, # Database with the tables
-    folder: Folder, # Where payloads are kept
-    sources: Mapping[str, Source], # Sources by name, those of all payloads
-    progress: Progress = _silent, # Called after each payload
-    told_at: datetime | None = None, # Current moment, UTC, when what is new shall be told in `events`; None: it is not
-) -> Cleaned: # Counts and reasons
+    engine: Engine,  # Database with the tables
+    folder: Folder,  # Where payloads are kept
+    sources: Mapping[str, Source],  # Sources by name, those of all payloads
+    progress: Progress = _silent,  # Called after each payload
+    told_at: datetime
+    | None = None,  # Current moment, UTC, when what is new shall be told in `events`; None: it is not
+) -> Cleaned:  # Counts and reasons
     "Take in the payloads that are new, in the order in which they came."
-    with writing(engine) as connection: load_reference(connection)
+    with writing(engine) as connection:
+        load_reference(connection)
     reference, snapshots = _reference(engine), _snapshots(engine)
     if snapshots.filter(pl.col('cleaned_with') != reference[2]).height:
         cleaned, moved = rebuild(engine, folder, sources, progress=progress)
         gained = {row['table']: row['added'] - row['removed'] for row in moved.to_dicts()}
-        return replace(cleaned, new=gained['matches'], changed=gained['fixture_changes'], rebuilt=True)
-    return _take_all(engine, folder, sources, snapshots.filter(pl.col('cleaned_with').is_null()), reference, progress, told_at)
+        return replace(
+            cleaned, new=gained['matches'], changed=gained['fixture_changes'], rebuilt=True
+        )
+    return _take_all(
+        engine,
+        folder,
+        sources,
+        snapshots.filter(pl.col('cleaned_with').is_null()),
+        reference,
+        progress,
+        told_at,
+    )
 
 # %% ../../nbs/10_ingest/10_load.ipynb #b8c4878a
 REBUILT = (schema.snapshots, schema.matches, schema.fixture_changes, schema.odds, schema.rejects)
 
 
 def rebuild(
-    engine: Engine, # Database with the tables
-    folder: Folder, # Where payloads and their records are kept
-    sources: Mapping[str, Source], # Sources by name, those of all payloads
-    apply: bool = True, # Bring the tables in line; otherwise only compare
-    progress: Progress = _silent, # Called after each payload
-) -> tuple[Cleaned, pl.DataFrame]: # What the payloads gave; and `table`, `rows`, `added`, `changed`, `removed` of each table
+    engine: Engine,  # Database with the tables
+    folder: Folder,  # Where payloads and their records are kept
+    sources: Mapping[str, Source],  # Sources by name, those of all payloads
+    apply: bool = True,  # Bring the tables in line; otherwise only compare
+    progress: Progress = _silent,  # Called after each payload
+) -> tuple[
+    Cleaned, pl.DataFrame
+]:  # What the payloads gave; and `table`, `rows`, `added`, `changed`, `removed` of each table
     "Build every table that comes from payloads anew, from the first payload on."
-    with writing(engine) as connection: load_reference(connection)
+    with writing(engine) as connection:
+        load_reference(connection)
     known, records = _snapshots(engine), read_records(folder)
-    for row in known.filter(~pl.col('snapshot_id').is_in([record['snapshot_id'] for record in records])).to_dicts():
+    for row in known.filter(
+        ~pl.col('snapshot_id').is_in([record['snapshot_id'] for record in records])
+    ).to_dicts():
         keep_record(folder, row)
         records.append({name: value for name, value in row.items() if name != 'cleaned_with'})
     with scratch_database(engine) as scratch:
         with writing(scratch) as connection:
-            for table in (schema.leagues, schema.teams, schema.team_aliases): upsert(connection, table, read_frame(engine, select(table)))
-            upsert(connection, schema.snapshots, sorted(records, key=lambda record: record['sequence']))
-        cleaned = _take_all(scratch, folder, sources, _snapshots(scratch), _reference(scratch), progress)
+            for table in (schema.leagues, schema.teams, schema.team_aliases):
+                upsert(connection, table, read_frame(engine, select(table)))
+            upsert(
+                connection, schema.snapshots, sorted(records, key=lambda record: record['sequence'])
+            )
+        cleaned = _take_all(
+            scratch, folder, sources, _snapshots(scratch), _reference(scratch), progress
+        )
         with scratch.connect() as rebuilt, writing(engine) as connection:
             return cleaned, bring_in_line(rebuilt, connection, REBUILT, [schema.snapshots], apply)

@@ -18,85 +18,153 @@ from typing import Any
 
 import polars as pl
 
-from .contract import RAW_MATCHES, OpenSource, Parsed, PayloadError, Request, SourceError, as_frame, league_code, parsed, read_date, read_json, read_season, read_table, read_time, season_years, take, text_of
-
 from ..core.parsing import nearest
+from football_pred.ingest.contract import (
+    RAW_MATCHES,
+    OpenSource,
+    Parsed,
+    PayloadError,
+    Request,
+    SourceError,
+    as_frame,
+    league_code,
+    parsed,
+    read_date,
+    read_json,
+    read_season,
+    read_table,
+    read_time,
+    season_years,
+    take,
+    text_of,
+)
 
 # %% ../../nbs/10_ingest/04_open_sources.ipynb #c600b48e
 class Bundled(OpenSource):
     "Results of the Premier League 2014/15 to 2025/26, from a file inside the package."
+
     name = 'bundled'
     time_zone: str | None = 'UTC'
 
-    def __init__(self,
-        folder: Traversable | None = None, # Folder with `premier_league.csv` and `premier_league.json`; None: the package's own
+    def __init__(
+        self,
+        folder: Traversable
+        | None = None,  # Folder with `premier_league.csv` and `premier_league.json`; None: the package's own
     ):
-        self.folder = folder if folder is not None else files('football_pred')/'data'
+        self.folder = folder if folder is not None else files('football_pred') / 'data'
 
-    def _about(self) -> dict[str, Any]: return json.loads((self.folder/'premier_league.json').read_text('utf-8'))
+    def _about(self) -> dict[str, Any]:
+        return json.loads((self.folder / 'premier_league.json').read_text('utf-8'))
 
-    def plan(self,
-        leagues: Sequence[str], # League codes; only 'E0' is there
-        seasons: Sequence[str], # Seasons such as '2526'
-        fixtures: bool = False, # There are no coming matches
-    ) -> list[Request]: # One per season, in order
+    def plan(
+        self,
+        leagues: Sequence[str],  # League codes; only 'E0' is there
+        seasons: Sequence[str],  # Seasons such as '2526'
+        fixtures: bool = False,  # There are no coming matches
+    ) -> list[Request]:  # One per season, in order
         "One request per season; a league or season that is not in the file is an error."
         about = self._about()
-        for league in leagues: league_code(self.name, league)
+        for league in leagues:
+            league_code(self.name, league)
         for season in seasons:
-            if season not in about['seasons']: raise SourceError(f"source bundled has no season {season!r}{nearest(season, about['seasons'])}")
-        return [Request(self.name, f'bundled:premier_league.csv#{season}', league, season) for league in leagues for season in seasons]
+            if season not in about['seasons']:
+                raise SourceError(
+                    f"source bundled has no season {season!r}{nearest(season, about['seasons'])}"
+                )
+        return [
+            Request(self.name, f'bundled:premier_league.csv#{season}', league, season)
+            for league in leagues
+            for season in seasons
+        ]
 
-    def fetch(self,
-        request: Request, # From `plan`
-    ) -> bytes: # Header and lines of one season
+    def fetch(
+        self,
+        request: Request,  # From `plan`
+    ) -> bytes:  # Header and lines of one season
         "The lines of one season, after the whole file has been checked."
-        content = (self.folder/'premier_league.csv').read_bytes()
+        content = (self.folder / 'premier_league.csv').read_bytes()
         if (digest := hashlib.sha256(content).hexdigest()) != (expected := self._about()['sha256']):
-            raise SourceError(f'the bundled file premier_league.csv is damaged: its sha256 is {digest[:12]}..., expected {expected[:12]}...; '
-                              'install the package again')
+            raise SourceError(
+                f'the bundled file premier_league.csv is damaged: its sha256 is {digest[:12]}..., expected {expected[:12]}...; '
+                'install the package again'
+            )
         head, *lines = content.splitlines(keepends=True)
-        return head + b''.join(line for line in lines if line.startswith(f'{request.season},'.encode()))
+        return head + b''.join(
+            line for line in lines if line.startswith(f'{request.season},'.encode())
+        )
 
-    def parse(self,
-        content: bytes, # From `fetch`
-        request: Request, # What it is the answer to
-    ) -> Parsed: # Its rows
+    def parse(
+        self,
+        content: bytes,  # From `fetch`
+        request: Request,  # What it is the answer to
+    ) -> Parsed:  # Its rows
         "Rows of the payload."
-        return parsed(read_table(content, ['season', 'date', 'time', 'home_team', 'away_team', 'home_goals', 'away_goals']), request)
+        return parsed(
+            read_table(
+                content,
+                ['season', 'date', 'time', 'home_team', 'away_team', 'home_goals', 'away_goals'],
+            ),
+            request,
+        )
 
 # %% ../../nbs/10_ingest/04_open_sources.ipynb #acf3ac40
 # How openfootball says what became of a match
 OPENFOOTBALL_STATUS = {
-    'scheduled': 'scheduled', 'postponed': 'postponed', 'finished': 'finished', 'awarded': 'awarded', 'abandoned': 'abandoned',
-    'suspended': 'abandoned', 'cancelled': 'cancelled', 'canceled': 'cancelled', 'annulled': 'cancelled'}
+    'scheduled': 'scheduled',
+    'postponed': 'postponed',
+    'finished': 'finished',
+    'awarded': 'awarded',
+    'abandoned': 'abandoned',
+    'suspended': 'abandoned',
+    'cancelled': 'cancelled',
+    'canceled': 'cancelled',
+    'annulled': 'cancelled',
+}
 
 
 def _score(score: Any, name: str, where: str) -> list[str | None]:
-    if isinstance(score, list): score = {'ft': score}
+    if isinstance(score, list):
+        score = {'ft': score}
     pair = None if score is None else score.get(name) if isinstance(score, dict) else score
-    if pair is None or pair == []: return [None, None]
-    if not isinstance(pair, list) or len(pair) != 2 or not all(goals is None or isinstance(goals, str) for goals in pair):
+    if pair is None or pair == []:
+        return [None, None]
+    if (
+        not isinstance(pair, list)
+        or len(pair) != 2
+        or not all(goals is None or isinstance(goals, str) for goals in pair)
+    ):
         raise PayloadError(f'{where}: score is {str(pair)[:40]!r}, expected two numbers')
     return pair
 
 
 def _team(match: dict[str, Any], name: str, where: str) -> str:
-    return take(match[name], 'name', str, where) if isinstance(match.get(name), dict) else take(match, name, str, where)
+    return (
+        take(match[name], 'name', str, where)
+        if isinstance(match.get(name), dict)
+        else take(match, name, str, where)
+    )
 
 
 def read_openfootball(
-    match: Any, # An entry of `matches`
-    where: str, # Name of the entry, for the error
-) -> dict[str, str | None]: # Some of the columns `sources.RAW_MATCHES`
+    match: Any,  # An entry of `matches`
+    where: str,  # Name of the entry, for the error
+) -> dict[str, str | None]:  # Some of the columns `sources.RAW_MATCHES`
     "One match of a file of openfootball."
-    if not isinstance(match, dict): raise PayloadError(f'{where}: not a record but {str(match)[:40]!r}')
-    row: dict[str, str | None] = {'home_team': _team(match, 'team1', where), 'away_team': _team(match, 'team2', where)}
+    if not isinstance(match, dict):
+        raise PayloadError(f'{where}: not a record but {str(match)[:40]!r}')
+    row: dict[str, str | None] = {
+        'home_team': _team(match, 'team1', where),
+        'away_team': _team(match, 'team2', where),
+    }
     row['date'], row['time'] = text_of(match, 'date', where), text_of(match, 'time', where)
     status = text_of(match, 'status', where)
-    if status is not None and status.lower() not in OPENFOOTBALL_STATUS: raise PayloadError(f'{where}: unknown status {status!r}')
+    if status is not None and status.lower() not in OPENFOOTBALL_STATUS:
+        raise PayloadError(f'{where}: unknown status {status!r}')
     row['status'] = None if status is None else OPENFOOTBALL_STATUS[status.lower()]
-    score = match.get('score', [match['score1'], match['score2']] if 'score1' in match and 'score2' in match else None)
+    score = match.get(
+        'score',
+        [match['score1'], match['score2']] if 'score1' in match and 'score2' in match else None,
+    )
     row['home_goals'], row['away_goals'] = _score(score, 'ft', where)
     row['home_half_time_goals'], row['away_half_time_goals'] = _score(score, 'ht', where)
     return row
@@ -104,19 +172,22 @@ def read_openfootball(
 # %% ../../nbs/10_ingest/04_open_sources.ipynb #0b0c930b
 class OpenFootball(OpenSource):
     "Results and coming matches of many leagues from the repository openfootball/football.json."
+
     name = 'openfootball'
     time_zone: str | None = None
 
-    def __init__(self,
-        base_url: str = 'https://raw.githubusercontent.com/openfootball/football.json/master', # Folder of the season folders
+    def __init__(
+        self,
+        base_url: str = 'https://raw.githubusercontent.com/openfootball/football.json/master',  # Folder of the season folders
     ):
         self.base_url = base_url.rstrip('/')
 
-    def plan(self,
-        leagues: Sequence[str], # League codes
-        seasons: Sequence[str], # Seasons such as '2526'
-        fixtures: bool = False, # Coming matches stand in the same files
-    ) -> list[Request]: # One per league and season, in order
+    def plan(
+        self,
+        leagues: Sequence[str],  # League codes
+        seasons: Sequence[str],  # Seasons such as '2526'
+        fixtures: bool = False,  # Coming matches stand in the same files
+    ) -> list[Request]:  # One per league and season, in order
         "One file per league and season."
         requests = []
         for league in leagues:
@@ -124,100 +195,166 @@ class OpenFootball(OpenSource):
             for season in seasons:
                 first, last = season_years(season, league)
                 folder = str(first) if first == last else f'{first}-{last % 100:02}'
-                requests.append(Request(self.name, f'{self.base_url}/{folder}/{code}.json', league, season))
+                requests.append(
+                    Request(self.name, f'{self.base_url}/{folder}/{code}.json', league, season)
+                )
         return requests
 
-    def parse(self,
-        content: bytes, # A file as received
-        request: Request, # What it is the answer to
-    ) -> Parsed: # Its matches
+    def parse(
+        self,
+        content: bytes,  # A file as received
+        request: Request,  # What it is the answer to
+    ) -> Parsed:  # Its matches
         "Matches of a file, in its order."
         data = read_json(content)
-        groups = take(data, 'rounds', list, 'payload') if isinstance(data, dict) and 'rounds' in data else [data]
+        groups = (
+            take(data, 'rounds', list, 'payload')
+            if isinstance(data, dict) and 'rounds' in data
+            else [data]
+        )
         matches = [match for group in groups for match in take(group, 'matches', list, 'payload')]
-        rows = [read_openfootball(match, f'match {number}') for number, match in enumerate(matches, 1)]
-        return parsed(as_frame(rows, RAW_MATCHES).with_columns(read_date('date'), read_time('time')), request)
+        rows = [
+            read_openfootball(match, f'match {number}') for number, match in enumerate(matches, 1)
+        ]
+        return parsed(
+            as_frame(rows, RAW_MATCHES).with_columns(read_date('date'), read_time('time')), request
+        )
 
 # %% ../../nbs/10_ingest/04_open_sources.ipynb #e47104ff
 class Internationals(OpenSource):
     "Matches between national teams, from the repository martj42/international_results."
+
     name = 'internationals'
     time_zone: str | None = None
 
-    def __init__(self,
-        base_url: str = 'https://raw.githubusercontent.com/martj42/international_results/master', # Folder of the file
+    def __init__(
+        self,
+        base_url: str = 'https://raw.githubusercontent.com/martj42/international_results/master',  # Folder of the file
     ):
         self.base_url = base_url.rstrip('/')
 
-    def plan(self,
-        leagues: Sequence[str], # League codes; only 'INT' is there
-        seasons: Sequence[str], # Calendar years such as '2026'; the file holds them all
-        fixtures: bool = False, # Coming matches stand in the same file
-    ) -> list[Request]: # One, whatever the seasons
+    def plan(
+        self,
+        leagues: Sequence[str],  # League codes; only 'INT' is there
+        seasons: Sequence[str],  # Calendar years such as '2026'; the file holds them all
+        fixtures: bool = False,  # Coming matches stand in the same file
+    ) -> list[Request]:  # One, whatever the seasons
         "The one file there is."
         paths = {league: league_code(self.name, league) for league in leagues}
         for league in paths:
-            for season in seasons: season_years(season, league)
-        return [Request(self.name, f'{self.base_url}/{path}', league, None) for league, path in paths.items() if seasons]
+            for season in seasons:
+                season_years(season, league)
+        return [
+            Request(self.name, f'{self.base_url}/{path}', league, None)
+            for league, path in paths.items()
+            if seasons
+        ]
 
-    def parse(self,
-        content: bytes, # The file as received, plain or packed
-        request: Request, # What it is the answer to
-    ) -> Parsed: # Its matches
+    def parse(
+        self,
+        content: bytes,  # The file as received, plain or packed
+        request: Request,  # What it is the answer to
+    ) -> Parsed:  # Its matches
         "Matches of the file, in its order."
         table = read_table(content, ['date', 'home_team', 'away_team', 'home_score', 'away_score'])
-        def goals(side: str) -> pl.Expr: return pl.when(pl.col(f'{side}_score').str.strip_chars() != 'NA').then(f'{side}_score')
+
+        def goals(side: str) -> pl.Expr:
+            return pl.when(pl.col(f'{side}_score').str.strip_chars() != 'NA').then(f'{side}_score')
+
         known = {f'{side}_goals': goals(side) for side in ('home', 'away')}
-        if 'neutral' in table.columns: known['neutral'] = pl.col('neutral').str.strip_chars().replace({'TRUE': 'true', 'FALSE': 'false'})
+        if 'neutral' in table.columns:
+            known['neutral'] = (
+                pl.col('neutral').str.strip_chars().replace({'TRUE': 'true', 'FALSE': 'false'})
+            )
         return parsed(table.select('home_team', 'away_team', read_date('date'), **known), request)
 
 # %% ../../nbs/10_ingest/04_open_sources.ipynb #48ff50e8
 # Our column, and what the file calls it
 TWO_TIERS_COLUMNS = {
-    'home_team': 'home', 'away_team': 'away', 'home_goals': 'fthg', 'away_goals': 'ftag', 'home_half_time_goals': 'hthg',
-    'away_half_time_goals': 'htag', 'home_shots': 'hs', 'away_shots': 'as', 'home_shots_on_target': 'hst', 'away_shots_on_target': 'ast',
-    'home_corners': 'hc', 'away_corners': 'ac', 'home_fouls': 'hf', 'away_fouls': 'af', 'home_yellow_cards': 'hy', 'away_yellow_cards': 'ay',
-    'home_red_cards': 'hr', 'away_red_cards': 'ar'}
+    'home_team': 'home',
+    'away_team': 'away',
+    'home_goals': 'fthg',
+    'away_goals': 'ftag',
+    'home_half_time_goals': 'hthg',
+    'away_half_time_goals': 'htag',
+    'home_shots': 'hs',
+    'away_shots': 'as',
+    'home_shots_on_target': 'hst',
+    'away_shots_on_target': 'ast',
+    'home_corners': 'hc',
+    'away_corners': 'ac',
+    'home_fouls': 'hf',
+    'away_fouls': 'af',
+    'home_yellow_cards': 'hy',
+    'away_yellow_cards': 'ay',
+    'home_red_cards': 'hr',
+    'away_red_cards': 'ar',
+}
 
 
 class TwoTiers(OpenSource):
     "The big leagues and their second tiers 1993/94 to 2024/25, from a file at hand."
+
     name = 'two_tiers'
     time_zone: str | None = None
     file = 'two_tiers_1993_2025.parquet'
 
-    def __init__(self,
-        folder: str = '', # Folder that holds the file; empty: kept payloads can be read, but nothing fetched
+    def __init__(
+        self,
+        folder: str = '',  # Folder that holds the file; empty: kept payloads can be read, but nothing fetched
     ):
         self.folder = folder
 
-    def plan(self,
-        leagues: Sequence[str], # League codes
-        seasons: Sequence[str], # Seasons such as '2425'; the file holds them all
-        fixtures: bool = False, # There are no coming matches
-    ) -> list[Request]: # One, whatever the leagues and seasons
+    def plan(
+        self,
+        leagues: Sequence[str],  # League codes
+        seasons: Sequence[str],  # Seasons such as '2425'; the file holds them all
+        fixtures: bool = False,  # There are no coming matches
+    ) -> list[Request]:  # One, whatever the leagues and seasons
         "The one file there is."
-        for league in leagues: league_code(self.name, league)
-        return [Request(self.name, f'{self.name}:{self.file}', None, None)] if leagues and seasons else []
+        for league in leagues:
+            league_code(self.name, league)
+        return (
+            [Request(self.name, f'{self.name}:{self.file}', None, None)]
+            if leagues and seasons
+            else []
+        )
 
-    def fetch(self,
-        request: Request, # From `plan`
-    ) -> bytes: # The file
+    def fetch(
+        self,
+        request: Request,  # From `plan`
+    ) -> bytes:  # The file
         "Read the file."
-        if not self.folder: raise SourceError('source two_tiers reads a file; say in which folder it is (FOOTBALL_SHARED_DATA)')
-        path = Path(self.folder)/self.file
-        if not path.exists(): raise SourceError(f'source two_tiers needs {path}, which does not exist')
+        if not self.folder:
+            raise SourceError(
+                'source two_tiers reads a file; say in which folder it is (FOOTBALL_SHARED_DATA)'
+            )
+        path = Path(self.folder) / self.file
+        if not path.exists():
+            raise SourceError(f'source two_tiers needs {path}, which does not exist')
         return path.read_bytes()
 
-    def parse(self,
-        content: bytes, # The file as received
-        request: Request, # What it is the answer to
-    ) -> Parsed: # Its matches
+    def parse(
+        self,
+        content: bytes,  # The file as received
+        request: Request,  # What it is the answer to
+    ) -> Parsed:  # Its matches
         "Matches of the file, in its order."
-        try: file = pl.read_parquet(io.BytesIO(content))
-        except (pl.exceptions.PolarsError, OSError) as error: raise PayloadError(f'not a Parquet file, or cut off: {str(error)[:200]}') from None
-        missing = [name for name in ('date', 'league', 'season', *TWO_TIERS_COLUMNS.values()) if name not in file.columns]
-        if missing: raise PayloadError(f"missing columns: {', '.join(missing)}")
-        rows = file.select('league', read_season('season'), pl.col('date').dt.strftime('%Y-%m-%d'),
-                           **{ours: pl.col(theirs).cast(pl.String) for ours, theirs in TWO_TIERS_COLUMNS.items()})
+        try:
+            file = pl.read_parquet(io.BytesIO(content))
+        except (pl.exceptions.PolarsError, OSError) as error:
+            raise PayloadError(f'not a Parquet file, or cut off: {str(error)[:200]}') from None
+        missing = [
+            name
+            for name in ('date', 'league', 'season', *TWO_TIERS_COLUMNS.values())
+            if name not in file.columns
+        ]
+        if missing:
+            raise PayloadError(f"missing columns: {', '.join(missing)}")
+        rows = file.select(
+            'league',
+            read_season('season'),
+            pl.col('date').dt.strftime('%Y-%m-%d'),
+            **{ours: pl.col(theirs).cast(pl.String) for ours, theirs in TWO_TIERS_COLUMNS.items()},
+        )
         return parsed(rows, request)

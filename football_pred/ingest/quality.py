@@ -14,73 +14,131 @@ import polars as pl
 from sqlalchemy import Connection, Engine, func, select
 
 from ..core import schema
-from .contract import season_years
 from ..core.database import read_frame
+from .contract import season_years
 
 # %% ../../nbs/10_ingest/11_quality.ipynb #76d7f5f5
 def season_quality(
-    matches: pl.DataFrame, # Matches with results, columns of `store.read_matches`
-) -> pl.DataFrame: # One row per league and season: teams, matches, expected (every pair home and away), finished, dates, rates
+    matches: pl.DataFrame,  # Matches with results, columns of `store.read_matches`
+) -> pl.DataFrame:  # One row per league and season: teams, matches, expected (every pair home and away), finished, dates, rates
     "Completeness of each season."
-    return matches.group_by('league', 'season').agg(
-        teams=pl.col('home_team').n_unique(), matches=pl.len(), finished=(pl.col('status') == 'finished').sum(),
-        first=pl.col('date').min(), last=pl.col('date').max(), date_only=(~pl.col('kickoff_known')).sum(),
-        goals_per_match=(pl.col('home_goals') + pl.col('away_goals')).mean(), home_wins=(pl.col('home_goals') > pl.col('away_goals')).mean(),
-    ).with_columns(expected=pl.col('teams')*(pl.col('teams') - 1)).sort('league', 'season')
+    return (
+        matches.group_by('league', 'season')
+        .agg(
+            teams=pl.col('home_team').n_unique(),
+            matches=pl.len(),
+            finished=(pl.col('status') == 'finished').sum(),
+            first=pl.col('date').min(),
+            last=pl.col('date').max(),
+            date_only=(~pl.col('kickoff_known')).sum(),
+            goals_per_match=(pl.col('home_goals') + pl.col('away_goals')).mean(),
+            home_wins=(pl.col('home_goals') > pl.col('away_goals')).mean(),
+        )
+        .with_columns(expected=pl.col('teams') * (pl.col('teams') - 1))
+        .sort('league', 'season')
+    )
 
 
 def is_over(
-    season: str, # Such as '2526'
-    league: str, # League code
-    as_of: datetime, # Moment of looking, UTC
-) -> bool: # Whether no match of the season can be still to come
+    season: str,  # Such as '2526'
+    league: str,  # League code
+    as_of: datetime,  # Moment of looking, UTC
+) -> bool:  # Whether no match of the season can be still to come
     "Whether a season has ended."
     first, last = season_years(season, league)
     return (as_of.year, as_of.month) >= ((last + 1, 1) if first == last else (last, 7))
 
 # %% ../../nbs/10_ingest/11_quality.ipynb #5b3473a2
-def _drift(connection: Connection) -> pl.DataFrame: # `url` and `rows`, `rows_before` of its last two payloads
+def _drift(
+    connection: Connection,
+) -> pl.DataFrame:  # `url` and `rows`, `rows_before` of its last two payloads
     table = schema.snapshots
-    query = select(table.c.url, table.c.rows, func.lag(table.c.rows).over(partition_by=table.c.url, order_by=table.c.sequence).label('rows_before'),
-                   func.row_number().over(partition_by=table.c.url, order_by=table.c.sequence.desc()).label('age'))
+    query = select(
+        table.c.url,
+        table.c.rows,
+        func.lag(table.c.rows)
+        .over(partition_by=table.c.url, order_by=table.c.sequence)
+        .label('rows_before'),
+        func.row_number()
+        .over(partition_by=table.c.url, order_by=table.c.sequence.desc())
+        .label('age'),
+    )
     rows = connection.execute(query).all()
     names = {'url': pl.String, 'rows': pl.Int64, 'rows_before': pl.Int64, 'age': pl.Int64}
-    return pl.DataFrame([tuple(row) for row in rows], schema=names, orient='row').filter(pl.col('age') == 1).drop('age')
+    return (
+        pl.DataFrame([tuple(row) for row in rows], schema=names, orient='row')
+        .filter(pl.col('age') == 1)
+        .drop('age')
+    )
 
 
-def _put_aside(connection: Connection, leagues: Sequence[str]) -> pl.DataFrame: # `kind` and `reason`
+def _put_aside(
+    connection: Connection, leagues: Sequence[str]
+) -> pl.DataFrame:  # `kind` and `reason`
     "Rejects of the leagues in the latest payload of every address; a row that names no league counts too."
     table, snapshots = schema.rejects, schema.snapshots
-    latest = select(func.max(snapshots.c.sequence)).where(snapshots.c.league.is_(None) | snapshots.c.league.in_(leagues)).group_by(snapshots.c.url)
-    query = select(table.c.kind, table.c.reason, table.c.row, snapshots.c.league).join(snapshots, snapshots.c.snapshot_id == table.c.snapshot_id)
+    latest = (
+        select(func.max(snapshots.c.sequence))
+        .where(snapshots.c.league.is_(None) | snapshots.c.league.in_(leagues))
+        .group_by(snapshots.c.url)
+    )
+    query = select(table.c.kind, table.c.reason, table.c.row, snapshots.c.league).join(
+        snapshots, snapshots.c.snapshot_id == table.c.snapshot_id
+    )
     frame = read_frame(connection, query.where(snapshots.c.sequence.in_(latest)))
     own = [row['row'].get('league', row['league']) in (None, *leagues) for row in frame.to_dicts()]
     return frame.select('kind', 'reason').filter(pl.Series(own, dtype=pl.Boolean))
 
 
 def quality_figures(
-    connectable: Engine | Connection, # Database with the tables
-    matches: pl.DataFrame, # From `store.read_matches`, not masked: completeness is a matter of the source, not of the moment
-    leagues: Sequence[str], # Leagues to judge
-    seasons: Sequence[str], # Seasons that should be there
-    as_of: datetime, # Moment of looking, UTC
-    grace_days: float = 3, # Days after a kick-off within which a result may still be missing
-) -> dict[str, float]: # Name to figure; but for `matches` and `pairs expected`, counts or shares of what is wrong
+    connectable: Engine | Connection,  # Database with the tables
+    matches: pl.DataFrame,  # From `store.read_matches`, not masked: completeness is a matter of the source, not of the moment
+    leagues: Sequence[str],  # Leagues to judge
+    seasons: Sequence[str],  # Seasons that should be there
+    as_of: datetime,  # Moment of looking, UTC
+    grace_days: float = 3,  # Days after a kick-off within which a result may still be missing
+) -> dict[
+    str, float
+]:  # Name to figure; but for `matches` and `pairs expected`, counts or shares of what is wrong
     "What the gate of a run looks at."
     quality = season_quality(matches.filter(pl.col('season').is_in(list(seasons))))
-    ended = quality.filter([is_over(row['season'], row['league'], as_of) for row in quality.to_dicts()]) if quality.height else quality
-    sides = pl.concat([matches.select('league', 'date', team=f'{side}_team') for side in ('home', 'away')])
-    overdue = matches.filter(pl.col('status').is_in(['scheduled', 'in_play']) & (pl.col('kickoff') < as_of - timedelta(days=grace_days)))
-    with connectable.connect() if isinstance(connectable, Engine) else nullcontext(connectable) as connection:
+    ended = (
+        quality.filter([is_over(row['season'], row['league'], as_of) for row in quality.to_dicts()])
+        if quality.height
+        else quality
+    )
+    sides = pl.concat(
+        [matches.select('league', 'date', team=f'{side}_team') for side in ('home', 'away')]
+    )
+    overdue = matches.filter(
+        pl.col('status').is_in(['scheduled', 'in_play'])
+        & (pl.col('kickoff') < as_of - timedelta(days=grace_days))
+    )
+    with (
+        connectable.connect()
+        if isinstance(connectable, Engine)
+        else nullcontext(connectable) as connection
+    ):
         aside, drift = _put_aside(connection, leagues), _drift(connection)
     kinds = dict(aside['kind'].value_counts().iter_rows())
     shrunk = drift.filter(pl.col('rows') < pl.col('rows_before'))
     total = max(int(drift['rows'].sum()), 1)
     return {
-        'matches': matches.height, 'seasons missing': len(leagues)*len(seasons) - quality.height,
-        'pairs expected': int(ended['expected'].sum()), 'pairs missing': int((ended['expected'] - ended['matches']).clip(0).sum()),
+        'matches': matches.height,
+        'seasons missing': len(leagues) * len(seasons) - quality.height,
+        'pairs expected': int(ended['expected'].sum()),
+        'pairs missing': int((ended['expected'] - ended['matches']).clip(0).sum()),
         'results overdue': overdue.height,
-        'clubs twice on a day': int(sides.select('league', 'date', 'team').is_duplicated().sum())//2,
-        'unknown names': aside['reason'].str.extract('^unknown team: (.*)$').drop_nulls().n_unique(),
-        'rows put aside': kinds.get('row', 0)/total, 'values put aside': kinds.get('statistic', 0) + kinds.get('price', 0),
-        'contradictions': kinds.get('contradiction', 0), 'rows lost since the last payload': max([0.0, *(1 - shrunk['rows']/shrunk['rows_before'])])}
+        'clubs twice on a day': int(sides.select('league', 'date', 'team').is_duplicated().sum())
+        // 2,
+        'unknown names': aside['reason']
+        .str.extract('^unknown team: (.*)$')
+        .drop_nulls()
+        .n_unique(),
+        'rows put aside': kinds.get('row', 0) / total,
+        'values put aside': kinds.get('statistic', 0) + kinds.get('price', 0),
+        'contradictions': kinds.get('contradiction', 0),
+        'rows lost since the last payload': max(
+            [0.0, *(1 - shrunk['rows'] / shrunk['rows_before'])]
+        ),
+    }

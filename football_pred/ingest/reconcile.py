@@ -13,34 +13,56 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import polars as pl
-from sqlalchemy import JSON, ColumnElement, Connection, Engine, String, Table, and_, bindparam, cast, delete, select
+from sqlalchemy import (
+    JSON,
+    ColumnElement,
+    Connection,
+    Engine,
+    String,
+    Table,
+    and_,
+    bindparam,
+    cast,
+    delete,
+    select,
+)
 from sqlalchemy.exc import IntegrityError
 
 from ..core.database import open_database, read_frame, upsert
 
 # %% ../../nbs/10_ingest/09_reconcile.ipynb #1e5e95c0
 def all_rows(
-    connectable: Engine | Connection, # Where to read
-    table: Table, # Table of `schema`
-    where: ColumnElement[bool] | None = None, # Which rows; None: every one
-) -> pl.DataFrame: # In order of the key, by bytes; JSON as text
+    connectable: Engine | Connection,  # Where to read
+    table: Table,  # Table of `schema`
+    where: ColumnElement[bool] | None = None,  # Which rows; None: every one
+) -> pl.DataFrame:  # In order of the key, by bytes; JSON as text
     "Rows of a table."
-    columns = [cast(column, String).label(column.name) if isinstance(column.type, JSON) else column for column in table.columns]
+    columns = [
+        cast(column, String).label(column.name) if isinstance(column.type, JSON) else column
+        for column in table.columns
+    ]
     query = select(*columns) if where is None else select(*columns).where(where)
     return read_frame(connectable, query).sort([column.name for column in table.primary_key])
 
 
-_AT_ONCE = 500 # Matches or payloads whose rows are in memory at the same time
+_AT_ONCE = 500  # Matches or payloads whose rows are in memory at the same time
 
 
 def _parts(one: Connection, other: Connection, table: Table) -> Iterator[ColumnElement[bool]]:
     "Conditions that divide the rows of a table in both databases."
     first = next(iter(table.primary_key))
-    values = pl.concat([read_frame(each, select(first).distinct()) for each in (one, other)])[first.name].unique().sort()
-    for start in range(0, len(values), _AT_ONCE): yield first.in_(values[start:start + _AT_ONCE].to_list())
+    values = (
+        pl.concat([read_frame(each, select(first).distinct()) for each in (one, other)])[first.name]
+        .unique()
+        .sort()
+    )
+    for start in range(0, len(values), _AT_ONCE):
+        yield first.in_(values[start : start + _AT_ONCE].to_list())
 
 # %% ../../nbs/10_ingest/09_reconcile.ipynb #83ada604
-def _differences(live: pl.DataFrame, built: pl.DataFrame, key: list[str]) -> tuple[pl.DataFrame, pl.DataFrame]:
+def _differences(
+    live: pl.DataFrame, built: pl.DataFrame, key: list[str]
+) -> tuple[pl.DataFrame, pl.DataFrame]:
     "Rows to write, and keys of rows to take away."
     wrong = built.join(live, on=built.columns, how='anti', nulls_equal=True)
     return wrong, live.select(key).join(built.select(key), on=key, how='anti')
@@ -48,51 +70,79 @@ def _differences(live: pl.DataFrame, built: pl.DataFrame, key: list[str]) -> tup
 
 def _adopt(connection: Connection, table: Table, wrong: pl.DataFrame) -> None:
     texts = [column.name for column in table.columns if isinstance(column.type, JSON)]
-    upsert(connection, table, wrong.with_columns(pl.Series(name, [json.loads(text) for text in wrong[name]], dtype=pl.Object) for name in texts))
+    upsert(
+        connection,
+        table,
+        wrong.with_columns(
+            pl.Series(name, [json.loads(text) for text in wrong[name]], dtype=pl.Object)
+            for name in texts
+        ),
+    )
 
 
 def _remove(connection: Connection, table: Table, keys: pl.DataFrame) -> None:
     columns = list(table.primary_key)
     where = and_(*[column == bindparam(f'key_{column.name}') for column in columns])
-    try: connection.execute(delete(table).where(where), [{f'key_{name}': value for name, value in row.items()} for row in keys.to_dicts()])
+    try:
+        connection.execute(
+            delete(table).where(where),
+            [{f'key_{name}': value for name, value in row.items()} for row in keys.to_dicts()],
+        )
     except IntegrityError:
-        raise ValueError(f'{keys.height} rows of {table.name}, such as {keys.row(0)}, are in no payload, and other rows depend on them; '
-                         'restore the folder of payloads from a backup') from None
+        raise ValueError(
+            f'{keys.height} rows of {table.name}, such as {keys.row(0)}, are in no payload, and other rows depend on them; '
+            'restore the folder of payloads from a backup'
+        ) from None
 
 # %% ../../nbs/10_ingest/09_reconcile.ipynb #519fd6a9
 def bring_in_line(
-    built: Connection, # Database whose rows are right
-    live: Connection, # From `writing`: database to compare with it
-    tables: Sequence[Table], # Tables of `schema`, those that others depend on first
-    growing: Sequence[Table] = (), # Of these, those that may have got rows since; nothing is taken away from them
-    apply: bool = True, # Bring `live` in line; otherwise only compare
-) -> pl.DataFrame: # `table`, `rows`, `added`, `changed`, `removed` of each table
+    built: Connection,  # Database whose rows are right
+    live: Connection,  # From `writing`: database to compare with it
+    tables: Sequence[Table],  # Tables of `schema`, those that others depend on first
+    growing: Sequence[
+        Table
+    ] = (),  # Of these, those that may have got rows since; nothing is taken away from them
+    apply: bool = True,  # Bring `live` in line; otherwise only compare
+) -> pl.DataFrame:  # `table`, `rows`, `added`, `changed`, `removed` of each table
     "Compare tables row for row."
     counts, surplus = [], []
     for table in tables:
-        key, count = [column.name for column in table.primary_key], [0]*4
+        key, count = [column.name for column in table.primary_key], [0] * 4
         for where in _parts(built, live, table):
             right, there = all_rows(built, table, where), all_rows(live, table, where)
             wrong, gone = _differences(there, right, key)
             added = wrong.join(there, on=key, how='anti').height
-            if table in growing: gone = gone.clear()
-            for place, rows in enumerate((right.height, added, wrong.height - added, gone.height)): count[place] += rows
-            if apply: _adopt(live, table, wrong)
-            if gone.height: surplus.append((table, gone))
+            if table in growing:
+                gone = gone.clear()
+            for place, rows in enumerate((right.height, added, wrong.height - added, gone.height)):
+                count[place] += rows
+            if apply:
+                _adopt(live, table, wrong)
+            if gone.height:
+                surplus.append((table, gone))
         counts.append((table.name, *count))
     if apply:
-        for table, gone in reversed(surplus): _remove(live, table, gone)
-    names = {'table': pl.String, 'rows': pl.Int64, 'added': pl.Int64, 'changed': pl.Int64, 'removed': pl.Int64}
+        for table, gone in reversed(surplus):
+            _remove(live, table, gone)
+    names = {
+        'table': pl.String,
+        'rows': pl.Int64,
+        'added': pl.Int64,
+        'changed': pl.Int64,
+        'removed': pl.Int64,
+    }
     return pl.DataFrame(counts, schema=names, orient='row')
 
 
 @contextmanager
 def scratch_database(
-    engine: Engine, # Database beside which it stands
-) -> Iterator[Engine]: # Empty SQLite database with every table
+    engine: Engine,  # Database beside which it stands
+) -> Iterator[Engine]:  # Empty SQLite database with every table
     "A database in a file beside that of SQLite, else in the folder for temporary files; it is gone afterwards."
     file = engine.url.database if engine.dialect.name == 'sqlite' else None
     with TemporaryDirectory(prefix='replay-', dir=Path(file).parent if file else None) as folder:
         scratch = open_database(f'sqlite:///{folder}/replay.db')
-        try: yield scratch
-        finally: scratch.dispose()
+        try:
+            yield scratch
+        finally:
+            scratch.dispose()

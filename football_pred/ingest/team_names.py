@@ -23,23 +23,32 @@ from ..core.parsing import nearest, slug
 
 # %% ../../nbs/10_ingest/07_team_names.ipynb #84f46b6f
 def packaged_rows(
-    name: str, # Name of a file in the package, such as 'team_aliases.csv'
-) -> list[dict[str, Any]]: # Its rows, all values text
+    name: str,  # Name of a file in the package, such as 'team_aliases.csv'
+) -> list[dict[str, Any]]:  # Its rows, all values text
     "Rows of a reference file."
-    return pl.read_csv(io.BytesIO((files('football_pred')/'data'/name).read_bytes()), infer_schema=False).to_dicts()
+    return pl.read_csv(
+        io.BytesIO((files('football_pred') / 'data' / name).read_bytes()), infer_schema=False
+    ).to_dicts()
 
 
 def load_reference(
-    connection: Connection, # From `store.writing`
-) -> int: # Rows written
+    connection: Connection,  # From `store.writing`
+) -> int:  # Rows written
     "Bring tables `leagues`, `teams` and `team_aliases` up to the files in the package."
     numbers = ('tier', 'teams', 'home_meetings')
-    leagues = [row | {name: int(row[name]) if row[name] else None for name in numbers} for row in packaged_rows('leagues.csv')]
+    leagues = [
+        row | {name: int(row[name]) if row[name] else None for name in numbers}
+        for row in packaged_rows('leagues.csv')
+    ]
     country = {row['league']: row['country'] for row in leagues}
     aliases = packaged_rows('team_aliases.csv')
     clubs = [dict(country=country[row['league']], team=row['team']) for row in aliases]
     written = 0
-    for table, rows in ((schema.leagues, leagues), (schema.teams, clubs), (schema.team_aliases, aliases)):
+    for table, rows in (
+        (schema.leagues, leagues),
+        (schema.teams, clubs),
+        (schema.team_aliases, aliases),
+    ):
         names = [column.name for column in table.columns]
         held = set(map(tuple, connection.execute(select(table))))
         new = {key: row for row in rows if (key := tuple(row[name] for name in names)) not in held}
@@ -52,69 +61,108 @@ class UnknownName(ValueError):
 
 
 def find_league(
-    engine: Engine, # Database with the reference data
-    league: str, # Code, such as 'E0'
-) -> dict[str, Any]: # Row of table `leagues`
+    engine: Engine,  # Database with the reference data
+    league: str,  # Code, such as 'E0'
+) -> dict[str, Any]:  # Row of table `leagues`
     "The league of a code."
-    with engine.connect() as connection: known = {row.league: dict(row._mapping) for row in connection.execute(select(schema.leagues))}
-    if league not in known: raise UnknownName(f'unknown league {league!r}{nearest(league, sorted(known))}')
+    with engine.connect() as connection:
+        known = {
+            row.league: dict(row._mapping) for row in connection.execute(select(schema.leagues))
+        }
+    if league not in known:
+        raise UnknownName(f'unknown league {league!r}{nearest(league, sorted(known))}')
     return known[league]
 
 # %% ../../nbs/10_ingest/07_team_names.ipynb #e19694cd
 def resolve_names(
-    names: pl.Series, # Clubs as the source writes them
-    aliases: dict[str, str], # Spelling to name, from `aliases_of`
-) -> pl.Series: # The clubs' one names, null where the spelling is not known
+    names: pl.Series,  # Clubs as the source writes them
+    aliases: dict[str, str],  # Spelling to name, from `aliases_of`
+) -> pl.Series:  # The clubs' one names, null where the spelling is not known
     "Clubs by their one name."
     return names.replace_strict(aliases, default=None, return_dtype=pl.String)
 
 
 def aliases_of(
-    connectable: Engine | Connection, # Database with the reference data
-    source: str, # Name of the source
-    league: str, # League code
-) -> dict[str, str]: # Spelling to name; a club's one name always stands for itself
+    connectable: Engine | Connection,  # Database with the reference data
+    source: str,  # Name of the source
+    league: str,  # League code
+) -> dict[str, str]:  # Spelling to name; a club's one name always stands for itself
     "Every spelling a source may use in a league."
     table = schema.team_aliases
-    frame = read_frame(connectable, select(table.c.source, table.c.alias, table.c.team).where(table.c.league == league))
+    frame = read_frame(
+        connectable,
+        select(table.c.source, table.c.alias, table.c.team).where(table.c.league == league),
+    )
     own = frame.filter(pl.col('source') == source)
-    return dict(frame.select('team', pl.col('team').alias('name')).unique().iter_rows()) | dict(own.select('alias', 'team').iter_rows())
+    return dict(frame.select('team', pl.col('team').alias('name')).unique().iter_rows()) | dict(
+        own.select('alias', 'team').iter_rows()
+    )
 
 
 def known_aliases(
-    connectable: Engine | Connection, # Database with the reference data
-) -> pl.DataFrame: # Columns of table `team_aliases`: source, league, alias, team
+    connectable: Engine | Connection,  # Database with the reference data
+) -> pl.DataFrame:  # Columns of table `team_aliases`: source, league, alias, team
     "Every spelling of every source."
     return read_frame(connectable, select(schema.team_aliases))
 
 # %% ../../nbs/10_ingest/07_team_names.ipynb #7d83481d
 def unresolved(
-    connectable: Engine | Connection, # Database with rejects
-) -> pl.DataFrame: # Columns `source`, `league`, `name`, `rows`, the most frequent first
+    connectable: Engine | Connection,  # Database with rejects
+) -> pl.DataFrame:  # Columns `source`, `league`, `name`, `rows`, the most frequent first
     "Names in rejected rows that no source may use in that league."
     rejects, snapshots = schema.rejects, schema.snapshots
-    query = select(rejects.c.row, snapshots.c.source, func.coalesce(snapshots.c.league, '').label('league')).join_from(rejects, snapshots)
+    query = select(
+        rejects.c.row, snapshots.c.source, func.coalesce(snapshots.c.league, '').label('league')
+    ).join_from(rejects, snapshots)
     columns = {'source': pl.String, 'league': pl.String, 'name': pl.String}
     told = []
-    with connectable.connect() if isinstance(connectable, Engine) else nullcontext(connectable) as connection:
-        for row, source, league in connection.execute(query.where(rejects.c.reason.startswith('unknown team: '))):
-            told += [(source, row.get('league') or league, row[side].strip()) for side in ('home_team', 'away_team') if row.get(side)]
-        counted = pl.DataFrame(told, schema=columns, orient='row').group_by(list(columns)).agg(rows=pl.len().cast(pl.Int64))
-        known = {pair: aliases_of(connection, *pair) for pair in set(counted.select('source', 'league').iter_rows())}
-    lost = pl.Series([name not in known[source, league] for source, league, name in counted.select(*columns).iter_rows()], dtype=pl.Boolean)
-    return counted.filter(lost).sort('rows', 'source', 'league', 'name', descending=[True, False, False, False])
+    with (
+        connectable.connect()
+        if isinstance(connectable, Engine)
+        else nullcontext(connectable) as connection
+    ):
+        for row, source, league in connection.execute(
+            query.where(rejects.c.reason.startswith('unknown team: '))
+        ):
+            told += [
+                (source, row.get('league') or league, row[side].strip())
+                for side in ('home_team', 'away_team')
+                if row.get(side)
+            ]
+        counted = (
+            pl.DataFrame(told, schema=columns, orient='row')
+            .group_by(list(columns))
+            .agg(rows=pl.len().cast(pl.Int64))
+        )
+        known = {
+            pair: aliases_of(connection, *pair)
+            for pair in set(counted.select('source', 'league').iter_rows())
+        }
+    lost = pl.Series(
+        [
+            name not in known[source, league]
+            for source, league, name in counted.select(*columns).iter_rows()
+        ],
+        dtype=pl.Boolean,
+    )
+    return counted.filter(lost).sort(
+        'rows', 'source', 'league', 'name', descending=[True, False, False, False]
+    )
 
 # %% ../../nbs/10_ingest/07_team_names.ipynb #e4ce0a38
-CLOSE = 80 # a score from here up is worth asking about
+CLOSE = 80  # a score from here up is worth asking about
 
 
 def suggest(
-    names: pl.DataFrame, # Columns `source`, `league`, `name`, as from `unresolved`
-    aliases: pl.DataFrame, # Columns `league`, `alias`, `team`: every spelling that is known
-    most: int = 1, # Clubs per name
-) -> pl.DataFrame: # Columns `source`, `league`, `alias`, `team`, as in `team_aliases.csv`, and `score`, 0 to 100; the best of each name first
+    names: pl.DataFrame,  # Columns `source`, `league`, `name`, as from `unresolved`
+    aliases: pl.DataFrame,  # Columns `league`, `alias`, `team`: every spelling that is known
+    most: int = 1,  # Clubs per name
+) -> pl.DataFrame:  # Columns `source`, `league`, `alias`, `team`, as in `team_aliases.csv`, and `score`, 0 to 100; the best of each name first
     "The clubs that a name resembles most."
-    def plain(name: str) -> str: return slug(name).replace('-', ' ')
+
+    def plain(name: str) -> str:
+        return slug(name).replace('-', ' ')
+
     spellings: dict[str, dict[str, str]] = {}
     for league, alias, team in aliases.select('league', 'alias', 'team').iter_rows():
         spellings.setdefault(league, {}).update({plain(alias): team, plain(team): team})
@@ -123,35 +171,60 @@ def suggest(
         known = spellings.get(league, {})
         found = process.extract(plain(name), list(known), scorer=fuzz.WRatio, limit=None)
         best: dict[str, float] = {}
-        for spelling, score, _ in sorted(found, key=lambda one: (-one[1], one[0])): best.setdefault(known[spelling], score)
-        rows += [(source, league, name, team, round(score, 1)) for team, score in list(best.items())[:most]]
-    columns = {'source': pl.String, 'league': pl.String, 'alias': pl.String, 'team': pl.String, 'score': pl.Float64}
+        for spelling, score, _ in sorted(found, key=lambda one: (-one[1], one[0])):
+            best.setdefault(known[spelling], score)
+        rows += [
+            (source, league, name, team, round(score, 1))
+            for team, score in list(best.items())[:most]
+        ]
+    columns = {
+        'source': pl.String,
+        'league': pl.String,
+        'alias': pl.String,
+        'team': pl.String,
+        'score': pl.Float64,
+    }
     return pl.DataFrame(rows, schema=columns, orient='row')
 
 # %% ../../nbs/10_ingest/07_team_names.ipynb #98e429b3
 def find_team(
-    engine: Engine, # Database with the reference data
-    team: str, # A club in any spelling of any source
-    league: str, # League code, such as 'E0'
-) -> str: # The club's one name
+    engine: Engine,  # Database with the reference data
+    team: str,  # A club in any spelling of any source
+    league: str,  # League code, such as 'E0'
+) -> str:  # The club's one name
     "The club of a name."
     find_league(engine, league)
     known = known_aliases(engine).filter(pl.col('league') == league)
-    names = {name.lower(): club for alias, club in known.select('alias', 'team').iter_rows() for name in (alias, club)}
+    names = {
+        name.lower(): club
+        for alias, club in known.select('alias', 'team').iter_rows()
+        for name in (alias, club)
+    }
     if (found := names.get(team.strip().lower())) is None:
-        near = suggest(pl.DataFrame({'source': [''], 'league': [league], 'name': [team]}), known, most=3).filter(pl.col('score') >= CLOSE)
+        near = suggest(
+            pl.DataFrame({'source': [''], 'league': [league], 'name': [team]}), known, most=3
+        ).filter(pl.col('score') >= CLOSE)
         hint = f"; did you mean {' or '.join(near['team'])}?" if near.height else ''
         raise UnknownName(f'unknown team {team!r} in league {league}{hint}')
     return found
 
 # %% ../../nbs/10_ingest/07_team_names.ipynb #a1f771ad
 def match_ids(
-    matches: pl.DataFrame, # Columns `league`, `season`, `home_team`, `away_team`, `date`
-    meet_once: Collection[str], # Leagues in which a pair meets once a season at each ground
-) -> pl.Series: # Such as 'E0-2526-nottm-forest-man-united'
+    matches: pl.DataFrame,  # Columns `league`, `season`, `home_team`, `away_team`, `date`
+    meet_once: Collection[str],  # Leagues in which a pair meets once a season at each ground
+) -> pl.Series:  # Such as 'E0-2526-nottm-forest-man-united'
     "Identity of each match."
     slugs = {team: slug(team) for team in {*matches['home_team'], *matches['away_team']}}
-    home, away = (pl.col(name).replace_strict(slugs, return_dtype=pl.String) for name in ('home_team', 'away_team'))
+    home, away = (
+        pl.col(name).replace_strict(slugs, return_dtype=pl.String)
+        for name in ('home_team', 'away_team')
+    )
     which = pl.col('date').rank('dense').over('league', 'season', 'home_team', 'away_team')
-    again = pl.when(~pl.col('league').is_in(list(meet_once)) & (which > 1)).then(pl.format('-{}', which)).otherwise(pl.lit(''))
-    return matches.select(match_id=pl.concat_str(pl.concat_str('league', 'season', home, away, separator='-'), again)).to_series()
+    again = (
+        pl.when(~pl.col('league').is_in(list(meet_once)) & (which > 1))
+        .then(pl.format('-{}', which))
+        .otherwise(pl.lit(''))
+    )
+    return matches.select(
+        match_id=pl.concat_str(pl.concat_str('league', 'season', home, away, separator='-'), again)
+    ).to_series()

@@ -27,123 +27,227 @@ MATCH_MINUTES = 150  # from kick-off until the result counts as known: two halve
 
 
 def with_kickoff(
-    rows: pl.DataFrame, # Columns `date` (Date) and `time` (Time, null where unknown)
-    source_zone: str, # Time zone of `time`; a time that the clocks skipped counts as unknown
-    league_zone: str, # Time zone of the grounds
-) -> pl.DataFrame: # The rows with `kickoff`, `kickoff_known`, `date` (at the ground) and `ends`, when a result counts as known
+    rows: pl.DataFrame,  # Columns `date` (Date) and `time` (Time, null where unknown)
+    source_zone: str,  # Time zone of `time`; a time that the clocks skipped counts as unknown
+    league_zone: str,  # Time zone of the grounds
+) -> pl.DataFrame:  # The rows with `kickoff`, `kickoff_known`, `date` (at the ground) and `ends`, when a result counts as known
     "When each match begins, in UTC."
+
     def moment(local: pl.Expr, zone: str) -> pl.Expr:
-        return local.dt.replace_time_zone(zone, ambiguous='earliest', non_existent='null').dt.convert_time_zone('UTC')
+        return local.dt.replace_time_zone(
+            zone, ambiguous='earliest', non_existent='null'
+        ).dt.convert_time_zone('UTC')
 
     def day_begins(date: pl.Expr) -> pl.Expr:
         "First moment of a day; where the clocks go forward at midnight, it is one o'clock."
         midnight = date.cast(pl.Datetime('us'))
-        return pl.coalesce(moment(midnight, league_zone), moment(midnight + pl.duration(hours=1), league_zone))
+        return pl.coalesce(
+            moment(midnight, league_zone), moment(midnight + pl.duration(hours=1), league_zone)
+        )
+
     known = moment(pl.col('date').dt.combine(pl.col('time')), source_zone)
     kickoff = pl.coalesce(known, day_begins(pl.col('date')))
-    ends = pl.coalesce(known + pl.duration(minutes=MATCH_MINUTES), day_begins(pl.col('date').dt.offset_by('1d')))
-    return rows.with_columns(kickoff=kickoff, kickoff_known=known.is_not_null(), ends=ends).with_columns(
-        date=pl.col('kickoff').dt.convert_time_zone(league_zone).dt.date())
+    ends = pl.coalesce(
+        known + pl.duration(minutes=MATCH_MINUTES), day_begins(pl.col('date').dt.offset_by('1d'))
+    )
+    return rows.with_columns(
+        kickoff=kickoff, kickoff_known=known.is_not_null(), ends=ends
+    ).with_columns(date=pl.col('kickoff').dt.convert_time_zone(league_zone).dt.date())
 
 # %% ../../nbs/10_ingest/08_validate.ipynb #4b9e4ea4
-Rules = Mapping[str, tuple[pl.Expr, pl.Expr]]  # name to what must hold (null counts as true), and the reason if it does not
+Rules = Mapping[
+    str, tuple[pl.Expr, pl.Expr]
+]  # name to what must hold (null counts as true), and the reason if it does not
 
 
 def broken(
-    frame: pl.DataFrame, # Rows to check
-    rules: Rules, # What must hold
-) -> pl.DataFrame: # `row` (position, from 0) and `reason`, one line for each rule that a row breaks; by row, then in order of the rules
+    frame: pl.DataFrame,  # Rows to check
+    rules: Rules,  # What must hold
+) -> pl.DataFrame:  # `row` (position, from 0) and `reason`, one line for each rule that a row breaks; by row, then in order of the rules
     "What is wrong with which row."
     kept = {name: holds.fill_null(True) for name, (holds, _) in rules.items()}
-    check = pa.Check(lambda data: data.lazyframe.select(pl.all_horizontal(*kept.values())), error='rules')
-    try: pa.DataFrameSchema(checks=[check]).validate(frame, lazy=True)
-    except SchemaErrors as failure: cases = failure.failure_cases.select(row=pl.col('index').cast(pl.Int64))
-    else: return pl.DataFrame(schema={'row': pl.Int64, 'reason': pl.String})
+    check = pa.Check(
+        lambda data: data.lazyframe.select(pl.all_horizontal(*kept.values())), error='rules'
+    )
+    try:
+        pa.DataFrameSchema(checks=[check]).validate(frame, lazy=True)
+    except SchemaErrors as failure:
+        cases = failure.failure_cases.select(row=pl.col('index').cast(pl.Int64))
+    else:
+        return pl.DataFrame(schema={'row': pl.Int64, 'reason': pl.String})
     reasons = {name: pl.when(~kept[name]).then(reason) for name, (_, reason) in rules.items()}
-    bad = frame.with_row_index('row').cast({'row': pl.Int64}).join(cases, on='row', how='semi', maintain_order='left').select('row', **reasons)
-    order = pl.col('rule').replace_strict({name: place for place, name in enumerate(rules)}, return_dtype=pl.Int64)
-    return bad.unpivot(index='row', variable_name='rule', value_name='reason').drop_nulls('reason').sort('row', order).select('row', 'reason')
+    bad = (
+        frame.with_row_index('row')
+        .cast({'row': pl.Int64})
+        .join(cases, on='row', how='semi', maintain_order='left')
+        .select('row', **reasons)
+    )
+    order = pl.col('rule').replace_strict(
+        {name: place for place, name in enumerate(rules)}, return_dtype=pl.Int64
+    )
+    return (
+        bad.unpivot(index='row', variable_name='rule', value_name='reason')
+        .drop_nulls('reason')
+        .sort('row', order)
+        .select('row', 'reason')
+    )
 
 
 @cache
 def contract(
-    table: Table, # Table of `schema`
-    *more: str, # Further columns that the frame has
+    table: Table,  # Table of `schema`
+    *more: str,  # Further columns that the frame has
 ) -> pa.DataFrameSchema:
     "What a frame must be to be stored: columns, types, what may be null, what is unique."
-    columns = {column.name: pa.Column(schema.frame_type(column.type), nullable=bool(column.nullable)) for column in table.columns
-               if column.name not in ('source', 'snapshot_id')}
+    columns = {
+        column.name: pa.Column(schema.frame_type(column.type), nullable=bool(column.nullable))
+        for column in table.columns
+        if column.name not in ('source', 'snapshot_id')
+    }
     key = [column.name for column in table.primary_key]
-    return pa.DataFrameSchema(columns | {name: pa.Column() for name in more}, strict=True, unique=key)
+    return pa.DataFrameSchema(
+        columns | {name: pa.Column() for name in more}, strict=True, unique=key
+    )
 
 # %% ../../nbs/10_ingest/08_validate.ipynb #5c2544d4
 def season_days(
-    season: str, # Such as '2526', or '2025' where the season is the calendar year
-    league: str, # League code
-) -> tuple[date, date]: # First and last day, the whole summers before and after included
+    season: str,  # Such as '2526', or '2025' where the season is the calendar year
+    league: str,  # League code
+) -> tuple[date, date]:  # First and last day, the whole summers before and after included
     "Days on which a match of a season can be played."
     first, last = season_years(season, league)
-    return (date(first, 1, 1), date(last, 12, 31)) if first == last else (date(first, 6, 1), date(last, 8, 31))
+    return (
+        (date(first, 1, 1), date(last, 12, 31))
+        if first == last
+        else (date(first, 6, 1), date(last, 8, 31))
+    )
 
 
 STATISTICS = [f'{side}_{name}' for name in schema.STATISTICS for side in ('home', 'away')]
 
 
-def _text(name: str) -> pl.Expr: return pl.col(name).str.strip_chars().replace('', None)
+def _text(name: str) -> pl.Expr:
+    return pl.col(name).str.strip_chars().replace('', None)
 
 
-def _told(name: str) -> pl.Expr: return pl.coalesce(_text(name), pl.lit('empty'))
+def _told(name: str) -> pl.Expr:
+    return pl.coalesce(_text(name), pl.lit('empty'))
 
 
 def row_rules(
-    days: tuple[date, date], # First and last day of the season
-) -> Rules: # Of rows with `date_read`, `time_read`, `home` and `away` beside the raw columns
+    days: tuple[date, date],  # First and last day of the season
+) -> Rules:  # Of rows with `date_read`, `time_read`, `home` and `away` beside the raw columns
     "What must hold for a row to be a match."
+
     def score(name: str) -> tuple[pl.Expr, pl.Expr]:
-        return _text(name).str.contains('^[0-9]{1,2}$'), pl.format('{} is not a score: {}', pl.lit(name), _text(name))
+        return _text(name).str.contains('^[0-9]{1,2}$'), pl.format(
+            '{} is not a score: {}', pl.lit(name), _text(name)
+        )
+
     return {
-        'date': (pl.col('date_read').is_not_null(), pl.format('date is not a date: {}', _told('date'))),
-        'season': (pl.col('date_read').is_between(*days), pl.format('date is not in season {}: {}', 'season', _text('date'))),
-        'time': (_text('time').is_null() | pl.col('time_read').is_not_null(), pl.format('time is not a time: {}', _text('time'))),
-        'home team': (pl.col('home').is_not_null(), pl.format('unknown team: {}', _told('home_team'))),
-        'away team': (pl.col('away').is_not_null(), pl.format('unknown team: {}', _told('away_team'))),
+        'date': (
+            pl.col('date_read').is_not_null(),
+            pl.format('date is not a date: {}', _told('date')),
+        ),
+        'season': (
+            pl.col('date_read').is_between(*days),
+            pl.format('date is not in season {}: {}', 'season', _text('date')),
+        ),
+        'time': (
+            _text('time').is_null() | pl.col('time_read').is_not_null(),
+            pl.format('time is not a time: {}', _text('time')),
+        ),
+        'home team': (
+            pl.col('home').is_not_null(),
+            pl.format('unknown team: {}', _told('home_team')),
+        ),
+        'away team': (
+            pl.col('away').is_not_null(),
+            pl.format('unknown team: {}', _told('away_team')),
+        ),
         'two teams': (pl.col('home') != pl.col('away'), pl.format('{} plays itself', 'home')),
-        'home goals': score('home_goals'), 'away goals': score('away_goals'),
-        'both scores': (_text('home_goals').is_null() == _text('away_goals').is_null(), pl.lit('one score is missing')),
-        'status': (_text('status').is_in(schema.STATUSES), pl.format('status is not known: {}', _text('status'))),
-        'result': ((_text('status') != 'finished') | _text('home_goals').is_not_null(), pl.lit('finished without a score'))}
+        'home goals': score('home_goals'),
+        'away goals': score('away_goals'),
+        'both scores': (
+            _text('home_goals').is_null() == _text('away_goals').is_null(),
+            pl.lit('one score is missing'),
+        ),
+        'status': (
+            _text('status').is_in(schema.STATUSES),
+            pl.format('status is not known: {}', _text('status')),
+        ),
+        'result': (
+            (_text('status') != 'finished') | _text('home_goals').is_not_null(),
+            pl.lit('finished without a score'),
+        ),
+    }
 
 
-def statistics_rules() -> Rules: # Of rows with typed columns beside the raw ones
+def statistics_rules() -> Rules:  # Of rows with typed columns beside the raw ones
     "What must hold for a statistic to be kept; a match is not refused for one."
-    rules = {name: (_text(name).str.contains('^[0-9]{1,3}$'), pl.format('{} is not a count: {}', pl.lit(name), _text(name))) for name in STATISTICS}
+    rules = {
+        name: (
+            _text(name).str.contains('^[0-9]{1,3}$'),
+            pl.format('{} is not a count: {}', pl.lit(name), _text(name)),
+        )
+        for name in STATISTICS
+    }
     for side in ('home', 'away'):
         half, end = f'{side}_half_time_goals', f'{side}_goals'
         at_half, at_end = (pl.col(name).cast(pl.Int64, strict=False) for name in (half, end))
-        rules[f'half of {side}'] = at_half <= at_end, pl.format('{} is {}, more than the {} at the end', pl.lit(half), half, end)
+        rules[f'half of {side}'] = (
+            at_half <= at_end,
+            pl.format('{} is {}, more than the {} at the end', pl.lit(half), half, end),
+        )
     return rules
 
 # %% ../../nbs/10_ingest/08_validate.ipynb #074d2d3a
 def judge(
-    raw: pl.DataFrame, # Columns `sources.RAW_MATCHES`, all text, with `row_number`; of one league and season
-    aliases: dict[str, str], # Spelling to name, from `teams.aliases_of`
-    days: tuple[date, date], # First and last day of the season
-) -> tuple[pl.DataFrame, pl.DataFrame]: # The rows that can be trusted, typed; and `row_number`, `reason` of what cannot
+    raw: pl.DataFrame,  # Columns `sources.RAW_MATCHES`, all text, with `row_number`; of one league and season
+    aliases: dict[str, str],  # Spelling to name, from `teams.aliases_of`
+    days: tuple[date, date],  # First and last day of the season
+) -> tuple[
+    pl.DataFrame, pl.DataFrame
+]:  # The rows that can be trusted, typed; and `row_number`, `reason` of what cannot
     "Read the values of raw rows and say what is wrong with them."
     read = raw.with_columns(
-        date_read=_text('date').str.to_date('%Y-%m-%d', strict=False), time_read=_text('time').str.to_time('%H:%M', strict=False),
-        home=resolve_names(raw['home_team'].str.strip_chars(), aliases), away=resolve_names(raw['away_team'].str.strip_chars(), aliases))
+        date_read=_text('date').str.to_date('%Y-%m-%d', strict=False),
+        time_read=_text('time').str.to_time('%H:%M', strict=False),
+        home=resolve_names(raw['home_team'].str.strip_chars(), aliases),
+        away=resolve_names(raw['away_team'].str.strip_chars(), aliases),
+    )
     numbers = read.select('row_number').with_row_index('row').cast({'row': pl.Int64})
-    refused = broken(read, row_rules(days)).unique('row', keep='first', maintain_order=True).join(numbers, on='row').select('row_number', 'reason')
+    refused = (
+        broken(read, row_rules(days))
+        .unique('row', keep='first', maintain_order=True)
+        .join(numbers, on='row')
+        .select('row_number', 'reason')
+    )
     good = read.join(refused, on='row_number', how='anti', maintain_order='left')
     numbers = good.select('row_number').with_row_index('row').cast({'row': pl.Int64})
     odd = broken(good, statistics_rules()).join(numbers, on='row').select('row_number', 'reason')
-    spoilt = {name: odd.filter(pl.col('reason').str.starts_with(f'{name} '))['row_number'].to_list() for name in STATISTICS}
-    kept = {name: pl.when(~pl.col('row_number').is_in(rows)).then(_text(name).cast(pl.Int64, strict=False)) for name, rows in spoilt.items()}
+    spoilt = {
+        name: odd.filter(pl.col('reason').str.starts_with(f'{name} '))['row_number'].to_list()
+        for name in STATISTICS
+    }
+    kept = {
+        name: pl.when(~pl.col('row_number').is_in(rows)).then(
+            _text(name).cast(pl.Int64, strict=False)
+        )
+        for name, rows in spoilt.items()
+    }
     typed = good.select(
-        'row_number', status=_text('status'), neutral=_text('neutral').str.to_lowercase().is_in(['true', '1']).fill_null(False),
-        date='date_read', time='time_read', home_team='home', away_team='away',
-        home_goals=_text('home_goals').cast(pl.Int64, strict=False), away_goals=_text('away_goals').cast(pl.Int64, strict=False), **kept)
+        'row_number',
+        status=_text('status'),
+        neutral=_text('neutral').str.to_lowercase().is_in(['true', '1']).fill_null(False),
+        date='date_read',
+        time='time_read',
+        home_team='home',
+        away_team='away',
+        home_goals=_text('home_goals').cast(pl.Int64, strict=False),
+        away_goals=_text('away_goals').cast(pl.Int64, strict=False),
+        **kept,
+    )
     return typed, pl.concat([refused, odd])
 
 # %% ../../nbs/10_ingest/08_validate.ipynb #d4149125
@@ -154,92 +258,191 @@ def _with_raw(reasons: pl.DataFrame, raw: pl.DataFrame, names: tuple[str, ...]) 
     "Rejects: `row_number`, `reason`, and what the row said."
     rows = reasons.join(raw, on='row_number', maintain_order='left')
     said = [{name: row[name] for name in names if row[name] is not None} for row in rows.to_dicts()]
-    return reasons.select('row_number', 'reason').with_columns(pl.Series('row', said, dtype=pl.Object))
+    return reasons.select('row_number', 'reason').with_columns(
+        pl.Series('row', said, dtype=pl.Object)
+    )
 
 
 def clean_payload(
-    raw: pl.DataFrame, # Columns `row_number` and `sources.RAW_MATCHES`, of one league and season
-    league: dict[str, Any], # Row of table `leagues`
-    season: str, # Season, such as '2526'
-    source_zone: str | None, # Time zone of the source's times; None: the league's own
-    aliases: dict[str, str], # Spelling to name
-) -> tuple[pl.DataFrame, pl.DataFrame]: # Matches (as table `matches`, without origin, with `row_number`), and rejects (`row_number`, `reason`, `row`)
+    raw: pl.DataFrame,  # Columns `row_number` and `sources.RAW_MATCHES`, of one league and season
+    league: dict[str, Any],  # Row of table `leagues`
+    season: str,  # Season, such as '2526'
+    source_zone: str | None,  # Time zone of the source's times; None: the league's own
+    aliases: dict[str, str],  # Spelling to name
+) -> tuple[
+    pl.DataFrame, pl.DataFrame
+]:  # Matches (as table `matches`, without origin, with `row_number`), and rejects (`row_number`, `reason`, `row`)
     "Turn the rows of one payload into matches and rejects."
     typed, refused = judge(raw, aliases, season_days(season, league['league']))
-    good = with_kickoff(typed, source_zone or league['time_zone'], league['time_zone']).with_columns(
-        league=pl.lit(league['league']), season=pl.lit(season),
-        status=pl.coalesce('status', pl.when(pl.col('home_goals').is_not_null()).then(pl.lit('finished')).otherwise(pl.lit('scheduled'))))
+    good = with_kickoff(
+        typed, source_zone or league['time_zone'], league['time_zone']
+    ).with_columns(
+        league=pl.lit(league['league']),
+        season=pl.lit(season),
+        status=pl.coalesce(
+            'status',
+            pl.when(pl.col('home_goals').is_not_null())
+            .then(pl.lit('finished'))
+            .otherwise(pl.lit('scheduled')),
+        ),
+    )
     ended = pl.col('status').is_in(['finished', 'awarded']) & pl.col('home_goals').is_not_null()
     meet_once = {league['league']} if league['home_meetings'] == 1 else set()
-    good = good.with_columns(pl.when(ended).then(pl.col(name)).alias(name) for name in ('home_goals', 'away_goals', *STATISTICS)).with_columns(
-        match_id=match_ids(good, meet_once), result_known_at=pl.when(ended).then('ends'))
+    good = good.with_columns(
+        pl.when(ended).then(pl.col(name)).alias(name)
+        for name in ('home_goals', 'away_goals', *STATISTICS)
+    ).with_columns(match_id=match_ids(good, meet_once), result_known_at=pl.when(ended).then('ends'))
     same = ('kickoff', 'status', 'home_goals', 'away_goals')
-    twin = good.with_columns(first=pl.col('row_number').first().over('match_id'),
-                             differs=pl.any_horizontal([pl.col(name).ne_missing(pl.col(name).first().over('match_id')) for name in same]))
-    doubled = twin.filter('differs').select('row_number', reason=pl.format('same match as row {}, other facts', 'first'))
-    columns = [name for name in schema.frame_schema(schema.matches) if name not in ('source', 'snapshot_id')]
-    matches = twin.filter(pl.col('row_number') == pl.col('first')).sort('kickoff', 'match_id').select(*columns, 'row_number')
-    return contract(schema.matches, 'row_number').validate(matches), _with_raw(pl.concat([refused, doubled]), raw, RAW_MATCHES)
+    twin = good.with_columns(
+        first=pl.col('row_number').first().over('match_id'),
+        differs=pl.any_horizontal(
+            [pl.col(name).ne_missing(pl.col(name).first().over('match_id')) for name in same]
+        ),
+    )
+    doubled = twin.filter('differs').select(
+        'row_number', reason=pl.format('same match as row {}, other facts', 'first')
+    )
+    columns = [
+        name
+        for name in schema.frame_schema(schema.matches)
+        if name not in ('source', 'snapshot_id')
+    ]
+    matches = (
+        twin.filter(pl.col('row_number') == pl.col('first'))
+        .sort('kickoff', 'match_id')
+        .select(*columns, 'row_number')
+    )
+    return contract(schema.matches, 'row_number').validate(matches), _with_raw(
+        pl.concat([refused, doubled]), raw, RAW_MATCHES
+    )
 
 # %% ../../nbs/10_ingest/08_validate.ipynb #b251bcb3
-def price_moment() -> pl.Expr: # From columns `kickoff`, `phase`, `written` (moment that the source gives, or null) and `fetched_at`
+def price_moment() -> (
+    pl.Expr
+):  # From columns `kickoff`, `phase`, `written` (moment that the source gives, or null) and `fetched_at`
     "When a price became known, UTC."
     local = pl.col('kickoff').dt.convert_time_zone('Europe/London')
+
     def five(days: pl.Expr) -> pl.Expr:
-        return (local.dt.date() - pl.duration(days=days)).dt.combine(pl.time(17)).dt.replace_time_zone('Europe/London').dt.convert_time_zone('UTC')
+        return (
+            (local.dt.date() - pl.duration(days=days))
+            .dt.combine(pl.time(17))
+            .dt.replace_time_zone('Europe/London')
+            .dt.convert_time_zone('UTC')
+        )
+
     weekday = local.dt.weekday()
-    since = weekday.replace_strict({1: 3, 2: 0, 3: 1, 4: 2, 5: 0, 6: 1, 7: 2}, return_dtype=pl.Int64)  # days since Friday or Tuesday
-    before = weekday.replace_strict({2: 4, 5: 3}, default=0, return_dtype=pl.Int64)  # a match before five o'clock on such a day
+    since = weekday.replace_strict(
+        {1: 3, 2: 0, 3: 1, 4: 2, 5: 0, 6: 1, 7: 2}, return_dtype=pl.Int64
+    )  # days since Friday or Tuesday
+    before = weekday.replace_strict(
+        {2: 4, 5: 3}, default=0, return_dtype=pl.Int64
+    )  # a match before five o'clock on such a day
     gathered = pl.when(five(since) < pl.col('kickoff')).then(five(since)).otherwise(five(before))
-    return pl.coalesce('written', pl.when(pl.col('phase') == 'closing').then('kickoff').otherwise(gathered))
+    return pl.coalesce(
+        'written', pl.when(pl.col('phase') == 'closing').then('kickoff').otherwise(gathered)
+    )
 
 
 LEAST_MARGIN = 0.9  # reciprocals of the prices of a whole market sum to about 1.05; less than this was not one moment of one bookmaker
 
 
 def with_margin(
-    prices: pl.DataFrame, # Columns `row_number`, `bookmaker`, `market`, `line`, `phase` and `value`
-) -> pl.DataFrame: # With `margin`, null where not all prices of the market are there
+    prices: pl.DataFrame,  # Columns `row_number`, `bookmaker`, `market`, `line`, `phase` and `value`
+) -> pl.DataFrame:  # With `margin`, null where not all prices of the market are there
     "The sum of the reciprocals of the prices that belong together."
     book = ['row_number', 'bookmaker', 'market', 'line', 'phase']
-    needed = pl.col('market').replace_strict({market: len(selections) for market, selections in schema.MARKETS.items()}, default=0)
-    return prices.with_columns(margin=pl.when(pl.col('value').count().over(book) == needed).then((1/pl.col('value')).sum().over(book)))
+    needed = pl.col('market').replace_strict(
+        {market: len(selections) for market, selections in schema.MARKETS.items()}, default=0
+    )
+    return prices.with_columns(
+        margin=pl.when(pl.col('value').count().over(book) == needed).then(
+            (1 / pl.col('value')).sum().over(book)
+        )
+    )
 
 
-def price_rules() -> Rules: # Of rows as `sources.RAW_ODDS` with `value`, `size`, `written` and `margin`
+def price_rules() -> (
+    Rules
+):  # Of rows as `sources.RAW_ODDS` with `value`, `size`, `written` and `margin`
     "What must hold for a price to be kept."
     book = pl.concat_str('bookmaker', 'phase', 'market', 'line', separator=' ', ignore_nulls=True)
-    what = pl.concat_str('bookmaker', 'phase', 'market', 'line', 'selection', separator=' ', ignore_nulls=True)
-    known = {(market, selection) for market, selections in schema.MARKETS.items() for selection in selections}
+    what = pl.concat_str(
+        'bookmaker', 'phase', 'market', 'line', 'selection', separator=' ', ignore_nulls=True
+    )
+    known = {
+        (market, selection)
+        for market, selections in schema.MARKETS.items()
+        for selection in selections
+    }
     return {
-        'price': (pl.col('value').is_between(1, 10_000, closed='right').fill_null(False), pl.format('price is not above 1: {}, {}', what, 'price')),
-        'selection': (pl.concat_str('market', 'selection', separator=' ').is_in([' '.join(pair) for pair in sorted(known)]),
-                      pl.format('no such bet: {}', what)),
-        'line': ((pl.col('market') == '1x2') | pl.col('size').is_finite().fill_null(False), pl.format('line is not a number: {}', what)),
-        'margin': ((pl.col('margin') >= LEAST_MARGIN) | pl.col('bookmaker').str.ends_with('_maximum'),  # the best of many may leave none
-                   pl.format('prices leave no margin: {}, reciprocals sum to {}', book, pl.col('margin').round(3))),
-        'moment': (pl.col('known_at').is_null() | pl.col('written').is_not_null(), pl.format('known_at is not a moment: {}', 'known_at'))}
+        'price': (
+            pl.col('value').is_between(1, 10_000, closed='right').fill_null(False),
+            pl.format('price is not above 1: {}, {}', what, 'price'),
+        ),
+        'selection': (
+            pl.concat_str('market', 'selection', separator=' ').is_in(
+                [' '.join(pair) for pair in sorted(known)]
+            ),
+            pl.format('no such bet: {}', what),
+        ),
+        'line': (
+            (pl.col('market') == '1x2') | pl.col('size').is_finite().fill_null(False),
+            pl.format('line is not a number: {}', what),
+        ),
+        'margin': (
+            (pl.col('margin') >= LEAST_MARGIN)
+            | pl.col('bookmaker').str.ends_with('_maximum'),  # the best of many may leave none
+            pl.format(
+                'prices leave no margin: {}, reciprocals sum to {}', book, pl.col('margin').round(3)
+            ),
+        ),
+        'moment': (
+            pl.col('known_at').is_null() | pl.col('written').is_not_null(),
+            pl.format('known_at is not a moment: {}', 'known_at'),
+        ),
+    }
 
 
 def clean_odds(
-    raw: pl.DataFrame, # Columns `row_number` and `sources.RAW_ODDS`, all text
-    matches: pl.DataFrame, # From `clean_payload`: prices of other rows are left out
-    fetched_at: datetime, # Moment of receipt, UTC; a price cannot have become known later
-) -> tuple[pl.DataFrame, pl.DataFrame]: # Prices (as table `odds`, without origin), and rejects (`row_number`, `reason`, `row`)
+    raw: pl.DataFrame,  # Columns `row_number` and `sources.RAW_ODDS`, all text
+    matches: pl.DataFrame,  # From `clean_payload`: prices of other rows are left out
+    fetched_at: datetime,  # Moment of receipt, UTC; a price cannot have become known later
+) -> tuple[
+    pl.DataFrame, pl.DataFrame
+]:  # Prices (as table `odds`, without origin), and rejects (`row_number`, `reason`, `row`)
     "Turn the prices of one payload into rows."
-    columns = [name for name in schema.frame_schema(schema.odds) if name not in ('source', 'snapshot_id')]
+    columns = [
+        name for name in schema.frame_schema(schema.odds) if name not in ('source', 'snapshot_id')
+    ]
     nothing = pl.DataFrame(schema=schema.frame_schema(schema.odds)).select(columns)
-    if not raw.height: return nothing, _with_raw(pl.DataFrame(schema=REASON), raw, RAW_ODDS)
-    read = raw.join(matches.select('row_number', 'match_id', 'kickoff'), on='row_number', maintain_order='left').with_columns(
-        value=pl.col('price').cast(pl.Float64, strict=False), size=pl.col('line').cast(pl.Float64, strict=False),
-        written=pl.col('known_at').str.to_datetime('%Y-%m-%dT%H:%M:%SZ', time_unit='us', time_zone='UTC', strict=False))
+    if not raw.height:
+        return nothing, _with_raw(pl.DataFrame(schema=REASON), raw, RAW_ODDS)
+    read = raw.join(
+        matches.select('row_number', 'match_id', 'kickoff'), on='row_number', maintain_order='left'
+    ).with_columns(
+        value=pl.col('price').cast(pl.Float64, strict=False),
+        size=pl.col('line').cast(pl.Float64, strict=False),
+        written=pl.col('known_at').str.to_datetime(
+            '%Y-%m-%dT%H:%M:%SZ', time_unit='us', time_zone='UTC', strict=False
+        ),
+    )
     read = with_margin(read)
     wrong = broken(read, price_rules()).unique('row', keep='first', maintain_order=True)
     numbered = read.with_row_index('row').cast({'row': pl.Int64})
-    bad = wrong.join(numbered, on='row').unique(['row_number', 'reason'], keep='first', maintain_order=True)
-    said = [{name: row[name] for name in RAW_ODDS if row[name] is not None} for row in bad.to_dicts()]
+    bad = wrong.join(numbered, on='row').unique(
+        ['row_number', 'reason'], keep='first', maintain_order=True
+    )
+    said = [
+        {name: row[name] for name in RAW_ODDS if row[name] is not None} for row in bad.to_dicts()
+    ]
     good = numbered.join(wrong, on='row', how='anti', maintain_order='left').with_columns(
-        line=pl.col('line').fill_null(''), known_at=pl.min_horizontal(price_moment(), pl.lit(fetched_at).dt.cast_time_unit('us')), price='value')
+        line=pl.col('line').fill_null(''),
+        known_at=pl.min_horizontal(price_moment(), pl.lit(fetched_at).dt.cast_time_unit('us')),
+        price='value',
+    )
     key = [column.name for column in schema.odds.primary_key]
     prices = good.select(columns).unique(key, keep='first', maintain_order=True)
-    return contract(schema.odds).validate(prices), bad.select('row_number', 'reason').with_columns(pl.Series('row', said, dtype=pl.Object))
+    return contract(schema.odds).validate(prices), bad.select('row_number', 'reason').with_columns(
+        pl.Series('row', said, dtype=pl.Object)
+    )

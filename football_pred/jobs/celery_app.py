@@ -18,40 +18,61 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Engine, func, select
 from sqlalchemy.exc import SQLAlchemyError
 
-from .job_spec import JobError, check_params, run_key
-from .pipelines import Due, Listener, Plan, Step, earlier_run, next_step, plan, run_due
-from .runner import Finished, Terminated
+from ..core.database import is_away, open_database, writing
 from ..core.job_runs import AlreadyRunning, insist, reap_lost, recent_runs, run_seconds
-from .schedule import QUEUES, load_schedule
+from ..core.parsing import SEPARATOR, read_moment
 from ..core.schema import job_runs
 from ..core.settings import Settings
-from ..core.database import is_away, open_database, writing
-from ..core.parsing import SEPARATOR, read_moment
+from .job_spec import JobError, check_params, run_key
+from football_pred.jobs.pipelines import (
+    Due,
+    Listener,
+    Plan,
+    Step,
+    earlier_run,
+    next_step,
+    plan,
+    run_due,
+)
+from .runner import Finished, Terminated
+from .schedule import QUEUES, load_schedule
 
 if TYPE_CHECKING:
     from celery import Celery, Task
 
 # %% ../../nbs/70_jobs/05_celery_app.ipynb #c20574a6
 def pack(
-    planned: Plan, # From `pipelines.plan`
-) -> dict[str, Any]: # Fit for JSON
+    planned: Plan,  # From `pipelines.plan`
+) -> dict[str, Any]:  # Fit for JSON
     "An order of which nothing has been done yet."
-    return {'pipeline': planned.pipeline, 'steps': [list(step) for step in planned.steps], 'asked': planned.asked.isoformat(), 'force': planned.force,
-            'ids': [str(uuid.uuid4()) for _ in planned.steps], 'before': [], 'parted': False, 'part': ''}
+    return {
+        'pipeline': planned.pipeline,
+        'steps': [list(step) for step in planned.steps],
+        'asked': planned.asked.isoformat(),
+        'force': planned.force,
+        'ids': [str(uuid.uuid4()) for _ in planned.steps],
+        'before': [],
+        'parted': False,
+        'part': '',
+    }
 
 
 def unpack(
-    order: dict[str, Any], # From `pack`
-) -> tuple[Plan, list[Step]]: # The plan, and what has become of its first jobs
+    order: dict[str, Any],  # From `pack`
+) -> tuple[Plan, list[Step]]:  # The plan, and what has become of its first jobs
     "The plan of an order."
     steps = [(job, params) for job, params in order['steps']]
-    return Plan(order['pipeline'], steps, read_moment(order['asked']), order['force']), [_step(one) for one in order['before']]
+    return Plan(order['pipeline'], steps, read_moment(order['asked']), order['force']), [
+        _step(one) for one in order['before']
+    ]
 
 
-def _told(step: Step) -> dict[str, Any]: return {'job': step.job, 'state': step.state, 'run_id': step.run_id, 'why': step.why}
+def _told(step: Step) -> dict[str, Any]:
+    return {'job': step.job, 'state': step.state, 'run_id': step.run_id, 'why': step.why}
 
 
-def _step(told: dict[str, Any]) -> Step: return Step(told['job'], told['state'], told['run_id'], None, told['why'])
+def _step(told: dict[str, Any]) -> Step:
+    return Step(told['job'], told['state'], told['run_id'], None, told['why'])
 
 # %% ../../nbs/70_jobs/05_celery_app.ipynb #bd0ae960
 AFTER = {'soft': 20, 'hard': 40}  # seconds after the runner's own limit
@@ -60,31 +81,68 @@ KEPT = timedelta(days=7)  # how long the end of a task can be asked for
 
 
 def configuration(
-    settings: Settings, # Settings in force
-) -> dict[str, Any]: # Of Celery
+    settings: Settings,  # Settings in force
+) -> dict[str, Any]:  # Of Celery
     "How orders are sent, taken and answered."
     from kombu import Queue
+
     return dict(
-        broker_url=settings.broker, result_backend=settings.broker, broker_connection_retry_on_startup=True, broker_connection_max_retries=None,
+        broker_url=settings.broker,
+        result_backend=settings.broker,
+        broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,
         broker_transport_options={'visibility_timeout': REDELIVERY},
-        result_backend_always_retry=True, result_expires=KEPT, result_extended=True, task_track_started=True,
-        task_publish_retry_policy={'max_retries': None, 'interval_start': 0, 'interval_step': 1, 'interval_max': 5},
-        task_serializer='json', result_serializer='json', accept_content=['json'], timezone='UTC', enable_utc=True,
-        task_queues=[Queue(name) for name in QUEUES], task_default_queue='maintenance', task_create_missing_queues=False,
-        task_acks_late=True, task_reject_on_worker_lost=True, worker_prefetch_multiplier=1, worker_cancel_long_running_tasks_on_connection_loss=False,
-        task_soft_time_limit=settings.job_timeout + AFTER['soft'], task_time_limit=settings.job_timeout + AFTER['hard'],
-        worker_soft_shutdown_timeout=settings.worker_seconds, worker_send_task_events=True, task_send_sent_event=True,
-        beat_schedule_filename=str(settings.home/'beat'/'schedule'), beat_schedule=_beat(settings), beat_max_loop_interval=5)
+        result_backend_always_retry=True,
+        result_expires=KEPT,
+        result_extended=True,
+        task_track_started=True,
+        task_publish_retry_policy={
+            'max_retries': None,
+            'interval_start': 0,
+            'interval_step': 1,
+            'interval_max': 5,
+        },
+        task_serializer='json',
+        result_serializer='json',
+        accept_content=['json'],
+        timezone='UTC',
+        enable_utc=True,
+        task_queues=[Queue(name) for name in QUEUES],
+        task_default_queue='maintenance',
+        task_create_missing_queues=False,
+        task_acks_late=True,
+        task_reject_on_worker_lost=True,
+        worker_prefetch_multiplier=1,
+        worker_cancel_long_running_tasks_on_connection_loss=False,
+        task_soft_time_limit=settings.job_timeout + AFTER['soft'],
+        task_time_limit=settings.job_timeout + AFTER['hard'],
+        worker_soft_shutdown_timeout=settings.worker_seconds,
+        worker_send_task_events=True,
+        task_send_sent_event=True,
+        beat_schedule_filename=str(settings.home / 'beat' / 'schedule'),
+        beat_schedule=_beat(settings),
+        beat_max_loop_interval=5,
+    )
 
 # %% ../../nbs/70_jobs/05_celery_app.ipynb #1cc924e7
 def _beat(settings: Settings) -> dict[str, dict[str, Any]]:
     from celery.schedules import crontab
+
     schedule, entries = load_schedule(settings.project), {}
     for name, written in schedule.times.items():
-        when = timedelta(seconds=written) if isinstance(written, int) else crontab.from_string(written)
+        when = (
+            timedelta(seconds=written) if isinstance(written, int) else crontab.from_string(written)
+        )
         first = schedule.pipelines.get(name, [name])[0]
-        entries[name] = {'task': 'football_pred.start', 'schedule': when, 'args': [name],
-                         'options': {'queue': schedule.queue_of(first), 'expires': written if isinstance(written, int) else _gap(when)}}
+        entries[name] = {
+            'task': 'football_pred.start',
+            'schedule': when,
+            'args': [name],
+            'options': {
+                'queue': schedule.queue_of(first),
+                'expires': written if isinstance(written, int) else _gap(when),
+            },
+        }
     return entries
 
 
@@ -106,20 +164,24 @@ GOOD = ('succeeded', 'up to date', 'skipped')
 
 
 def send(
-    app: 'Celery', # From `make_app`
-    settings: Settings, # Settings in force
-    order: dict[str, Any], # From `pack`
-    **options: Any, # Further options of `apply_async`
+    app: 'Celery',  # From `make_app`
+    settings: Settings,  # Settings in force
+    order: dict[str, Any],  # From `pack`
+    **options: Any,  # Further options of `apply_async`
 ) -> None:
     "Send an order to the queue of its next job."
     n = len(order['before'])
     queue = load_schedule(settings.project).queue_of(order['steps'][n][0])
-    app.tasks['football_pred.run_job'].apply_async((order,), task_id=order['ids'][n], queue=queue, **options)
+    app.tasks['football_pred.run_job'].apply_async(
+        (order,), task_id=order['ids'][n], queue=queue, **options
+    )
 
 
 def _deaths(settings: Settings, engine: Engine, key: str, asked: datetime) -> int:
     "Runs of this key that were lost since somebody asked for it."
-    query = select(func.count()).where(job_runs.c.key == key, job_runs.c.state == 'lost', job_runs.c.started_at >= asked)
+    query = select(func.count()).where(
+        job_runs.c.key == key, job_runs.c.state == 'lost', job_runs.c.started_at >= asked
+    )
     with writing(engine) as connection:
         reap_lost(connection, datetime.now(UTC), settings.lease_seconds)
         return connection.execute(query).scalar_one()
@@ -127,15 +189,22 @@ def _deaths(settings: Settings, engine: Engine, key: str, asked: datetime) -> in
 
 def _failed(engine: Engine, key: str, asked: datetime) -> Any:
     "The run that did not succeed of the same order, when that has been delivered before."
-    query = select(job_runs).where(job_runs.c.key == key, job_runs.c.state.in_(['failed', 'timed_out']), job_runs.c.started_at >= asked)
-    with engine.connect() as connection: return connection.execute(query.limit(1)).first()
+    query = select(job_runs).where(
+        job_runs.c.key == key,
+        job_runs.c.state.in_(['failed', 'timed_out']),
+        job_runs.c.started_at >= asked,
+    )
+    with engine.connect() as connection:
+        return connection.execute(query.limit(1)).first()
 
 
 def _make(settings: Settings, engine: Engine, planned: Plan, due: Due) -> Step:
     "Make a run, unless it was made before or its worker dies of it every time."
     check_params(due.job, due.params, 'order')
-    if earlier := earlier_run(engine, planned, due.key): return Step(due.job.name, 'up to date', earlier.run_id, None)
-    if failed := _failed(engine, due.key, planned.asked): return Step(due.job.name, failed.state, failed.run_id, None)
+    if earlier := earlier_run(engine, planned, due.key):
+        return Step(due.job.name, 'up to date', earlier.run_id, None)
+    if failed := _failed(engine, due.key, planned.asked):
+        return Step(due.job.name, failed.state, failed.run_id, None)
     if (deaths := _deaths(settings, engine, due.key, planned.asked)) > settings.job_retries:
         return Step(due.job.name, 'lost', None, None, f'its worker died {deaths} times')
     return run_due(settings, engine, planned, due)
@@ -144,12 +213,20 @@ def _make(settings: Settings, engine: Engine, planned: Plan, due: Due) -> Step:
 def _parts(app: 'Celery', settings: Settings, order: dict[str, Any], due: Due) -> Any:
     "The parts of a job, and then the whole; None when it has no parts."
     from celery import chord
+
     schedule = load_schedule(settings.project)
     parts = schedule.parts_of(due.job.name, due.params)
-    shares = [SEPARATOR.join(parts[i::settings.part_orders]) for i in range(min(settings.part_orders, len(parts)))]
-    if order['parted'] or len(shares) < 2: return None
+    shares = [
+        SEPARATOR.join(parts[i :: settings.part_orders])
+        for i in range(min(settings.part_orders, len(parts)))
+    ]
+    if order['parted'] or len(shares) < 2:
+        return None
     task, queue = app.tasks['football_pred.run_job'], schedule.queue_of(due.job.name)
-    return chord([task.si(order | {'part': part}).set(queue=queue) for part in shares], task.si(order | {'parted': True}).set(queue=queue))
+    return chord(
+        [task.si(order | {'part': part}).set(queue=queue) for part in shares],
+        task.si(order | {'parted': True}).set(queue=queue),
+    )
 
 
 def _one_part(settings: Settings, due: Due, part: str) -> Due:
@@ -157,72 +234,122 @@ def _one_part(settings: Settings, due: Due, part: str) -> Due:
     return replace(due, params=params, key=run_key(settings.project, due.job, params, due.upstream))
 
 
-def _obey(task: 'Task', settings: Settings, engine: Engine, order: dict[str, Any]) -> dict[str, Any]:
+def _obey(
+    task: 'Task', settings: Settings, engine: Engine, order: dict[str, Any]
+) -> dict[str, Any]:
     planned, before = unpack(order)
     step = next_step(settings, engine, planned, before)
     if isinstance(step, Due):
-        if order['part']: step = _one_part(settings, step, order['part'])
-        elif parts := _parts(task.app, settings, order, step): raise task.replace(parts)
+        if order['part']:
+            step = _one_part(settings, step, order['part'])
+        elif parts := _parts(task.app, settings, order, step):
+            raise task.replace(parts)
         step = _make(settings, engine, planned, step)
-    if order['part']: return {'job': step.job, 'part': order['part']}  # the same each time, or Celery would count a second delivery as another part
+    if order['part']:
+        return {
+            'job': step.job,
+            'part': order['part'],
+        }  # the same each time, or Celery would count a second delivery as another part
     after = order | {'before': [*order['before'], _told(step)], 'parted': False}
-    if len(after['before']) < len(planned.steps): send(task.app, settings, after)
-    if step.state not in GOOD: raise JobFailed(_told(step))
+    if len(after['before']) < len(planned.steps):
+        send(task.app, settings, after)
+    if step.state not in GOOD:
+        raise JobFailed(_told(step))
     return _told(step)
 
 # %% ../../nbs/70_jobs/05_celery_app.ipynb #93c2214e
 def make_app(
-    settings: Settings, # Settings in force, with `broker_url`
-) -> 'Celery': # With the tasks `football_pred.run_job` and `football_pred.start`
+    settings: Settings,  # Settings in force, with `broker_url`
+) -> 'Celery':  # With the tasks `football_pred.run_job` and `football_pred.start`
     "The Celery app of the workers, of beat, and of those who send orders."
     from celery import Celery
-    if not settings.broker: raise JobError('FOOTBALL_BROKER_URL is not set; workers take their orders from Redis, such as redis://127.0.0.1:6379/1')
+
+    if not settings.broker:
+        raise JobError(
+            'FOOTBALL_BROKER_URL is not set; workers take their orders from Redis, such as redis://127.0.0.1:6379/1'
+        )
     app = Celery('football_pred', set_as_current=False)
     app.conf.update(configuration(settings))
 
-    @app.task(name='football_pred.run_job', bind=True, shared=False, max_retries=None, throws=(JobFailed, JobError))
+    @app.task(
+        name='football_pred.run_job',
+        bind=True,
+        shared=False,
+        max_retries=None,
+        throws=(JobFailed, JobError),
+    )
     def run_job(task: 'Task', order: dict[str, Any]) -> dict[str, Any]:
         "Run the next job of an order, and send the order on."
         try:
             engine = open_database(**settings.connection)
-            try: return _obey(task, settings, engine, order)
-            finally: engine.dispose()
-        except AlreadyRunning as running: raise task.retry(exc=running, countdown=5*settings.heartbeat_seconds) from None
+            try:
+                return _obey(task, settings, engine, order)
+            finally:
+                engine.dispose()
+        except AlreadyRunning as running:
+            raise task.retry(exc=running, countdown=5 * settings.heartbeat_seconds) from None
         except SQLAlchemyError as error:
-            if not is_away(error): raise
-            raise task.retry(exc=JobError(str(error).partition('\n')[0]), countdown=min(REDELIVERY/2, 5*2**task.request.retries)) from error
-        except Terminated: raise SystemExit(143) from None  # the worker takes it for lost, and the order goes back into its queue
+            if not is_away(error):
+                raise
+            raise task.retry(
+                exc=JobError(str(error).partition('\n')[0]),
+                countdown=min(REDELIVERY / 2, 5 * 2**task.request.retries),
+            ) from error
+        except Terminated:
+            raise SystemExit(
+                143
+            ) from None  # the worker takes it for lost, and the order goes back into its queue
 
     @app.task(name='football_pred.start', shared=False, throws=(JobError,))
     def start(name: str) -> None:
         "Plan a pipeline or job, and send the order."
         send(app, settings, pack(plan(settings, name)))
+
     return app
 
 # %% ../../nbs/70_jobs/05_celery_app.ipynb #d6bc6031
 def _finished(settings: Settings, engine: Engine, step: Step) -> Step:
     "A step with the end of its run."
-    if step.run_id is None or step.state == 'up to date': return step
-    with engine.connect() as connection: row = connection.execute(select(job_runs).where(job_runs.c.run_id == step.run_id)).one()._mapping
-    report = settings.reports/row['report'] if row['report'] else None
-    return replace(step, finished=Finished(row['run_id'], row['state'], run_seconds(dict(row)), report, row['checks'] or [], row['error']))
+    if step.run_id is None or step.state == 'up to date':
+        return step
+    with engine.connect() as connection:
+        row = (
+            connection.execute(select(job_runs).where(job_runs.c.run_id == step.run_id))
+            .one()
+            ._mapping
+        )
+    report = settings.reports / row['report'] if row['report'] else None
+    return replace(
+        step,
+        finished=Finished(
+            row['run_id'],
+            row['state'],
+            run_seconds(dict(row)),
+            report,
+            row['checks'] or [],
+            row['error'],
+        ),
+    )
 
 
-def _wait() -> None: time.sleep(0.2)
+def _wait() -> None:
+    time.sleep(0.2)
 
 
 PATIENCE = 600.0  # seconds for which a database that is away is waited for
 
 
 def run_on_workers(
-    settings: Settings, # Settings in force, with `broker_url`
-    engine: Engine, # Database with the tables
-    name: str, # A job or a pipeline
-    given: dict[str, Any] | None = None, # Parameters; in a pipeline for every job that has them
-    force: bool = False, # Also run what is up to date
-    listener: Listener = lambda job, done, cells: None, # Told of progress: a job that runs, and that it has ended
-    wait: Callable[[], None] = _wait, # Called between two looks, to pass the time
-) -> list[Step]: # What became of each job, in order, as `pipelines.run` tells it
+    settings: Settings,  # Settings in force, with `broker_url`
+    engine: Engine,  # Database with the tables
+    name: str,  # A job or a pipeline
+    given: dict[str, Any] | None = None,  # Parameters; in a pipeline for every job that has them
+    force: bool = False,  # Also run what is up to date
+    listener: Listener = lambda job, done, cells: (
+        None
+    ),  # Told of progress: a job that runs, and that it has ended
+    wait: Callable[[], None] = _wait,  # Called between two looks, to pass the time
+) -> list[Step]:  # What became of each job, in order, as `pipelines.run` tells it
     "Have workers run a job, or the jobs of a pipeline."
     app, planned, steps = make_app(settings), plan(settings, name, given, force), list[Step]()
     order = pack(planned)
@@ -230,11 +357,19 @@ def run_on_workers(
     for (job, _), task_id in zip(planned.steps, order['ids'], strict=True):
         result = app.AsyncResult(task_id)
         while not result.ready():
-            if any(run['state'] == 'running' for run in insist(engine, partial(recent_runs, engine, 1, job), PATIENCE, wait)): listener(job, 0, 1)
+            if any(
+                run['state'] == 'running'
+                for run in insist(engine, partial(recent_runs, engine, 1, job), PATIENCE, wait)
+            ):
+                listener(job, 0, 1)
             wait()
         told = result.result
-        if isinstance(told, JobFailed): told = told.args[0]
-        if not isinstance(told, dict): raise told
-        steps.append(insist(engine, partial(_finished, settings, engine, _step(told)), PATIENCE, wait))
+        if isinstance(told, JobFailed):
+            told = told.args[0]
+        if not isinstance(told, dict):
+            raise told
+        steps.append(
+            insist(engine, partial(_finished, settings, engine, _step(told)), PATIENCE, wait)
+        )
         listener(job, 1, 1)
     return steps

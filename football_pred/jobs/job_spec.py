@@ -30,44 +30,62 @@ class JobError(ValueError):
 @dataclass(frozen=True)
 class Parameter:
     "One parameter of a job."
-    name: str # Name in the notebook and in the params file
-    annotation: str # Type as written, such as 'list[str]'
-    default: Any # Value when nothing sets it
-    help: str # Comment behind it
+
+    name: str  # Name in the notebook and in the params file
+    annotation: str  # Type as written, such as 'list[str]'
+    default: Any  # Value when nothing sets it
+    help: str  # Comment behind it
 
     @property
     def type(self) -> Any:
         "Type that values are judged by."
-        names = {'str': str, 'int': int, 'float': float, 'bool': bool, 'list': list, 'dict': dict, 'Literal': Literal}
-        return eval(self.annotation, {'__builtins__': {}}, names)  # the notebook's own code, read from the checkout
+        names = {
+            'str': str,
+            'int': int,
+            'float': float,
+            'bool': bool,
+            'list': list,
+            'dict': dict,
+            'Literal': Literal,
+        }
+        return eval(
+            self.annotation, {'__builtins__': {}}, names
+        )  # the notebook's own code, read from the checkout
 
 
 @dataclass(frozen=True)
 class Job:
     "A job notebook."
-    name: str # File name without ending
-    path: Path # Where the notebook stands
-    parameters: dict[str, Parameter] # By name, in the order of the notebook
+
+    name: str  # File name without ending
+    path: Path  # Where the notebook stands
+    parameters: dict[str, Parameter]  # By name, in the order of the notebook
 
 
 def job_names(
-    project: Path, # Checkout
-) -> list[str]: # Names of all jobs
+    project: Path,  # Checkout
+) -> list[str]:  # Names of all jobs
     "Every job there is."
-    return sorted(path.stem for path in (project/'nbs/jobs').glob('*.ipynb'))
+    return sorted(path.stem for path in (project / 'nbs/jobs').glob('*.ipynb'))
 
 
 def load_job(
-    project: Path, # Checkout
-    name: str, # Name of a job
-) -> Job: # With its parameters
+    project: Path,  # Checkout
+    name: str,  # Name of a job
+) -> Job:  # With its parameters
     "Read what a job takes."
     names = job_names(project)
-    if name not in names: raise JobError(f'unknown job {name!r}{nearest(name, names)}')
-    path = project/'nbs/jobs'/f'{name}.ipynb'
+    if name not in names:
+        raise JobError(f'unknown job {name!r}{nearest(name, names)}')
+    path = project / 'nbs/jobs' / f'{name}.ipynb'
     cells = json.loads(path.read_text())['cells']
-    tagged = [''.join(cell['source']) for cell in cells if 'parameters' in cell['metadata'].get('tags', ())]
-    if len(tagged) != 1: raise JobError(f'job {name} needs one cell tagged parameters, it has {len(tagged)}: {path}')
+    tagged = [
+        ''.join(cell['source'])
+        for cell in cells
+        if 'parameters' in cell['metadata'].get('tags', ())
+    ]
+    if len(tagged) != 1:
+        raise JobError(f'job {name} needs one cell tagged parameters, it has {len(tagged)}: {path}')
     return Job(name, path, _read_parameters(tagged[0], path))
 
 
@@ -75,60 +93,89 @@ def _read_parameters(source: str, path: Path) -> dict[str, Parameter]:
     lines = source.splitlines()
     parameters = {}
     for node in ast.parse(source).body:
-        if not isinstance(node, ast.AnnAssign) or not isinstance(node.target, ast.Name) or node.value is None:
-            raise JobError(f'{path}: line {node.lineno} of the parameters is not of the form "name: type = default  # meaning"')
+        if (
+            not isinstance(node, ast.AnnAssign)
+            or not isinstance(node.target, ast.Name)
+            or node.value is None
+        ):
+            raise JobError(
+                f'{path}: line {node.lineno} of the parameters is not of the form "name: type = default  # meaning"'
+            )
         help = lines[(node.end_lineno or node.lineno) - 1].partition('#')[2].strip()
-        parameters[node.target.id] = Parameter(node.target.id, ast.unparse(node.annotation), ast.literal_eval(node.value), help)
+        parameters[node.target.id] = Parameter(
+            node.target.id, ast.unparse(node.annotation), ast.literal_eval(node.value), help
+        )
     return parameters
 
 # %% ../../nbs/70_jobs/01_job_spec.ipynb #7b30c33a
 def read_params(
-    project: Path, # Checkout
-    job: Job, # From `load_job`
-) -> dict[str, Any]: # What the job's params file sets; nothing where there is no file
+    project: Path,  # Checkout
+    job: Job,  # From `load_job`
+) -> dict[str, Any]:  # What the job's params file sets; nothing where there is no file
     "The params file of a job."
-    path = project/'params'/f'{job.name}.yaml'
-    if not path.exists(): return {}
-    try: params = yaml.safe_load(path.read_text())
-    except yaml.YAMLError as error: raise JobError(f'{path} is not YAML: {str(error).replace(chr(10), " ")}') from None
-    if params is None: return {}
-    if not isinstance(params, dict): raise JobError(f'{path} must hold "name: value" lines, it holds a {type(params).__name__}')
+    path = project / 'params' / f'{job.name}.yaml'
+    if not path.exists():
+        return {}
+    try:
+        params = yaml.safe_load(path.read_text())
+    except yaml.YAMLError as error:
+        raise JobError(f'{path} is not YAML: {str(error).replace(chr(10), " ")}') from None
+    if params is None:
+        return {}
+    if not isinstance(params, dict):
+        raise JobError(f'{path} must hold "name: value" lines, it holds a {type(params).__name__}')
     return params
 
 
 def check_params(
-    job: Job, # From `load_job`
-    params: Mapping[str, Any], # Values somebody wants to set
-    origin: str, # Where they were written, for the error
-) -> dict[str, Any]: # The same values, judged
+    job: Job,  # From `load_job`
+    params: Mapping[str, Any],  # Values somebody wants to set
+    origin: str,  # Where they were written, for the error
+) -> dict[str, Any]:  # The same values, judged
     "Refuse parameters that the job does not have, and values of another type."
     for name, value in params.items():
         if name not in job.parameters:
-            raise JobError(f'{origin}: job {job.name} has no parameter {name!r}{nearest(str(name), list(job.parameters))}')
+            raise JobError(
+                f'{origin}: job {job.name} has no parameter {name!r}{nearest(str(name), list(job.parameters))}'
+            )
         parameter = job.parameters[name]
-        try: TypeAdapter(parameter.type, config=ConfigDict(strict=True)).validate_python(value)
+        try:
+            TypeAdapter(parameter.type, config=ConfigDict(strict=True)).validate_python(value)
         except ValidationError as error:
             at = ''.join(f'[{part}]' for part in error.errors()[0]['loc'])
-            quotes = "; put it in quotes" if 'str' in parameter.annotation and 'string' in error.errors()[0]['type'] else ''
-            raise JobError(f'{origin}: parameter {name} of job {job.name} is {parameter.annotation} ({parameter.help}), '
-                           f"got {value!r}: {name}{at} {error.errors()[0]['msg'].lower()}{quotes}") from None
-        if name == 'as_of': _check_moment(value, origin)
+            quotes = (
+                "; put it in quotes"
+                if 'str' in parameter.annotation and 'string' in error.errors()[0]['type']
+                else ''
+            )
+            raise JobError(
+                f'{origin}: parameter {name} of job {job.name} is {parameter.annotation} ({parameter.help}), '
+                f"got {value!r}: {name}{at} {error.errors()[0]['msg'].lower()}{quotes}"
+            ) from None
+        if name == 'as_of':
+            _check_moment(value, origin)
     return dict(params)
 
 
 def _check_moment(value: str, origin: str) -> None:
-    try: read_moment(value)
-    except ValueError as error: raise JobError(f'{origin}: parameter as_of: {error}') from None
+    try:
+        read_moment(value)
+    except ValueError as error:
+        raise JobError(f'{origin}: parameter as_of: {error}') from None
 
 
 def resolve_params(
-    project: Path, # Checkout
-    job: Job, # From `load_job`
-    given: Mapping[str, Any], # From the command line or a caller
-    now: datetime, # Current moment, UTC; becomes `as_of` when nothing sets it
-) -> dict[str, Any]: # A value for every parameter
+    project: Path,  # Checkout
+    job: Job,  # From `load_job`
+    given: Mapping[str, Any],  # From the command line or a caller
+    now: datetime,  # Current moment, UTC; becomes `as_of` when nothing sets it
+) -> dict[str, Any]:  # A value for every parameter
     "All parameters of a run."
-    defaults = check_params(job, {name: parameter.default for name, parameter in job.parameters.items() if name != 'as_of'}, str(job.path))
+    defaults = check_params(
+        job,
+        {name: parameter.default for name, parameter in job.parameters.items() if name != 'as_of'},
+        str(job.path),
+    )
     as_of = {'as_of': now.replace(microsecond=0).isoformat()} if 'as_of' in job.parameters else {}
     written = check_params(job, read_params(project, job), f'params/{job.name}.yaml')
     return defaults | as_of | written | check_params(job, given, 'command line')
@@ -136,24 +183,36 @@ def resolve_params(
 # %% ../../nbs/70_jobs/01_job_spec.ipynb #086016a0
 @cache
 def code_fingerprint(
-    project: Path, # Checkout
-) -> str: # sha256, hexadecimal
+    project: Path,  # Checkout
+) -> str:  # sha256, hexadecimal
     "Digest of the library and the data inside it."
-    package = project/'football_pred'
+    package = project / 'football_pred'
     digest = hashlib.sha256()
-    for path in sorted(path for path in package.rglob('*') if path.is_file() and '__pycache__' not in path.parts and path.name != '_modidx.py'):
-        digest.update(f'{path.relative_to(package)}\n'.encode() + hashlib.sha256(path.read_bytes()).digest())
+    for path in sorted(
+        path
+        for path in package.rglob('*')
+        if path.is_file() and '__pycache__' not in path.parts and path.name != '_modidx.py'
+    ):
+        digest.update(
+            f'{path.relative_to(package)}\n'.encode() + hashlib.sha256(path.read_bytes()).digest()
+        )
     return digest.hexdigest()
 
 
 def run_key(
-    project: Path, # Checkout
-    job: Job, # From `load_job`
-    params: Mapping[str, Any], # From `resolve_params`
-    upstream: list[str], # `run_id` of the runs this one builds on
-) -> str: # sha256, hexadecimal
+    project: Path,  # Checkout
+    job: Job,  # From `load_job`
+    params: Mapping[str, Any],  # From `resolve_params`
+    upstream: list[str],  # `run_id` of the runs this one builds on
+) -> str:  # sha256, hexadecimal
     "Digest of everything that decides what a run does."
     cells = json.loads(job.path.read_text())['cells']
     sources = [''.join(cell['source']) for cell in cells if cell['cell_type'] == 'code']
-    about = {'job': job.name, 'params': dict(params), 'cells': sources, 'code': code_fingerprint(project), 'upstream': upstream}
+    about = {
+        'job': job.name,
+        'params': dict(params),
+        'cells': sources,
+        'code': code_fingerprint(project),
+        'upstream': upstream,
+    }
     return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()

@@ -14,31 +14,41 @@ from typing import Any
 
 from sqlalchemy import Engine
 
-from .job_spec import Job, JobError, job_names, load_job, read_params, resolve_params, run_key
-from .runner import Finished, run_job
 from ..core.job_runs import last_success
-from .schedule import load_schedule
-from ..core.settings import Settings
 from ..core.parsing import nearest
+from ..core.settings import Settings
+from football_pred.jobs.job_spec import (
+    Job,
+    JobError,
+    job_names,
+    load_job,
+    read_params,
+    resolve_params,
+    run_key,
+)
+from .runner import Finished, run_job
+from .schedule import load_schedule
 
 # %% ../../nbs/70_jobs/04_pipelines.ipynb #a6264fab
 @dataclass(frozen=True)
 class Step:
     "What became of one job."
-    job: str # Name of the job
-    state: str # State of its run, or 'up to date' or 'skipped'
-    run_id: str | None # The run, also the earlier one when the job is up to date
-    finished: Finished | None # How the run ended, when there was one
-    why: str = '' # Why it was skipped
+
+    job: str  # Name of the job
+    state: str  # State of its run, or 'up to date' or 'skipped'
+    run_id: str | None  # The run, also the earlier one when the job is up to date
+    finished: Finished | None  # How the run ended, when there was one
+    why: str = ''  # Why it was skipped
 
 
 @dataclass(frozen=True)
 class Plan:
     "Jobs that are to run, in order."
-    pipeline: str | None # Its name; None for a single job
-    steps: list[tuple[str, dict[str, Any]]] # Name and parameters of each job
-    asked: datetime # When somebody asked for it, UTC
-    force: bool = False # Whether what was up to date before runs too
+
+    pipeline: str | None  # Its name; None for a single job
+    steps: list[tuple[str, dict[str, Any]]]  # Name and parameters of each job
+    asked: datetime  # When somebody asked for it, UTC
+    force: bool = False  # Whether what was up to date before runs too
 
 
 def _takes(jobs: list[Job], given: Mapping[str, Any]) -> None:
@@ -46,109 +56,153 @@ def _takes(jobs: list[Job], given: Mapping[str, Any]) -> None:
     for name in given:
         if not any(name in job.parameters for job in jobs):
             known = sorted({parameter for job in jobs for parameter in job.parameters})
-            raise JobError(f'command line: none of {", ".join(job.name for job in jobs)} has a parameter {name!r}{nearest(name, known)}')
+            raise JobError(
+                f'command line: none of {", ".join(job.name for job in jobs)} has a parameter {name!r}{nearest(name, known)}'
+            )
 
 
 def source_of(
-    project: Path, # Checkout
-    given: Mapping[str, Any], # Parameters on the command line
-) -> str | None: # Name of a source
+    project: Path,  # Checkout
+    given: Mapping[str, Any],  # Parameters on the command line
+) -> str | None:  # Name of a source
     "Where the data come from, as the job `collect` has it."
-    if 'collect' not in job_names(project): return None
+    if 'collect' not in job_names(project):
+        return None
     job = load_job(project, 'collect')
     written = read_params(project, job)
-    return given.get('source') or written.get('source') or getattr(job.parameters.get('source'), 'default', None)
+    return (
+        given.get('source')
+        or written.get('source')
+        or getattr(job.parameters.get('source'), 'default', None)
+    )
 
 
 def plan(
-    settings: Settings, # Settings in force
-    name: str, # A job or a pipeline
-    given: Mapping[str, Any] | None = None, # Parameters; in a pipeline for every job that has them
-    force: bool = False, # Also run what is up to date
-) -> Plan: # With a value for every parameter
+    settings: Settings,  # Settings in force
+    name: str,  # A job or a pipeline
+    given: Mapping[str, Any] | None = None,  # Parameters; in a pipeline for every job that has them
+    force: bool = False,  # Also run what is up to date
+) -> Plan:  # With a value for every parameter
     "What a job or a pipeline comes to now."
     given, now = given or {}, datetime.now(UTC)
     schedule = load_schedule(settings.project)
     known = [*schedule.pipelines, *job_names(settings.project)]
-    if name not in known: raise JobError(f'unknown job or pipeline {name!r}{nearest(name, known)}')
+    if name not in known:
+        raise JobError(f'unknown job or pipeline {name!r}{nearest(name, known)}')
     jobs = [load_job(settings.project, job) for job in schedule.pipelines.get(name, [name])]
     _takes(jobs, given)
     source = source_of(settings.project, given)
-    steps = [(job.name, resolve_params(settings.project, job, {k: v for k, v in given.items() if k in job.parameters},
-                                       schedule.looks_from(job.name, source, now))) for job in jobs]
+    steps = [
+        (
+            job.name,
+            resolve_params(
+                settings.project,
+                job,
+                {k: v for k, v in given.items() if k in job.parameters},
+                schedule.looks_from(job.name, source, now),
+            ),
+        )
+        for job in jobs
+    ]
     return Plan(name if name in schedule.pipelines else None, steps, now, force)
 
 # %% ../../nbs/70_jobs/04_pipelines.ipynb #444c85dd
 @dataclass(frozen=True)
 class Due:
     "A run that has to be made."
-    job: Job # Its job
-    params: dict[str, Any] # A value for every parameter
-    key: str # From `jobs.run_key`
-    upstream: list[str] # `run_id` of the runs it builds on
+
+    job: Job  # Its job
+    params: dict[str, Any]  # A value for every parameter
+    key: str  # From `jobs.run_key`
+    upstream: list[str]  # `run_id` of the runs it builds on
 
 
 def earlier_run(
-    engine: Engine, # Database with the tables
-    planned: Plan, # From `plan`
-    key: str, # From `jobs.run_key`
-) -> Any: # Row of `job_runs`, or None
+    engine: Engine,  # Database with the tables
+    planned: Plan,  # From `plan`
+    key: str,  # From `jobs.run_key`
+) -> Any:  # Row of `job_runs`, or None
     "The run that makes another one of this key needless."
     earlier = last_success(engine, key=key)
-    return earlier if earlier and (not planned.force or earlier.started_at >= planned.asked) else None
+    return (
+        earlier if earlier and (not planned.force or earlier.started_at >= planned.asked) else None
+    )
 
 
 def next_step(
-    settings: Settings, # Settings in force
-    engine: Engine, # Database with the tables
-    planned: Plan, # From `plan`
-    before: Sequence[Step], # What became of the jobs before, in order
-) -> Step | Due: # What became of the next job without a run, or the run that has to be made
+    settings: Settings,  # Settings in force
+    engine: Engine,  # Database with the tables
+    planned: Plan,  # From `plan`
+    before: Sequence[Step],  # What became of the jobs before, in order
+) -> Step | Due:  # What became of the next job without a run, or the run that has to be made
     "Whether the next job has something to do."
     name, params = planned.steps[len(before)]
-    done, upstream, schedule = {step.job: step for step in before}, [], load_schedule(settings.project)
+    done, upstream, schedule = (
+        {step.job: step for step in before},
+        [],
+        load_schedule(settings.project),
+    )
     for need in schedule.needs.get(name, []):
         if need in done and done[need].state not in ('succeeded', 'up to date'):
             return Step(name, 'skipped', None, None, f'{need} did not succeed')
-        run_id = done[need].run_id if need in done else getattr(last_success(engine, job=need), 'run_id', None)
-        if run_id: upstream.append(run_id)
+        run_id = (
+            done[need].run_id
+            if need in done
+            else getattr(last_success(engine, job=need), 'run_id', None)
+        )
+        if run_id:
+            upstream.append(run_id)
     job = load_job(settings.project, name)
-    always = [planned.asked.isoformat()] if name in schedule.always else []  # each time it is asked for is another run
+    always = (
+        [planned.asked.isoformat()] if name in schedule.always else []
+    )  # each time it is asked for is another run
     key = run_key(settings.project, job, params, upstream + always)
-    if earlier := earlier_run(engine, planned, key): return Step(name, 'up to date', earlier.run_id, None)
+    if earlier := earlier_run(engine, planned, key):
+        return Step(name, 'up to date', earlier.run_id, None)
     return Due(job, params, key, upstream)
 
 # %% ../../nbs/70_jobs/04_pipelines.ipynb #158a17d1
-Listener = Callable[[str, int, int], None] # Told job, cells done and cells in all
+Listener = Callable[[str, int, int], None]  # Told job, cells done and cells in all
 
 
 def _ignore(_job: str, _done: int, _cells: int) -> None: ...
 
 
 def run_due(
-    settings: Settings, # Settings in force
-    engine: Engine, # Database with the tables
-    planned: Plan, # From `plan`
-    due: Due, # From `next_step`
-    listener: Listener = _ignore, # Told of progress
-) -> Step: # What became of it
+    settings: Settings,  # Settings in force
+    engine: Engine,  # Database with the tables
+    planned: Plan,  # From `plan`
+    due: Due,  # From `next_step`
+    listener: Listener = _ignore,  # Told of progress
+) -> Step:  # What became of it
     "Make a run that has to be made."
-    finished = run_job(settings, engine, due.job, due.params, due.key, due.upstream, planned.pipeline, planned.force,
-                       lambda n, cells: listener(due.job.name, n, cells))
+    finished = run_job(
+        settings,
+        engine,
+        due.job,
+        due.params,
+        due.key,
+        due.upstream,
+        planned.pipeline,
+        planned.force,
+        lambda n, cells: listener(due.job.name, n, cells),
+    )
     return Step(due.job.name, finished.state, finished.run_id, finished)
 
 
 def run(
-    settings: Settings, # Settings in force
-    engine: Engine, # Database with the tables
-    name: str, # A job or a pipeline
-    given: Mapping[str, Any] | None = None, # Parameters; in a pipeline for every job that has them
-    force: bool = False, # Also run what is up to date
-    listener: Listener = _ignore, # Told of progress
-) -> list[Step]: # What became of each job, in order
+    settings: Settings,  # Settings in force
+    engine: Engine,  # Database with the tables
+    name: str,  # A job or a pipeline
+    given: Mapping[str, Any] | None = None,  # Parameters; in a pipeline for every job that has them
+    force: bool = False,  # Also run what is up to date
+    listener: Listener = _ignore,  # Told of progress
+) -> list[Step]:  # What became of each job, in order
     "Run a job, or the jobs of a pipeline."
     planned, steps = plan(settings, name, given, force), list[Step]()
     while len(steps) < len(planned.steps):
         due = next_step(settings, engine, planned, steps)
-        steps.append(run_due(settings, engine, planned, due, listener) if isinstance(due, Due) else due)
+        steps.append(
+            run_due(settings, engine, planned, due, listener) if isinstance(due, Due) else due
+        )
     return steps

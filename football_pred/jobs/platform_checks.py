@@ -22,19 +22,23 @@ from typing import Any
 import httpx
 from sqlalchemy import Engine, func, select
 
-from ..core import migrate, schema
-from ..api.cache import open_cache
-from ..core.outbox import audit
 from ..api.api_keys import create_key, revoke_key
-from ..forecasts.ledger import verify_ledger
-from ..features.offline import Places, read_offline
-from ..registry.registry import Registry
-from ..core.job_runs import last_success
-from ..core.settings import Settings, environment, mask
+from ..api.cache import open_cache
+from ..core import migrate, schema
 from ..core.database import count_rows, writing
+from ..core.job_runs import last_success
+from ..core.outbox import audit
+from ..core.settings import Settings, environment, mask
+from ..features.offline import Places, read_offline
+from ..forecasts.ledger import verify_ledger
+from ..registry.registry import Registry
 
 # %% ../../nbs/70_jobs/06_platform_checks.ipynb #386794ef
-COMMAND = (sys.executable, '-c', 'from football_pred.cli.main import main; main()')  # `football-pred`, wherever it is installed
+COMMAND = (
+    sys.executable,
+    '-c',
+    'from football_pred.cli.main import main; main()',
+)  # `football-pred`, wherever it is installed
 
 
 class PartDown(RuntimeError):
@@ -44,44 +48,65 @@ class PartDown(RuntimeError):
 @dataclass(frozen=True)
 class Tried:
     "What became of trying a part."
-    part: str # Its name
-    state: str # 'passed', 'failed' or 'not configured'
-    seconds: float # Time it took
-    evidence: str # What was done and seen; or why not; or the setting that is empty
+
+    part: str  # Its name
+    state: str  # 'passed', 'failed' or 'not configured'
+    seconds: float  # Time it took
+    evidence: str  # What was done and seen; or why not; or the setting that is empty
 
 
 def try_part(
-    part: str, # Its name
-    needs: str, # What has to be set for there to be such a part; empty: there is one
-    do: Callable[[], str], # Does something real with it and says what was seen
-    secrets: list[str], # From `settings.secret_values`
-) -> Tried: # Never raises: a part that is down is an answer
+    part: str,  # Its name
+    needs: str,  # What has to be set for there to be such a part; empty: there is one
+    do: Callable[[], str],  # Does something real with it and says what was seen
+    secrets: list[str],  # From `settings.secret_values`
+) -> Tried:  # Never raises: a part that is down is an answer
     "Try a part."
-    if needs: return Tried(part, 'not configured', 0, f'{needs} is not set')
+    if needs:
+        return Tried(part, 'not configured', 0, f'{needs} is not set')
     started = time.monotonic()
-    try: state, evidence = 'passed', do()
-    except Exception as error: state, evidence = 'failed', f'{type(error).__name__}: {error}'
-    return Tried(part, state, round(time.monotonic() - started, 2), mask(' '.join(evidence.split())[:400], secrets))
+    try:
+        state, evidence = 'passed', do()
+    except Exception as error:
+        state, evidence = 'failed', f'{type(error).__name__}: {error}'
+    return Tried(
+        part,
+        state,
+        round(time.monotonic() - started, 2),
+        mask(' '.join(evidence.split())[:400], secrets),
+    )
 
 
 def expect(
-    right: bool, # Whether what was seen is what should have been
-    why: str, # What is wrong otherwise
+    right: bool,  # Whether what was seen is what should have been
+    why: str,  # What is wrong otherwise
 ) -> None:
     "Go on, or say what is wrong."
-    if not right: raise PartDown(why)
+    if not right:
+        raise PartDown(why)
 
 # %% ../../nbs/70_jobs/06_platform_checks.ipynb #77c2f9ac
 class Parts:
     "Every part, as a method that does something real with it and says what it saw."
-    def __init__(self,
-        settings: Settings, # Settings in force
-        engine: Engine, # Database with the tables
-        now: Callable[[], datetime], # Current moment, UTC
-        patience: float = 60, # Seconds to wait for what others do
+
+    def __init__(
+        self,
+        settings: Settings,  # Settings in force
+        engine: Engine,  # Database with the tables
+        now: Callable[[], datetime],  # Current moment, UTC
+        patience: float = 60,  # Seconds to wait for what others do
     ):
-        self.settings, self.engine, self.now, self.patience, self.began = settings, engine, now, patience, now()
-        self.places, self.mark = Places(settings.features, *settings.feature_urls), f'verify {settings.run_id or os.getpid()} {time.time_ns()}'
+        self.settings, self.engine, self.now, self.patience, self.began = (
+            settings,
+            engine,
+            now,
+            patience,
+            now(),
+        )
+        self.places, self.mark = (
+            Places(settings.features, *settings.feature_urls),
+            f'verify {settings.run_id or os.getpid()} {time.time_ns()}',
+        )
 
     def until(self, right: Callable[[], bool], why: Callable[[], str]) -> None:
         "Wait for others."
@@ -95,9 +120,15 @@ class Parts:
         with writing(self.engine) as connection:
             audit(connection, 'job verify', 'verify', self.mark, {}, self.now())
             at, guards = migrate.current(connection), schema.missing_guards(connection)
-        with self.engine.connect() as connection: kept = connection.execute(select(func.count()).where(own.subject == self.mark)).scalar_one()
+        with self.engine.connect() as connection:
+            kept = connection.execute(
+                select(func.count()).where(own.subject == self.mark)
+            ).scalar_one()
         expect(kept == 1, f'a row was written and {kept} are there')
-        expect(at == migrate.head(), f'tables stand at migration {at}, this release needs {migrate.head()}')
+        expect(
+            at == migrate.head(),
+            f'tables stand at migration {at}, this release needs {migrate.head()}',
+        )
         expect(not guards, f'guards are missing: {", ".join(guards)}')
         rows = sum(count_rows(self.engine).values())
         return f'{self.engine.dialect.name}, migration {at}, {rows:,} rows, one written and read back, all guards there'
@@ -107,7 +138,11 @@ class Parts:
             cache = open_cache(self.settings.cache, 60)
             await cache.put(self.mark, b'kept')
             return await cache.get(self.mark), cache.problem
-        with ThreadPoolExecutor(1) as pool: found, problem = pool.submit(asyncio.run, go()).result()  # a notebook has a loop of its own
+
+        with ThreadPoolExecutor(1) as pool:
+            found, problem = pool.submit(
+                asyncio.run, go()
+            ).result()  # a notebook has a loop of its own
         expect(found == b'kept', problem or f'kept an answer and got {found!r}')
         return 'an answer kept and found again'
 
@@ -117,10 +152,13 @@ class Parts:
         expect(not problems, '; '.join(problems))
         expect(bool(leagues), 'no league has a champion; run the job train')
         champions = [registry.champion(league) for league in leagues]
-        return ', '.join(f'{one.name} {one.version}' for one in champions) + ': confirmed and unchanged'
+        return (
+            ', '.join(f'{one.name} {one.version}' for one in champions)
+            + ': confirmed and unchanged'
+        )
 
     def object_store(self) -> str:
-        probe: Any = self.settings.snapshots.parent/'verify'/self.mark.replace(' ', '-')
+        probe: Any = self.settings.snapshots.parent / 'verify' / self.mark.replace(' ', '-')
         probe.write_bytes(self.mark.encode())
         found = probe.read_bytes()
         probe.unlink()
@@ -130,12 +168,24 @@ class Parts:
 # %% ../../nbs/70_jobs/06_platform_checks.ipynb #ac73c843
 class Way(Parts):
     "From a page of a source to a forecast in somebody's hands."
+
     def job(self, name: str) -> str:
         "Run a job by the command, and say how it went."
-        env = os.environ | environment(self.settings.model_copy(update={'run_id': '', 'run_key': ''}))
+        env = os.environ | environment(
+            self.settings.model_copy(update={'run_id': '', 'run_key': ''})
+        )
         command = [*COMMAND, 'run', name]
-        done = subprocess.run(command, env={key: value for key, value in env.items() if key not in ('FOOTBALL_RUN_ID', 'FOOTBALL_RUN_KEY')},
-                              capture_output=True, text=True, timeout=self.settings.job_timeout)
+        done = subprocess.run(
+            command,
+            env={
+                key: value
+                for key, value in env.items()
+                if key not in ('FOOTBALL_RUN_ID', 'FOOTBALL_RUN_KEY')
+            },
+            capture_output=True,
+            text=True,
+            timeout=self.settings.job_timeout,
+        )
         last = (done.stdout.strip() or done.stderr.strip()).splitlines()[-1:] or ['']
         expect(done.returncode == 0, f'{name} ended with exit code {done.returncode}: {last[0]}')
         found = last_success(self.engine, job=name)
@@ -145,7 +195,10 @@ class Way(Parts):
     def data(self) -> str:
         runs = [self.job(name) for name in ('collect', 'clean', 'features')]
         rows = count_rows(self.engine)
-        expect(rows['snapshots'] > 0 and rows['matches'] > 0, f"{rows['snapshots']} payloads and {rows['matches']} matches")
+        expect(
+            rows['snapshots'] > 0 and rows['matches'] > 0,
+            f"{rows['snapshots']} payloads and {rows['matches']} matches",
+        )
         return f"{', '.join(runs)}: {rows['snapshots']:,} payloads, {rows['matches']:,} matches, {rows['rejects']:,} rows put aside"
 
     def forecasts(self) -> str:
@@ -156,32 +209,44 @@ class Way(Parts):
 
     def features(self) -> str:
         from football_pred.features.feast_store import online, open_store
+
         kept = read_offline(self.places, 'matches').sort('kickoff').tail(50)
         served = online(open_store(self.places), kept['match_id'].to_list())
         names = [name for name in served.columns if name != 'match_id']
         differ = sum(int(served[name].ne_missing(kept[name]).sum()) for name in names)
-        expect(differ == 0, f'{differ} of {kept.height*len(names)} numbers are served otherwise than they are kept for training')
-        return f'{kept.height} matches, {kept.height*len(names):,} numbers for training and for serving, 0 differ'
+        expect(
+            differ == 0,
+            f'{differ} of {kept.height * len(names)} numbers are served otherwise than they are kept for training',
+        )
+        return f'{kept.height} matches, {kept.height * len(names):,} numbers for training and for serving, 0 differ'
 
 # %% ../../nbs/70_jobs/06_platform_checks.ipynb #908b1438
 @contextmanager
 def serving(
-    settings: Settings, # Settings in force
-    patience: float, # Seconds until it has to be ready
-) -> Iterator[str]: # Address
+    settings: Settings,  # Settings in force
+    patience: float,  # Seconds until it has to be ready
+) -> Iterator[str]:  # Address
     "The server that runs; where none is configured, one that is started for as long as it is needed."
     if settings.api_url:
         yield settings.api_url.rstrip('/')
         return
-    with socket.create_server(('127.0.0.1', 0)) as listening: port = listening.getsockname()[1]
+    with socket.create_server(('127.0.0.1', 0)) as listening:
+        port = listening.getsockname()[1]
     command = [*COMMAND, 'serve', '--port', str(port)]
-    server = subprocess.Popen(command, env=os.environ | environment(settings), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    server = subprocess.Popen(
+        command,
+        env=os.environ | environment(settings),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     try:
         ends = time.monotonic() + patience
         while True:
             try:
-                if httpx.get(f'http://127.0.0.1:{port}/health/ready').status_code == 200: break
-            except httpx.TransportError: pass
+                if httpx.get(f'http://127.0.0.1:{port}/health/ready').status_code == 200:
+                    break
+            except httpx.TransportError:
+                pass
             expect(server.poll() is None, f'the server ended with exit code {server.returncode}')
             expect(time.monotonic() < ends, f'the server is not ready after {patience:g} s')
             time.sleep(0.1)
@@ -193,36 +258,72 @@ def serving(
 
 class Served(Way):
     "What callers and Prometheus see."
+
     def api(self) -> str:
         key_id, key = create_key(self.engine, self.mark, 'read', 'job verify', self.now())
         try:
-            with serving(self.settings, self.patience) as address, httpx.Client(base_url=address, headers={'X-API-Key': key}, timeout=20) as client:
-                self.until(lambda: client.get('/health').status_code != 401, lambda: 'the server does not take a new key')
+            with (
+                serving(self.settings, self.patience) as address,
+                httpx.Client(base_url=address, headers={'X-API-Key': key}, timeout=20) as client,
+            ):
+                self.until(
+                    lambda: client.get('/health').status_code != 401,
+                    lambda: 'the server does not take a new key',
+                )
+
                 def away() -> str:
                     parts = client.get('/health').raise_for_status().json()['parts']
-                    return '; '.join(f"{part}: {one['reason']}" for part, one in parts.items() if not one['up'])
+                    return '; '.join(
+                        f"{part}: {one['reason']}" for part, one in parts.items() if not one['up']
+                    )
+
                 self.until(lambda: not away(), away)
-                coming = client.get('/api/v1/predictions', params={'limit': 1}).raise_for_status().json()
+                coming = (
+                    client.get('/api/v1/predictions', params={'limit': 1}).raise_for_status().json()
+                )
                 expect(bool(coming), 'no match is to come')
-                told = client.get(f"/api/v1/predictions/{coming[0]['match_id']}").raise_for_status().json()
-                counted = 'football_predictions_served_total{' in client.get('/metrics').raise_for_status().text
-        finally: revoke_key(self.engine, key_id, 'job verify', self.now())
+                told = (
+                    client.get(f"/api/v1/predictions/{coming[0]['match_id']}")
+                    .raise_for_status()
+                    .json()
+                )
+                counted = (
+                    'football_predictions_served_total{'
+                    in client.get('/metrics').raise_for_status().text
+                )
+        finally:
+            revoke_key(self.engine, key_id, 'job verify', self.now())
         own = schema.predictions.c
         with self.engine.connect() as connection:
-            query = select(own.p_home, own.p_draw, own.p_away).where(own.prediction_id == told['prediction_id'])
+            query = select(own.p_home, own.p_draw, own.p_away).where(
+                own.prediction_id == told['prediction_id']
+            )
             stored = connection.execute(query).all()
         said = tuple(told['probabilities'][name] for name in ('home_win', 'draw', 'away_win'))
-        expect(len(stored) == 1, f"forecast {told['prediction_id']} was given out and stands in the ledger {len(stored)} times")
+        expect(
+            len(stored) == 1,
+            f"forecast {told['prediction_id']} was given out and stands in the ledger {len(stored)} times",
+        )
         close = all(abs(one - other) < 1e-9 for one, other in zip(said, stored[0], strict=True))
         expect(close, f'{said} was given out, {tuple(stored[0])} is stored')
         expect(counted, 'forecasts given out are not counted')
-        numbers, ours = ' '.join(f'{one:.3f}' for one in said), '' if self.settings.api_url else '; no server is configured, one was started for this'
+        numbers, ours = (
+            ' '.join(f'{one:.3f}' for one in said),
+            '' if self.settings.api_url else '; no server is configured, one was started for this',
+        )
         return f"{told['match_id']}: {numbers} given out by {told['model']}, in the ledger as {told['prediction_id'][:12]}{ours}"
 
     def metrics(self) -> str:
-        page = httpx.get(f"{self.settings.exporter_url.rstrip('/')}/metrics", timeout=20).raise_for_status().text
-        collectors = dict(line.removeprefix('football_collector_up{collector="').split('"} ') for line in page.splitlines()
-                          if line.startswith('football_collector_up{'))
+        page = (
+            httpx.get(f"{self.settings.exporter_url.rstrip('/')}/metrics", timeout=20)
+            .raise_for_status()
+            .text
+        )
+        collectors = dict(
+            line.removeprefix('football_collector_up{collector="').split('"} ')
+            for line in page.splitlines()
+            if line.startswith('football_collector_up{')
+        )
         down = sorted(name for name, up in collectors.items() if float(up) == 0)
         expect(bool(collectors) and not down, f'collectors down: {", ".join(down) or "all"}')
         families = sum(line.startswith('# TYPE') for line in page.splitlines())

@@ -15,75 +15,137 @@ import httpx
 from sqlalchemy import Engine, func, select
 
 from ..core import schema
-from .platform_checks import Served, Tried, expect, try_part
-from ..core.settings import Settings, secret_values, without_login
 from ..core.parsing import nearest
+from ..core.settings import Settings, secret_values, without_login
+from .platform_checks import Served, Tried, expect, try_part
 
 # %% ../../nbs/70_jobs/07_production_checks.ipynb #bb9d608a
 class Production(Served):
     "What the production stack has besides."
+
     def broker(self) -> str:
         from confluent_kafka import TopicPartition
         from confluent_kafka.admin import AdminClient, NewTopic
 
-        from football_pred.events.kafka import PREFIX, asking, create_topics, open_consumer, open_producer
+        from football_pred.events.kafka import (
+            PREFIX,
+            asking,
+            create_topics,
+            open_consumer,
+            open_producer,
+        )
+
         servers, topic = self.settings.kafka_servers, f'{PREFIX}verify'
         with asking('send and receive'):
             create_topics(servers)
             admin = AdminClient({'bootstrap.servers': servers})
             if topic not in admin.list_topics(timeout=10).topics:
-                for done in admin.create_topics([NewTopic(topic, 1, config={'retention.ms': '3600000'})]).values(): done.result(10)
-            producer, consumer, sent = open_producer(servers), open_consumer(servers, [], group=topic), list[Any]()
+                for done in admin.create_topics(
+                    [NewTopic(topic, 1, config={'retention.ms': '3600000'})]
+                ).values():
+                    done.result(10)
+            producer, consumer, sent = (
+                open_producer(servers),
+                open_consumer(servers, [], group=topic),
+                list[Any](),
+            )
             try:
-                producer.produce(topic, self.mark.encode(), on_delivery=lambda error, message: sent.append(error or message))
+                producer.produce(
+                    topic,
+                    self.mark.encode(),
+                    on_delivery=lambda error, message: sent.append(error or message),
+                )
                 producer.flush(20)
-                expect(bool(sent) and hasattr(sent[0], 'offset'), f'not delivered: {sent[0] if sent else "no answer within 20 s"}')
+                expect(
+                    bool(sent) and hasattr(sent[0], 'offset'),
+                    f'not delivered: {sent[0] if sent else "no answer within 20 s"}',
+                )
                 consumer.assign([TopicPartition(topic, 0, sent[0].offset())])
                 received = consumer.poll(20)
-            finally: consumer.close()
-        expect(received is not None and received.value() == self.mark.encode(), 'a message was sent and another, or none, received')
+            finally:
+                consumer.close()
+        expect(
+            received is not None and received.value() == self.mark.encode(),
+            'a message was sent and another, or none, received',
+        )
         return f'a message sent and received, offset {sent[0].offset()} of {topic}'
 
     def stream(self) -> str:
         from football_pred.events.kafka import lag
+
         own, began = schema.events.c, self.now()
+
         def waiting() -> int:
             with self.engine.connect() as connection:
-                return connection.execute(select(func.count()).where(own.sent_at.is_(None), own.created_at < began)).scalar_one()
-        self.until(lambda: not waiting(), lambda: f'{waiting()} events have not been carried; is the relay up?')
-        def behind() -> int: return int(lag(self.settings.kafka_servers)['lag'].sum())
+                return connection.execute(
+                    select(func.count()).where(own.sent_at.is_(None), own.created_at < began)
+                ).scalar_one()
+
+        self.until(
+            lambda: not waiting(),
+            lambda: f'{waiting()} events have not been carried; is the relay up?',
+        )
+
+        def behind() -> int:
+            return int(lag(self.settings.kafka_servers)['lag'].sum())
+
         self.until(lambda: not behind(), lambda: f'the consumer is {behind()} messages behind')
         query = select(func.count(), func.max(own.sent_at)).where(own.sent_at.is_not(None))
-        with self.engine.connect() as connection: count, last = connection.execute(query).one()
+        with self.engine.connect() as connection:
+            count, last = connection.execute(query).one()
         expect(count > 0, 'no event was ever carried')
         return f'{count:,} events carried, the last at {last:%Y-%m-%d %H:%M:%S} UTC; the consumer is 0 behind'
 
     def workers(self) -> str:
-        from football_pred.jobs.schedule import QUEUES
         from football_pred.jobs.celery_app import GOOD, make_app, run_on_workers
+        from football_pred.jobs.schedule import QUEUES
+
         asked = make_app(self.settings).control.inspect(timeout=5).active_queues() or {}
         served = {queue['name'] for queues in asked.values() for queue in queues}
-        expect(served >= {*QUEUES}, f"nobody takes orders from {', '.join(sorted({*QUEUES} - served))}; workers that answer: {len(asked)}")
+        expect(
+            served >= {*QUEUES},
+            f"nobody takes orders from {', '.join(sorted({*QUEUES} - served))}; workers that answer: {len(asked)}",
+        )
         ends = time.monotonic() + self.patience + self.settings.job_timeout
+
         def wait() -> None:
-            expect(time.monotonic() < ends, 'an order for the job settle was not carried out in time')
+            expect(
+                time.monotonic() < ends, 'an order for the job settle was not carried out in time'
+            )
             time.sleep(0.2)
+
         [step] = run_on_workers(self.settings, self.engine, 'settle', wait=wait)
         expect(step.state in GOOD, f'settle on a worker: {step.state} {step.why}')
         return f'{len(asked)} workers on {len(served)} queues; settle ordered, {step.state}: {step.run_id}'
 
     def flower(self) -> str:
         plain, who = without_login(self.settings.flower_url)
-        expect(httpx.get(f'{plain}/api/workers', timeout=20).status_code == 401, 'it answers without a password')
-        known = httpx.get(f'{plain}/api/workers', params={'refresh': '1'}, auth=who, timeout=20).raise_for_status().json()
+        expect(
+            httpx.get(f'{plain}/api/workers', timeout=20).status_code == 401,
+            'it answers without a password',
+        )
+        known = (
+            httpx.get(f'{plain}/api/workers', params={'refresh': '1'}, auth=who, timeout=20)
+            .raise_for_status()
+            .json()
+        )
         expect(bool(known), 'it knows no worker')
         return f'{len(known)} workers known; closed without the password'
 
     def prometheus(self) -> str:
         address = self.settings.prometheus_url.rstrip('/')
-        def get(path: str) -> Any: return httpx.get(f'{address}/api/v1/{path}', timeout=20).raise_for_status().json()['data']
+
+        def get(path: str) -> Any:
+            return (
+                httpx.get(f'{address}/api/v1/{path}', timeout=20).raise_for_status().json()['data']
+            )
+
         targets = get('targets')['activeTargets']
-        down = [f"{one['labels']['job']}: {one['lastError']}" for one in targets if one['health'] != 'up']
+        down = [
+            f"{one['labels']['job']}: {one['lastError']}"
+            for one in targets
+            if one['health'] != 'up'
+        ]
         expect(bool(targets) and not down, f'targets down: {"; ".join(down) or "all"}')
         rules = [rule for group in get('rules')['groups'] for rule in group['rules']]
         sick = [rule['name'] for rule in rules if rule.get('health') == 'err']
@@ -93,35 +155,61 @@ class Production(Served):
 
     def alertmanager(self) -> str:
         address = self.settings.alertmanager_url.rstrip('/')
-        status, receivers = (httpx.get(f'{address}/api/v2/{what}', timeout=20).raise_for_status().json() for what in ('status', 'receivers'))
+        status, receivers = (
+            httpx.get(f'{address}/api/v2/{what}', timeout=20).raise_for_status().json()
+            for what in ('status', 'receivers')
+        )
         return f"version {status['versionInfo']['version']}, receivers {', '.join(one['name'] for one in receivers)}"
 
     def grafana(self) -> str:
         plain, who = without_login(self.settings.grafana_url)
-        found = httpx.get(f'{plain}/api/search', params={'tag': 'football'}, auth=who, timeout=20).raise_for_status().json()
-        expect(any(one['uid'] == 'football_prediction_performance' for one in found), f'dashboards found: {[one["title"] for one in found]}')
+        found = (
+            httpx.get(f'{plain}/api/search', params={'tag': 'football'}, auth=who, timeout=20)
+            .raise_for_status()
+            .json()
+        )
+        expect(
+            any(one['uid'] == 'football_prediction_performance' for one in found),
+            f'dashboards found: {[one["title"] for one in found]}',
+        )
         return f'{len(found)} dashboards'
 
 # %% ../../nbs/70_jobs/07_production_checks.ipynb #e8a71b77
 def verify(
-    settings: Settings, # Settings in force
-    engine: Engine, # Database with the tables
-    now: Callable[[], datetime], # Current moment, UTC
-    patience: float = 60, # Seconds to wait for what others do
-    only: Sequence[str] = (), # Names of the parts to try; none: all
-) -> list[Tried]: # In the order of the path
+    settings: Settings,  # Settings in force
+    engine: Engine,  # Database with the tables
+    now: Callable[[], datetime],  # Current moment, UTC
+    patience: float = 60,  # Seconds to wait for what others do
+    only: Sequence[str] = (),  # Names of the parts to try; none: all
+) -> list[Tried]:  # In the order of the path
     "Try the parts."
     parts, secrets = Production(settings, engine, now, patience), secret_values(settings)
-    def unset(name: str) -> str: return '' if getattr(settings, name) else f'FOOTBALL_{name.upper()}'
+
+    def unset(name: str) -> str:
+        return '' if getattr(settings, name) else f'FOOTBALL_{name.upper()}'
+
     every = (
-        ('database', '', parts.database), ('cache', unset('cache_url'), parts.cache), ('object store', unset('snapshots_url'), parts.object_store),
-        ('data pipeline', '', parts.data), ('feature store', '', parts.features), ('registry', '', parts.registry),
-        ('forecast pipeline', '', parts.forecasts), ('API', '', parts.api), ('metrics', unset('exporter_url'), parts.metrics),
-        ('broker', unset('kafka_servers'), parts.broker), ('stream', unset('kafka_servers'), parts.stream),
-        ('workers', unset('broker_url'), parts.workers), ('Flower', unset('flower_url'), parts.flower),
-        ('Prometheus', unset('prometheus_url'), parts.prometheus), ('Alertmanager', unset('alertmanager_url'), parts.alertmanager),
-        ('Grafana', unset('grafana_url'), parts.grafana))
+        ('database', '', parts.database),
+        ('cache', unset('cache_url'), parts.cache),
+        ('object store', unset('snapshots_url'), parts.object_store),
+        ('data pipeline', '', parts.data),
+        ('feature store', '', parts.features),
+        ('registry', '', parts.registry),
+        ('forecast pipeline', '', parts.forecasts),
+        ('API', '', parts.api),
+        ('metrics', unset('exporter_url'), parts.metrics),
+        ('broker', unset('kafka_servers'), parts.broker),
+        ('stream', unset('kafka_servers'), parts.stream),
+        ('workers', unset('broker_url'), parts.workers),
+        ('Flower', unset('flower_url'), parts.flower),
+        ('Prometheus', unset('prometheus_url'), parts.prometheus),
+        ('Alertmanager', unset('alertmanager_url'), parts.alertmanager),
+        ('Grafana', unset('grafana_url'), parts.grafana),
+    )
     names = [part for part, _, _ in every]
     for name in only:
-        if name not in names: raise ValueError(f'unknown part {name!r}{nearest(name, names)}')
-    return [try_part(part, needs, do, secrets) for part, needs, do in every if not only or part in only]
+        if name not in names:
+            raise ValueError(f'unknown part {name!r}{nearest(name, names)}')
+    return [
+        try_part(part, needs, do, secrets) for part, needs, do in every if not only or part in only
+    ]

@@ -25,11 +25,21 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import OperationalError
 from upath import UPath
 
-from .job_spec import Job, JobError
-from ..core.job_runs import NoLongerRunning, begin_run, describe_process, finish_run, insist, recent_runs, run_seconds, stop_process, update_run
-from ..core.settings import Settings, environment, mask, secret_values
 from ..core.files import write_atomic
+from football_pred.core.job_runs import (
+    NoLongerRunning,
+    begin_run,
+    describe_process,
+    finish_run,
+    insist,
+    recent_runs,
+    run_seconds,
+    stop_process,
+    update_run,
+)
 from ..core.parsing import read_moment
+from ..core.settings import Settings, environment, mask, secret_values
+from .job_spec import Job, JobError
 
 # %% ../../nbs/70_jobs/02_runner.ipynb #fa439340
 class Terminated(BaseException):
@@ -43,18 +53,27 @@ def _terminable() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
+
     def raise_terminated(_number: int, _frame: Any) -> None:
-        if told.is_set(): return
+        if told.is_set():
+            return
         told.set()
         raise Terminated
-    before = {number: signal.signal(number, raise_terminated) for number in (signal.SIGTERM, signal.SIGQUIT)} # Celery ends its processes by SIGQUIT
-    try: yield
+
+    before = {
+        number: signal.signal(number, raise_terminated)
+        for number in (signal.SIGTERM, signal.SIGQUIT)
+    }  # Celery ends its processes by SIGQUIT
+    try:
+        yield
     finally:
-        for number, handler in before.items(): signal.signal(number, handler)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 # %% ../../nbs/70_jobs/02_runner.ipynb #6c3fcaf0
 class _Watch:
     "Heartbeat and total time limit of one run."
+
     def __init__(self, engine: Engine, run_id: str, settings: Settings) -> None:
         self.engine, self.run_id, self.settings = engine, run_id, settings
         self.kernel: dict[str, Any] | None = None
@@ -74,27 +93,39 @@ class _Watch:
         self._done.set()
         self._timer.cancel()
         self._beat.join()
-        if self.kernel: stop_process(self.kernel)
+        if self.kernel:
+            stop_process(self.kernel)
 
     def kernel_started(self, pid: int) -> None:
         "The run has a kernel; the row says which, so that a later run can stop it when this process dies."
         self.kernel = describe_process(pid)
-        insist(self.engine, lambda: update_run(self.engine, self.run_id, processes=[describe_process(), self.kernel]))
-        if self.verdict: stop_process(self.kernel)
+        insist(
+            self.engine,
+            lambda: update_run(
+                self.engine, self.run_id, processes=[describe_process(), self.kernel]
+            ),
+        )
+        if self.verdict:
+            stop_process(self.kernel)
 
     def _beats(self) -> None:
         while not self._done.wait(self.settings.heartbeat_seconds):
-            try: update_run(self.engine, self.run_id, heartbeat_at=datetime.now(UTC))
-            except NoLongerRunning: return self._stop('lost')
-            except OperationalError as error: warnings.warn(f'no sign of life written: {error.orig}', stacklevel=2)
+            try:
+                update_run(self.engine, self.run_id, heartbeat_at=datetime.now(UTC))
+            except NoLongerRunning:
+                return self._stop('lost')
+            except OperationalError as error:
+                warnings.warn(f'no sign of life written: {error.orig}', stacklevel=2)
 
     def _stop(self, verdict: str) -> None:
         self.verdict = self.verdict or verdict
-        if self.kernel: stop_process(self.kernel)
+        if self.kernel:
+            stop_process(self.kernel)
 
 # %% ../../nbs/70_jobs/02_runner.ipynb #01f5444a
 class NotebookFailed(Exception):
     "A cell of a job raised."
+
     def __init__(self, error_type: str, message: str, cell: int | None = None) -> None:
         super().__init__(message)
         self.error_type, self.cell = error_type, cell
@@ -102,187 +133,330 @@ class NotebookFailed(Exception):
 
 class _MaskedWriter:
     "Writes the notebook of one run."
-    def __init__(self, path: Path, secrets: list[str]) -> None: self.path, self.secrets = path, secrets
 
-    def write(self, text: str, _path: str) -> None: write_atomic(self.path, mask(text, self.secrets).encode())
+    def __init__(self, path: Path, secrets: list[str]) -> None:
+        self.path, self.secrets = path, secrets
 
-    def pretty_path(self, _path: str) -> str: return str(self.path)
+    def write(self, text: str, _path: str) -> None:
+        write_atomic(self.path, mask(text, self.secrets).encode())
+
+    def pretty_path(self, _path: str) -> str:
+        return str(self.path)
 
 
-def _engine_for(watch: _Watch, env: dict[str, str], cwd: Path, progress: Callable[[int, int], None]) -> type:
+def _engine_for(
+    watch: _Watch, env: dict[str, str], cwd: Path, progress: Callable[[int, int], None]
+) -> type:
     from papermill.clientwrap import PapermillNotebookClient
     from papermill.engines import NBClientEngine
 
     class RunEngine(NBClientEngine):
         "Executes with a kernel that the watch knows."
+
         @classmethod
         def execute_managed_notebook(cls, nb_man: Any, kernel_name: str, **_: Any) -> Any:
             cells = len(nb_man.nb.cells)
-            client = PapermillNotebookClient(nb_man, kernel_name=kernel_name, startup_timeout=60, timeout=None, shutdown_kernel='immediate',
-                                             extra_arguments=['--HistoryManager.enabled=False'],
-                                             on_cell_executed=lambda cell_index, **_: progress(cell_index + 1, cells))
+            client = PapermillNotebookClient(
+                nb_man,
+                kernel_name=kernel_name,
+                startup_timeout=60,
+                timeout=None,
+                shutdown_kernel='immediate',
+                extra_arguments=['--HistoryManager.enabled=False'],
+                on_cell_executed=lambda cell_index, **_: progress(cell_index + 1, cells),
+            )
             manager = client.create_kernel_manager()
             with tempfile.TemporaryDirectory(prefix='kernel-') as folder:
                 manager.transport, manager.connection_file = 'ipc', f'{folder}/kernel.json'
                 client.start_new_kernel(env=env, cwd=str(cwd))
                 watch.kernel_started(manager.provisioner.pid)
                 return client.execute()
+
     return RunEngine
 
 
-ONE_THREAD = dict.fromkeys(('OMP_NUM_THREADS', 'OPENBLAS_NUM_THREADS'), '1')  # small matrices, and many jobs at a time
+ONE_THREAD = dict.fromkeys(
+    ('OMP_NUM_THREADS', 'OPENBLAS_NUM_THREADS'), '1'
+)  # small matrices, and many jobs at a time
 
 
 def _notebook(job: Job, params: Mapping[str, Any]) -> Any:
     "The notebook of a job; for a part of it, as far as its cell tagged `parts`."
     import nbformat
+
     found = nbformat.read(job.path, as_version=4)
-    if not params.get('part'): return found
+    if not params.get('part'):
+        return found
     last = [i for i, cell in enumerate(found.cells) if 'parts' in cell.metadata.get('tags', ())]
-    if len(last) != 1: raise JobError(f'job {job.name} needs one cell tagged parts, it has {len(last)}: {job.path}')
-    found.cells = found.cells[:last[0] + 1]
+    if len(last) != 1:
+        raise JobError(
+            f'job {job.name} needs one cell tagged parts, it has {len(last)}: {job.path}'
+        )
+    found.cells = found.cells[: last[0] + 1]
     return found
 
 
-def _execute(job: Job, params: Mapping[str, Any], output: Path, settings: Settings, watch: _Watch, run: Mapping[str, Any],
-             fresh: bool, progress: Callable[[int, int], None]) -> None:
+def _execute(
+    job: Job,
+    params: Mapping[str, Any],
+    output: Path,
+    settings: Settings,
+    watch: _Watch,
+    run: Mapping[str, Any],
+    fresh: bool,
+    progress: Callable[[int, int], None],
+) -> None:
     import papermill
     from nbclient.exceptions import DeadKernelError
     from papermill.engines import papermill_engines
     from papermill.iorw import papermill_io
-    about = {'FOOTBALL_RUN_ID': run['run_id'], 'FOOTBALL_RUN_KEY': run['run_id'] if fresh else run['key']}
+
+    about = {
+        'FOOTBALL_RUN_ID': run['run_id'],
+        'FOOTBALL_RUN_KEY': run['run_id'] if fresh else run['key'],
+    }
     env = ONE_THREAD | os.environ | environment(settings) | about
     papermill_io.register('run:', _MaskedWriter(output, secret_values(settings)))
     papermill_engines.register(run['run_id'], _engine_for(watch, env, settings.home, progress))
     try:
-        papermill.execute_notebook(_notebook(job, params), 'run:notebook.ipynb', dict(params), engine_name=run['run_id'], progress_bar=False,
-                                   kernel_name='python3', language='python')
-    except papermill.PapermillExecutionError as error: raise NotebookFailed(error.ename, error.evalue, error.cell_index) from None
-    except DeadKernelError: raise NotebookFailed('DeadKernelError', 'the kernel died') from None
-    except RuntimeError as error: raise NotebookFailed('DeadKernelError', str(error)) from None  # it died, or hung, before its first cell
+        papermill.execute_notebook(
+            _notebook(job, params),
+            'run:notebook.ipynb',
+            dict(params),
+            engine_name=run['run_id'],
+            progress_bar=False,
+            kernel_name='python3',
+            language='python',
+        )
+    except papermill.PapermillExecutionError as error:
+        raise NotebookFailed(error.ename, error.evalue, error.cell_index) from None
+    except DeadKernelError:
+        raise NotebookFailed('DeadKernelError', 'the kernel died') from None
+    except RuntimeError as error:
+        raise NotebookFailed(
+            'DeadKernelError', str(error)
+        ) from None  # it died, or hung, before its first cell
     finally:
         papermill_io._handlers = [pair for pair in papermill_io._handlers if pair[0] != 'run:']
         papermill_engines._engines.pop(run['run_id'])
 
 # %% ../../nbs/70_jobs/02_runner.ipynb #794cd649
-PASSING_ERRORS = ('ConnectionError', 'ConnectionRefusedError', 'ConnectionResetError', 'TimeoutError', 'OperationalError', 'InterfaceError',
-                  'FeatureStoreDown', 'RegistryDown', 'EndpointConnectionError', 'DeadKernelError')  # names of errors worth another try
+PASSING_ERRORS = (
+    'ConnectionError',
+    'ConnectionRefusedError',
+    'ConnectionResetError',
+    'TimeoutError',
+    'OperationalError',
+    'InterfaceError',
+    'FeatureStoreDown',
+    'RegistryDown',
+    'EndpointConnectionError',
+    'DeadKernelError',
+)  # names of errors worth another try
 
 
-def _with_retries(attempt: Callable[[], None], watch: _Watch, settings: Settings, engine: Engine) -> None:
+def _with_retries(
+    attempt: Callable[[], None], watch: _Watch, settings: Settings, engine: Engine
+) -> None:
     from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential
 
     def passes(error: BaseException) -> bool:
-        return isinstance(error, NotebookFailed) and error.error_type in PASSING_ERRORS and watch.verdict is None
-    retrying = Retrying(retry=retry_if_exception(passes), stop=stop_after_attempt(1 + settings.job_retries),
-                        wait=wait_exponential(multiplier=2, max=60), reraise=True)
+        return (
+            isinstance(error, NotebookFailed)
+            and error.error_type in PASSING_ERRORS
+            and watch.verdict is None
+        )
+
+    retrying = Retrying(
+        retry=retry_if_exception(passes),
+        stop=stop_after_attempt(1 + settings.job_retries),
+        wait=wait_exponential(multiplier=2, max=60),
+        reraise=True,
+    )
     for number in retrying:
         with number:
             attempts = number.retry_state.attempt_number
-            if attempts > 1: insist(engine, partial(update_run, engine, watch.run_id, attempts=attempts))
+            if attempts > 1:
+                insist(engine, partial(update_run, engine, watch.run_id, attempts=attempts))
             attempt()
 
 # %% ../../nbs/70_jobs/02_runner.ipynb #8e478566
 @dataclass(frozen=True)
 class Finished:
     "How a run ended."
-    run_id: str # Identity of the run
-    state: str # One of `schema.RUN_STATES`
-    seconds: float # From lease to final state
-    report: Path | None # Page of the executed notebook
-    checks: list[dict[str, Any]] # Name, value and verdict of each check
-    error: str | None # What went wrong, masked
+
+    run_id: str  # Identity of the run
+    state: str  # One of `schema.RUN_STATES`
+    seconds: float  # From lease to final state
+    report: Path | None  # Page of the executed notebook
+    checks: list[dict[str, Any]]  # Name, value and verdict of each check
+    error: str | None  # What went wrong, masked
 
 
-def _publish(settings: Settings, output: Path, run_id: str) -> tuple[str | None, list[dict[str, Any]]]:
+def _publish(
+    settings: Settings, output: Path, run_id: str
+) -> tuple[str | None, list[dict[str, Any]]]:
     "Write the page beside the notebook and read the notebook's checks."
-    if not output.exists(): return None, []
+    if not output.exists():
+        return None, []
     from football_pred.reporting.html_report import notebook_to_html, read_checks
+
     page = output.with_suffix('.html')
-    write_atomic(page, notebook_to_html(output, run_id, '<a href="../../index.html">all runs</a>').encode())
+    write_atomic(
+        page, notebook_to_html(output, run_id, '<a href="../../index.html">all runs</a>').encode()
+    )
     return str(page.relative_to(settings.reports)), read_checks(json.loads(output.read_text()))
 
 
 def _attach(settings: Settings, output: Path) -> None:
     "Give the report to the MLflow runs that the job named in `attach.json`; the run is none the worse when MLflow is away."
-    if not (named := output.with_name('attach.json')).exists(): return
+    if not (named := output.with_name('attach.json')).exists():
+        return
     from football_pred.registry.mlflow_client import RegistryDown, Reported
-    where, files = settings.registry, [file for file in (output, output.with_suffix('.html')) if file.exists()]
-    try: Reported(where['uri'], where['artifacts']).attach(json.loads(named.read_bytes()), files)
-    except RegistryDown as error: warnings.warn(f'the report of {output.parent.name} is not in MLflow: {error}', stacklevel=2)
+
+    where, files = (
+        settings.registry,
+        [file for file in (output, output.with_suffix('.html')) if file.exists()],
+    )
+    try:
+        Reported(where['uri'], where['artifacts']).attach(json.loads(named.read_bytes()), files)
+    except RegistryDown as error:
+        warnings.warn(f'the report of {output.parent.name} is not in MLflow: {error}', stacklevel=2)
 
 
 def _copy_away(settings: Settings, folder: Path) -> None:
     "Copy what a run left to where reports are kept; the run is none the worse when that place is away."
-    if not settings.reports_url or not folder.exists(): return
+    if not settings.reports_url or not folder.exists():
+        return
     place: Any = UPath(settings.reports_url)
     files = sorted(path for path in folder.rglob('*') if path.is_file())
     try:
-        for path in files: write_atomic(place/path.relative_to(settings.reports), path.read_bytes())
-    except Exception as error: warnings.warn(f'the report of {folder.name} is not in {settings.reports_url}: {error}', stacklevel=2)
+        for path in files:
+            write_atomic(place / path.relative_to(settings.reports), path.read_bytes())
+    except Exception as error:
+        warnings.warn(
+            f'the report of {folder.name} is not in {settings.reports_url}: {error}', stacklevel=2
+        )
 
 
 def write_index(
-    settings: Settings, # Settings in force
-    engine: Engine, # Database with the tables
-) -> Path: # `reports/index.html`
+    settings: Settings,  # Settings in force
+    engine: Engine,  # Database with the tables
+) -> Path:  # `reports/index.html`
     "Write the page that lists the latest runs."
     import polars as pl
 
     from football_pred.reporting.html_report import reports_index
+
     columns: dict[str, Any]
     check = pl.Struct({'name': pl.String, 'value': pl.Float64, 'passed': pl.Boolean})
-    columns = {'run_id': pl.String, 'job': pl.String, 'state': pl.String, 'as_of': pl.Datetime('us', 'UTC'), 'started_at': pl.Datetime('us', 'UTC'),
-               'seconds': pl.Float64, 'error': pl.String, 'report': pl.String, 'checks': pl.List(check)}
+    columns = {
+        'run_id': pl.String,
+        'job': pl.String,
+        'state': pl.String,
+        'as_of': pl.Datetime('us', 'UTC'),
+        'started_at': pl.Datetime('us', 'UTC'),
+        'seconds': pl.Float64,
+        'error': pl.String,
+        'report': pl.String,
+        'checks': pl.List(check),
+    }
+
     def check_row(one: dict[str, Any]) -> dict[str, Any]:
-        return {'name': one['name'], 'value': None if one['value'] is None else float(one['value']), 'passed': one['passed']}
-    runs = [run | {'seconds': run_seconds(run), 'checks': [check_row(one) for one in run['checks'] or []]} for run in recent_runs(engine, limit=500)]
+        return {
+            'name': one['name'],
+            'value': None if one['value'] is None else float(one['value']),
+            'passed': one['passed'],
+        }
+
+    runs = [
+        run
+        | {'seconds': run_seconds(run), 'checks': [check_row(one) for one in run['checks'] or []]}
+        for run in recent_runs(engine, limit=500)
+    ]
     frame = pl.DataFrame([{name: run[name] for name in columns} for run in runs], schema=columns)
-    return write_atomic(settings.reports/'index.html', reports_index(frame).encode())
+    return write_atomic(settings.reports / 'index.html', reports_index(frame).encode())
 
 
 def run_job(
-    settings: Settings, # Settings in force
-    engine: Engine, # Database with the tables
-    job: Job, # From `jobs.load_job`
-    params: Mapping[str, Any], # From `jobs.resolve_params`
-    key: str, # From `jobs.run_key`
-    upstream: list[str] | None = None, # `run_id` of the runs this one builds on
-    pipeline: str | None = None, # Pipeline it is part of
-    fresh: bool = False, # Take nothing over from earlier attempts at the same thing
-    progress: Callable[[int, int], None] = lambda done, cells: None, # Called after each cell
-) -> Finished: # How it ended; `runs.AlreadyRunning` when another run holds the lease
+    settings: Settings,  # Settings in force
+    engine: Engine,  # Database with the tables
+    job: Job,  # From `jobs.load_job`
+    params: Mapping[str, Any],  # From `jobs.resolve_params`
+    key: str,  # From `jobs.run_key`
+    upstream: list[str] | None = None,  # `run_id` of the runs this one builds on
+    pipeline: str | None = None,  # Pipeline it is part of
+    fresh: bool = False,  # Take nothing over from earlier attempts at the same thing
+    progress: Callable[[int, int], None] = lambda done, cells: None,  # Called after each cell
+) -> Finished:  # How it ended; `runs.AlreadyRunning` when another run holds the lease
     "Run a job to its end; Ctrl-C and SIGTERM are passed on after the run has been closed."
     started = datetime.now(UTC)
-    part = params.get('part') # a part of a job is a job of its own, and every part has its own lease
+    part = params.get(
+        'part'
+    )  # a part of a job is a job of its own, and every part has its own lease
     name, lease = (f'{job.name}-part', f'{job.name}:{part}') if part else (job.name, job.name)
     run_id = f"{name}-{started:%Y%m%dT%H%M%SZ}-{uuid.uuid4().hex[:6]}"
-    output = settings.model_copy(update={'run_id': run_id}).run_folder(name)/f'{name}.ipynb'
-    run = dict(run_id=run_id, job=name, pipeline=pipeline, key=key, params=dict(params), upstream=upstream or [], lease=lease,
-               as_of=read_moment(params['as_of']) if 'as_of' in params else started)
+    output = settings.model_copy(update={'run_id': run_id}).run_folder(name) / f'{name}.ipynb'
+    run = dict(
+        run_id=run_id,
+        job=name,
+        pipeline=pipeline,
+        key=key,
+        params=dict(params),
+        upstream=upstream or [],
+        lease=lease,
+        as_of=read_moment(params['as_of']) if 'as_of' in params else started,
+    )
     signalled: BaseException | None = None
     state, error_type, error = 'failed', None, None
     with _terminable():
         begin_run(engine, run, started, settings.lease_seconds)
         try:
             with _Watch(engine, run_id, settings) as watch:
-                _with_retries(lambda: _execute(job, params, output, settings, watch, run, fresh, progress), watch, settings, engine)
+                _with_retries(
+                    lambda: _execute(job, params, output, settings, watch, run, fresh, progress),
+                    watch,
+                    settings,
+                    engine,
+                )
             state = 'succeeded'
         except NotebookFailed as failure:
             state, error_type, error = watch.verdict or 'failed', failure.error_type, str(failure)
-            if state == 'timed_out': error_type, error = 'TimedOut', f'stopped after {settings.job_timeout:g} s'
+            if state == 'timed_out':
+                error_type, error = 'TimedOut', f'stopped after {settings.job_timeout:g} s'
         except (KeyboardInterrupt, Terminated) as interrupt:
             signalled, state = interrupt, 'cancelled'
             error_type, error = type(interrupt).__name__, 'interrupted'
-        except Exception as failure: # the run must not stay open, whatever it was; the error goes on
+        except (
+            Exception
+        ) as failure:  # the run must not stay open, whatever it was; the error goes on
             signalled, error_type, error = failure, type(failure).__name__, str(failure)
         error = mask(error, secret_values(settings)) if error else None
         report, checks = _publish(settings, output, run_id)
         now = datetime.now(UTC)
-        end = partial(finish_run, engine, run_id, state, now, report=report, checks=checks, error_type=error_type, error=error)
-        if state != 'lost': insist(engine, end)
+        end = partial(
+            finish_run,
+            engine,
+            run_id,
+            state,
+            now,
+            report=report,
+            checks=checks,
+            error_type=error_type,
+            error=error,
+        )
+        if state != 'lost':
+            insist(engine, end)
         _attach(settings, output)
         _copy_away(settings, output.parent)
         insist(engine, lambda: write_index(settings, engine))
-    if signalled is not None: raise signalled
-    return Finished(run_id, state, (now - started).total_seconds(), settings.reports/report if report else None, checks, error)
+    if signalled is not None:
+        raise signalled
+    return Finished(
+        run_id,
+        state,
+        (now - started).total_seconds(),
+        settings.reports / report if report else None,
+        checks,
+        error,
+    )

@@ -17,8 +17,8 @@ from typing import Any
 
 import yaml
 
-from .job_spec import JobError, job_names, load_job
 from ..core.parsing import nearest, read_moment
+from .job_spec import JobError, job_names, load_job
 
 # %% ../../nbs/70_jobs/03_schedule.ipynb #ce81f606
 QUEUES = ('collect', 'train', 'predict', 'maintenance')
@@ -27,111 +27,178 @@ QUEUES = ('collect', 'train', 'predict', 'maintenance')
 @dataclass(frozen=True)
 class Schedule:
     "What builds on what, what runs together, when, and where."
-    needs: dict[str, list[str]] # Jobs that each job builds on
-    pipelines: dict[str, list[str]] # Jobs of each pipeline, in order
-    moments: dict[str, dict[str, str]] = field(default_factory=dict) # By source that stands still: whence each job looks; 'other' for the rest
-    queues: dict[str, list[str]] = field(default_factory=dict) # Jobs of each queue of workers; a job of none is in 'maintenance'
-    times: dict[str, str | int] = field(default_factory=dict) # When a pipeline or job starts by itself: cron in UTC, or seconds between starts
-    always: list[str] = field(default_factory=list) # Jobs that are never up to date
-    parts: dict[str, list[list[str]]] = field(default_factory=dict) # Jobs computed in parts: lists of parameters whose values are combined
 
-    def looks_from(self,
-        job: str, # Name of a job
-        source: str | None, # Where the data come from
-        now: datetime, # Current moment, UTC
-    ) -> datetime: # UTC
+    needs: dict[str, list[str]]  # Jobs that each job builds on
+    pipelines: dict[str, list[str]]  # Jobs of each pipeline, in order
+    moments: dict[str, dict[str, str]] = field(
+        default_factory=dict
+    )  # By source that stands still: whence each job looks; 'other' for the rest
+    queues: dict[str, list[str]] = field(
+        default_factory=dict
+    )  # Jobs of each queue of workers; a job of none is in 'maintenance'
+    times: dict[str, str | int] = field(
+        default_factory=dict
+    )  # When a pipeline or job starts by itself: cron in UTC, or seconds between starts
+    always: list[str] = field(default_factory=list)  # Jobs that are never up to date
+    parts: dict[str, list[list[str]]] = field(
+        default_factory=dict
+    )  # Jobs computed in parts: lists of parameters whose values are combined
+
+    def looks_from(
+        self,
+        job: str,  # Name of a job
+        source: str | None,  # Where the data come from
+        now: datetime,  # Current moment, UTC
+    ) -> datetime:  # UTC
         "The moment from which a job looks, unless its params say otherwise."
         moments = self.moments.get(source or '', {})
         return read_moment(moments[job if job in moments else 'other']) if moments else now
 
-    def queue_of(self,
-        job: str, # Name of a job
-    ) -> str: # One of `QUEUES`
+    def queue_of(
+        self,
+        job: str,  # Name of a job
+    ) -> str:  # One of `QUEUES`
         "The queue that a job is sent to."
         return next((queue for queue, jobs in self.queues.items() if job in jobs), 'maintenance')
 
-    def parts_of(self,
-        job: str, # Name of a job
-        params: Mapping[str, Any], # From `jobs.resolve_params`
-    ) -> list[str]: # Such as 'E0 2526'; empty when the job is not computed in parts, or is itself one
+    def parts_of(
+        self,
+        job: str,  # Name of a job
+        params: Mapping[str, Any],  # From `jobs.resolve_params`
+    ) -> list[
+        str
+    ]:  # Such as 'E0 2526'; empty when the job is not computed in parts, or is itself one
         "The parts that a job may be computed in."
-        if params.get('part'): return []
-        def values(name: str) -> Iterable[str]: return [params[name]] if isinstance(params[name], str) else params[name]
-        every = [' '.join(one) for names in self.parts.get(job, []) for one in product(*map(values, names))]
+        if params.get('part'):
+            return []
+
+        def values(name: str) -> Iterable[str]:
+            return [params[name]] if isinstance(params[name], str) else params[name]
+
+        every = [
+            ' '.join(one)
+            for names in self.parts.get(job, [])
+            for one in product(*map(values, names))
+        ]
         return [part for part in dict.fromkeys(every) if part]
 
 # %% ../../nbs/70_jobs/03_schedule.ipynb #406e87a8
-_FIELDS = (('minute', 0, 59), ('hour', 0, 23), ('day of the month', 1, 31), ('month', 1, 12), ('day of the week, 0 for Sunday', 0, 6))
+_FIELDS = (
+    ('minute', 0, 59),
+    ('hour', 0, 23),
+    ('day of the month', 1, 31),
+    ('month', 1, 12),
+    ('day of the week, 0 for Sunday', 0, 6),
+)
 
 
 def check_time(
-    text: Any, # Such as '0 5 * * *' or 30
+    text: Any,  # Such as '0 5 * * *' or 30
 ) -> None:
     "Refuse what is no time to start at."
-    if isinstance(text, int) and not isinstance(text, bool) and text > 0: return
+    if isinstance(text, int) and not isinstance(text, bool) and text > 0:
+        return
     fields = text.split() if isinstance(text, str) else []
-    if len(fields) != len(_FIELDS): raise ValueError(f"{text!r} is no time; write five fields of cron, as in '0 5 * * *', or seconds above 0")
+    if len(fields) != len(_FIELDS):
+        raise ValueError(
+            f"{text!r} is no time; write five fields of cron, as in '0 5 * * *', or seconds above 0"
+        )
     for (name, least, most), written in zip(_FIELDS, fields, strict=True):
         for item in written.split(','):
             found = re.fullmatch(r'(?:\*|(\d+)(?:-(\d+))?)(?:/([1-9]\d*))?', item)
             bounds = [int(number) for number in found.groups()[:2] if number] if found else []
-            if not found or any(not least <= number <= most for number in bounds) or bounds != sorted(bounds):
-                raise ValueError(f'{text!r} has {item!r} as the {name}; expected * or numbers from {least} to {most}, as in 1-5, 0,30 or */15')
+            if (
+                not found
+                or any(not least <= number <= most for number in bounds)
+                or bounds != sorted(bounds)
+            ):
+                raise ValueError(
+                    f'{text!r} has {item!r} as the {name}; expected * or numbers from {least} to {most}, as in 1-5, 0,30 or */15'
+                )
 
 # %% ../../nbs/70_jobs/03_schedule.ipynb #5dc6a56d
 def _check_names(schedule: Schedule, project: Path) -> None:
     "Everything named must be there."
     jobs = job_names(project)
+
     def known(name: str, where: str, among: list[str], kind: str = 'job') -> None:
-        if name not in among: raise JobError(f'{where} the {kind} {name!r}{nearest(str(name), among)}')
+        if name not in among:
+            raise JobError(f'{where} the {kind} {name!r}{nearest(str(name), among)}')
+
     for source, moments in schedule.moments.items():
-        if 'other' not in moments: raise JobError(f'moments of {source} lack the one for other jobs, named other')
+        if 'other' not in moments:
+            raise JobError(f'moments of {source} lack the one for other jobs, named other')
         for name, moment in moments.items():
             known(name, f'moments of {source} name', [*jobs, 'other'])
-            try: read_moment(moment)
-            except ValueError as error: raise JobError(f'moments of {source}, {name}: {error}') from None
-    for where, names in (*schedule.needs.items(), *schedule.pipelines.items(), ('always', schedule.always)):
-        for name in names: known(name, f'{where} names', jobs)
+            try:
+                read_moment(moment)
+            except ValueError as error:
+                raise JobError(f'moments of {source}, {name}: {error}') from None
+    for where, names in (
+        *schedule.needs.items(),
+        *schedule.pipelines.items(),
+        ('always', schedule.always),
+    ):
+        for name in names:
+            known(name, f'{where} names', jobs)
     for queue, names in schedule.queues.items():
         known(queue, 'queues name', list(QUEUES), 'queue')
-        for name in names: known(name, f'queue {queue} names', jobs)
+        for name in names:
+            known(name, f'queue {queue} names', jobs)
     for name, time in schedule.times.items():
         known(name, 'times name', [*schedule.pipelines, *jobs], 'pipeline or job')
-        try: check_time(time)
-        except ValueError as error: raise JobError(f'time of {name}: {error}') from None
+        try:
+            check_time(time)
+        except ValueError as error:
+            raise JobError(f'time of {name}: {error}') from None
     for name, combined in schedule.parts.items():
         known(name, 'parts name', jobs)
         parameters = list(load_job(project, name).parameters)
-        for parameter in ('part', *[one for names in combined for one in names]): known(parameter, f'parts of {name} need', parameters, 'parameter')
+        for parameter in ('part', *[one for names in combined for one in names]):
+            known(parameter, f'parts of {name} need', parameters, 'parameter')
 
 
 def _check_order(schedule: Schedule) -> None:
     "Nothing may go round in a circle or stand before what it builds on; a job has one queue."
-    try: list(TopologicalSorter(schedule.needs).static_order())
-    except CycleError as error: raise JobError(f"jobs build on each other in a circle: {' -> '.join(error.args[1])}") from None
+    try:
+        list(TopologicalSorter(schedule.needs).static_order())
+    except CycleError as error:
+        raise JobError(
+            f"jobs build on each other in a circle: {' -> '.join(error.args[1])}"
+        ) from None
     for pipeline, names in schedule.pipelines.items():
         for i, name in enumerate(names):
             late = [need for need in schedule.needs.get(name, []) if need in names[i:]]
-            if late: raise JobError(f'in {pipeline}, {name} stands before {late[0]}, on which it builds')
+            if late:
+                raise JobError(f'in {pipeline}, {name} stands before {late[0]}, on which it builds')
     queued = [name for names in schedule.queues.values() for name in names]
-    if twice := [name for name in queued if queued.count(name) > 1]: raise JobError(f'job {twice[0]} is in more than one queue')
+    if twice := [name for name in queued if queued.count(name) > 1]:
+        raise JobError(f'job {twice[0]} is in more than one queue')
 
 # %% ../../nbs/70_jobs/03_schedule.ipynb #5188b8ee
 def load_schedule(
-    project: Path, # Checkout
-) -> Schedule: # Checked: everything named exists, nothing goes round in a circle, and every pipeline is in order
+    project: Path,  # Checkout
+) -> Schedule:  # Checked: everything named exists, nothing goes round in a circle, and every pipeline is in order
     "Read `params/schedule.yaml`."
-    path = project/'params/schedule.yaml'
+    path = project / 'params/schedule.yaml'
     content: Any
-    try: content = yaml.safe_load(path.read_text()) or {}
-    except FileNotFoundError: raise JobError(f'{path} is missing; is {project} a checkout? FOOTBALL_PROJECT says where to look') from None
-    except yaml.YAMLError as error: raise JobError(f'{path} is not YAML: {str(error).replace(chr(10), " ")}') from None
+    try:
+        content = yaml.safe_load(path.read_text()) or {}
+    except FileNotFoundError:
+        raise JobError(
+            f'{path} is missing; is {project} a checkout? FOOTBALL_PROJECT says where to look'
+        ) from None
+    except yaml.YAMLError as error:
+        raise JobError(f'{path} is not YAML: {str(error).replace(chr(10), " ")}') from None
     needed, more = {'needs', 'pipelines'}, {'moments', 'queues', 'times', 'parts', 'always'}
     if not isinstance(content, dict) or not needed <= set(content) <= needed | more:
-        raise JobError(f'{path} needs the two parts needs and pipelines, and may have moments, queues, times, parts and always')
+        raise JobError(
+            f'{path} needs the two parts needs and pipelines, and may have moments, queues, times, parts and always'
+        )
     schedule = Schedule(**{name: part for name, part in content.items() if part is not None})
     try:
         _check_names(schedule, project)
         _check_order(schedule)
-    except JobError as error: raise JobError(f'{path}: {error}') from None
+    except JobError as error:
+        raise JobError(f'{path}: {error}') from None
     return schedule

@@ -11,74 +11,103 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import gammaincinv
 
-from .score_grid import score_grid
-from .margin_removal import fair_probabilities
 from ..core.numerics import linear
+from .margin_removal import fair_probabilities
+from .score_grid import score_grid
 
 # %% ../../nbs/20_markets/03_implied_goals.ipynb #2074dd77
 def _moments(theta: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     "Weighted sums over grids, shape (fixtures, sums), and their derivatives by log rates and rho, shape (fixtures, sums, 3)."
     (home_rate, away_rate), rho = np.exp(theta[:, :2]).T, theta[:, 2]
-    size, n_sums = round(len(weights)**0.5), weights.shape[1]
+    size, n_sums = round(len(weights) ** 0.5), weights.shape[1]
     cells = score_grid(home_rate, away_rate, 0.0, size - 1).reshape(len(theta), size**2)
     goals = np.stack(np.divmod(np.arange(len(weights)), size))
-    by = np.concatenate([weights, *(side[:, None]*weights for side in goals), goals.T], axis=1)
+    by = np.concatenate([weights, *(side[:, None] * weights for side in goals), goals.T], axis=1)
     products = linear(cells, by)
-    value, by_home, by_away = (products[:, k*n_sums:(k + 1)*n_sums] for k in range(3))
+    value, by_home, by_away = (products[:, k * n_sums : (k + 1) * n_sums] for k in range(3))
     home_mean, away_mean = products[:, -2:].T
     low = [0, 1, size, size + 1]  # 0-0, 0-1, 1-0, 1-1
-    by_rho = np.stack([-home_rate*away_rate, home_rate, away_rate, -np.ones_like(rho)], axis=1)  # of tau
-    extra = rho[:, None]*by_rho
+    by_rho = np.stack(
+        [-home_rate * away_rate, home_rate, away_rate, -np.ones_like(rho)], axis=1
+    )  # of tau
+    extra = rho[:, None] * by_rho
     home_off, away_off = goals[0, low] - home_mean[:, None], goals[1, low] - away_mean[:, None]
-    tau_home = extra*np.array([1, 1, 0, 0])
-    tau_away = extra*np.array([1, 0, 1, 0])
-    def added(terms: np.ndarray) -> np.ndarray: return linear(cells[:, low]*terms, weights[low])
-    return value + added(extra), np.stack([by_home - home_mean[:, None]*value + added(home_off*extra + tau_home),
-        by_away - away_mean[:, None]*value + added(away_off*extra + tau_away), added(by_rho)], axis=2)
+    tau_home = extra * np.array([1, 1, 0, 0])
+    tau_away = extra * np.array([1, 0, 1, 0])
+
+    def added(terms: np.ndarray) -> np.ndarray:
+        return linear(cells[:, low] * terms, weights[low])
+
+    return value + added(extra), np.stack(
+        [
+            by_home - home_mean[:, None] * value + added(home_off * extra + tau_home),
+            by_away - away_mean[:, None] * value + added(away_off * extra + tau_away),
+            added(by_rho),
+        ],
+        axis=2,
+    )
 
 # %% ../../nbs/20_markets/03_implied_goals.ipynb #0b8845c6
 class ImpliedRates(NamedTuple):
     "Expected goals that a market stands for."
-    home_rate: np.ndarray # Shape (fixtures,); NaN where a probability is missing
-    away_rate: np.ndarray # Shape (fixtures,)
-    rho: np.ndarray # Low-score dependence, as given or as found, shape (fixtures,)
-    error: np.ndarray # Largest distance between a probability and its fit, shape (fixtures,)
+
+    home_rate: np.ndarray  # Shape (fixtures,); NaN where a probability is missing
+    away_rate: np.ndarray  # Shape (fixtures,)
+    rho: np.ndarray  # Low-score dependence, as given or as found, shape (fixtures,)
+    error: np.ndarray  # Largest distance between a probability and its fit, shape (fixtures,)
 
 
 LEAST_RATE, MOST_RATE = 0.01, 12.0  # where rates are looked for
+
 
 def _inside(theta: np.ndarray) -> np.ndarray:
     "Parameters moved into the region where every score has a chance."
     theta = theta.copy()
     theta[:, :2] = np.clip(theta[:, :2], np.log(LEAST_RATE), np.log(MOST_RATE))
     (home_rate, away_rate) = np.exp(theta[:, :2]).T
-    theta[:, 2] = np.clip(theta[:, 2], -1/np.maximum(home_rate, away_rate), np.minimum(1, 1/(home_rate*away_rate)))
+    theta[:, 2] = np.clip(
+        theta[:, 2],
+        -1 / np.maximum(home_rate, away_rate),
+        np.minimum(1, 1 / (home_rate * away_rate)),
+    )
     return theta
 
 # %% ../../nbs/20_markets/03_implied_goals.ipynb #69f3d883
-def _fit(theta: np.ndarray, wanted: np.ndarray, weights: np.ndarray, n_free: int) -> np.ndarray: # Parameters, shape (fixtures, 3)
+def _fit(
+    theta: np.ndarray, wanted: np.ndarray, weights: np.ndarray, n_free: int
+) -> np.ndarray:  # Parameters, shape (fixtures, 3)
     "Least squares in the first `n_free` parameters of every fixture, each the same to the last bit whatever the others are."
     given = theta[:, 2].copy()
+
     def evaluated(theta: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         value, slopes = _moments(theta, weights)
         return wanted[rows] - value, slopes[..., :n_free]
+
     theta, active, damping = _inside(theta), np.arange(len(theta)), np.full(len(theta), 1e-4)
     off, slopes = evaluated(theta, active)
     for _ in range(200):
-        if not len(active): return theta
-        normal = (slopes[active][..., None]*slopes[active][:, :, None]).sum(axis=1)
-        normal += damping[active, None, None]*(np.eye(n_free)*normal + 1e-12*np.eye(n_free))
-        step = np.linalg.solve(normal, (slopes[active]*off[active][..., None]).sum(axis=1)[..., None])[..., 0]
+        if not len(active):
+            return theta
+        normal = (slopes[active][..., None] * slopes[active][:, :, None]).sum(axis=1)
+        normal += damping[active, None, None] * (np.eye(n_free) * normal + 1e-12 * np.eye(n_free))
+        step = np.linalg.solve(
+            normal, (slopes[active] * off[active][..., None]).sum(axis=1)[..., None]
+        )[..., 0]
         ahead = theta[active]
         ahead[:, :n_free] += np.clip(step, -1, 1)
-        if n_free < 3: ahead[:, 2] = given[active]  # it may have been moved inside for other rates
+        if n_free < 3:
+            ahead[:, 2] = given[active]  # it may have been moved inside for other rates
         ahead = _inside(ahead)
         ahead_off, ahead_slopes = evaluated(ahead, active)
         moved = np.abs(ahead - theta[active]).max(axis=1)
-        better = (ahead_off**2).sum(axis=1) <= (off[active]**2).sum(axis=1)
+        better = (ahead_off**2).sum(axis=1) <= (off[active] ** 2).sum(axis=1)
         rows = active[better]
-        theta[rows], off[rows], slopes[rows] = ahead[better], ahead_off[better], ahead_slopes[better]
-        damping[active] = np.where(better, damping[active]/10, damping[active]*10)
+        theta[rows], off[rows], slopes[rows] = (
+            ahead[better],
+            ahead_off[better],
+            ahead_slopes[better],
+        )
+        damping[active] = np.where(better, damping[active] / 10, damping[active] * 10)
         active = active[(moved > 1e-11) & (damping[active] < 1e12)]
     return theta
 
@@ -86,59 +115,95 @@ def _fit(theta: np.ndarray, wanted: np.ndarray, weights: np.ndarray, n_free: int
 def _check_chances(values: object, name: str, shape: tuple[int, ...]) -> np.ndarray:
     "Probabilities of the shape asked for, where -1 is any size; NaN stays."
     chances = np.array(values, dtype=np.float64)
-    if chances.ndim != len(shape) or any(want not in (-1, have) for want, have in zip(shape, chances.shape, strict=True)):
-        raise ValueError(f'{name} has the shape {chances.shape}, expected {str(shape).replace("-1", "fixtures")}')
+    if chances.ndim != len(shape) or any(
+        want not in (-1, have) for want, have in zip(shape, chances.shape, strict=True)
+    ):
+        raise ValueError(
+            f'{name} has the shape {chances.shape}, expected {str(shape).replace("-1", "fixtures")}'
+        )
     bad = ~np.isnan(chances) & ~((chances > 0) & (chances < 1))
     if bad.any():
         fixture = int(np.argwhere(bad)[0][0])
-        raise ValueError(f'{name} has {chances[bad][0]:g} for fixture {fixture}, expected probabilities above 0 and below 1, or NaN')
+        raise ValueError(
+            f'{name} has {chances[bad][0]:g} for fixture {fixture}, expected probabilities above 0 and below 1, or NaN'
+        )
     return chances
 
 
-def _start(outcome: np.ndarray, over: np.ndarray, line: float, rho: float) -> np.ndarray: # Parameters, shape (fixtures, 3)
+def _start(
+    outcome: np.ndarray, over: np.ndarray, line: float, rho: float
+) -> np.ndarray:  # Parameters, shape (fixtures, 3)
     "Parameters near the answer: the total from the over, shared out by who wins."
-    total = np.clip(gammaincinv(np.floor(line) + 1, over), 0.2, 10)  # a Poisson number exceeds the line with this probability
+    total = np.clip(
+        gammaincinv(np.floor(line) + 1, over), 0.2, 10
+    )  # a Poisson number exceeds the line with this probability
     home, draw, away = outcome.T
-    tilt = np.log((home + draw/2)/(away + draw/2))*0.7/np.sqrt(total)
-    return np.stack([np.log(total/2) + tilt/2, np.log(total/2) - tilt/2, np.full(len(total), rho)], axis=1)
+    tilt = np.log((home + draw / 2) / (away + draw / 2)) * 0.7 / np.sqrt(total)
+    return np.stack(
+        [np.log(total / 2) + tilt / 2, np.log(total / 2) - tilt / 2, np.full(len(total), rho)],
+        axis=1,
+    )
 
 # %% ../../nbs/20_markets/03_implied_goals.ipynb #23eaeab5
 def implied_rates(
-    outcome: object, # Fair probabilities of home win, draw and away win, shape (fixtures, 3), rows sum to 1; NaN where they are missing
-    over: object = None, # Fair probability of more goals than the line, shape (fixtures,); None to go by the outcomes alone
-    line: float = 2.5, # Goals, half-way between two whole numbers
-    rho: float | None = 0.0, # Low-score dependence; None to find it too, which needs `over`
-    max_goals: int = 10, # Largest score of the grid; as in the grid that is priced later
+    outcome: object,  # Fair probabilities of home win, draw and away win, shape (fixtures, 3), rows sum to 1; NaN where they are missing
+    over: object = None,  # Fair probability of more goals than the line, shape (fixtures,); None to go by the outcomes alone
+    line: float = 2.5,  # Goals, half-way between two whole numbers
+    rho: float | None = 0.0,  # Low-score dependence; None to find it too, which needs `over`
+    max_goals: int = 10,  # Largest score of the grid; as in the grid that is priced later
 ) -> ImpliedRates:
     "Expected goals that give the probabilities of a market."
     wanted = _check_chances(outcome, 'outcome', (-1, 3))
     off = np.abs(wanted.sum(axis=1) - 1) > 1e-6
     if off.any():
         row = int(np.argmax(off))
-        raise ValueError(f'outcome sums to {wanted[row].sum():.6f} for fixture {row}, expected 1; remove the margin with fair_probabilities')
-    if line <= 0 or line%1 != 0.5: raise ValueError(f'line is {line}, expected 0.5, 1.5, 2.5 and so on')
-    if rho is None and over is None: raise ValueError('rho is None, and outcomes alone do not determine it; give over as well, or a number for rho')
-    more = np.full(len(wanted), 0.5) if over is None else _check_chances(over, 'over', (len(wanted),))
-    home, away = np.divmod(np.arange((max_goals + 1)**2), max_goals + 1)
-    sums = [home > away, home < away] if over is None else [home > away, home == away, home < away, home + away > line]
-    weights, targets = np.stack(sums, axis=1).astype(np.float64), wanted[:, [0, 2]] if over is None else np.column_stack([wanted, more])
+        raise ValueError(
+            f'outcome sums to {wanted[row].sum():.6f} for fixture {row}, expected 1; remove the margin with fair_probabilities'
+        )
+    if line <= 0 or line % 1 != 0.5:
+        raise ValueError(f'line is {line}, expected 0.5, 1.5, 2.5 and so on')
+    if rho is None and over is None:
+        raise ValueError(
+            'rho is None, and outcomes alone do not determine it; give over as well, or a number for rho'
+        )
+    more = (
+        np.full(len(wanted), 0.5) if over is None else _check_chances(over, 'over', (len(wanted),))
+    )
+    home, away = np.divmod(np.arange((max_goals + 1) ** 2), max_goals + 1)
+    sums = (
+        [home > away, home < away]
+        if over is None
+        else [home > away, home == away, home < away, home + away > line]
+    )
+    weights, targets = (
+        np.stack(sums, axis=1).astype(np.float64),
+        wanted[:, [0, 2]] if over is None else np.column_stack([wanted, more]),
+    )
     there = ~np.isnan(np.column_stack([wanted, more])).any(axis=1)
     theta, error = np.full((len(wanted), 3), np.nan), np.full(len(wanted), np.nan)
-    start = _start(wanted[there], more[there], line if over is not None else 2.5, 0.0 if rho is None else float(rho))
+    start = _start(
+        wanted[there],
+        more[there],
+        line if over is not None else 2.5,
+        0.0 if rho is None else float(rho),
+    )
     theta[there] = _fit(start, targets[there], weights, 3 if rho is None else 2)
     missed = targets[there] - _moments(theta[there], weights)[0]
-    error[there] = np.abs(np.column_stack([missed, missed.sum(axis=1)]) if over is None else missed).max(axis=1)
+    error[there] = np.abs(
+        np.column_stack([missed, missed.sum(axis=1)]) if over is None else missed
+    ).max(axis=1)
     home_rate, away_rate = np.exp(theta[:, :2]).T
     return ImpliedRates(home_rate, away_rate, theta[:, 2], error)
 
 # %% ../../nbs/20_markets/03_implied_goals.ipynb #6b871139
 def rates_from_prices(
-    outcome_prices: object, # Decimal prices of home win, draw and away win, shape (fixtures, 3); NaN where they are missing
-    total_prices: object = None, # Decimal prices of over and under, shape (fixtures, 2); None to go by the outcomes alone
-    line: float = 2.5, # Goals, half-way between two whole numbers
-    rho: float | None = 0.0, # Low-score dependence; None to find it too, which needs `total_prices`
-    method: str = 'power', # How the margin is removed, see `margins.METHODS`
-    max_goals: int = 10, # Largest score of the grid
+    outcome_prices: object,  # Decimal prices of home win, draw and away win, shape (fixtures, 3); NaN where they are missing
+    total_prices: object = None,  # Decimal prices of over and under, shape (fixtures, 2); None to go by the outcomes alone
+    line: float = 2.5,  # Goals, half-way between two whole numbers
+    rho: float
+    | None = 0.0,  # Low-score dependence; None to find it too, which needs `total_prices`
+    method: str = 'power',  # How the margin is removed, see `margins.METHODS`
+    max_goals: int = 10,  # Largest score of the grid
 ) -> ImpliedRates:
     "Expected goals that the prices of a bookmaker stand for."
     over = None if total_prices is None else fair_probabilities(total_prices, method)[:, 0]

@@ -16,147 +16,226 @@ from ..core.parsing import nearest
 # %% ../../nbs/20_markets/02_margin_removal.ipynb #147ce5d5
 LEAST_OVERROUND = 0.9  # below this the prices do not cover all outcomes
 
+
 def _reciprocals(prices: object) -> np.ndarray:
     "What the prices say before the margin is removed, shape (markets, outcomes); NaN throughout where a price is missing."
     values = np.array(prices, dtype=np.float64)
     if values.ndim != 2 or values.shape[1] < 2:
-        raise ValueError(f'prices have the shape {values.shape}, expected (markets, outcomes), 2 outcomes or more; '
-                         'one market is [[2.1, 3.4, 3.6]]')
+        raise ValueError(
+            f'prices have the shape {values.shape}, expected (markets, outcomes), 2 outcomes or more; '
+            'one market is [[2.1, 3.4, 3.6]]'
+        )
     bad = (values <= 1) | np.isinf(values)
     if bad.any():
         row, column = (int(i) for i in np.argwhere(bad)[0])
-        raise ValueError(f'prices has {values[row, column]:g} in row {row}, column {column}; decimal prices are above 1 and finite, '
-                         'and NaN where there is none')
+        raise ValueError(
+            f'prices has {values[row, column]:g} in row {row}, column {column}; decimal prices are above 1 and finite, '
+            'and NaN where there is none'
+        )
     values[np.isnan(values).any(axis=1)] = np.nan
-    return 1/values
+    return 1 / values
 
 
 def overround(
-    prices: object, # Decimal prices, shape (markets, outcomes); NaN where a price is missing
-) -> np.ndarray: # Shape (markets,); 1.05 stands for a margin of 5 %, NaN where a price is missing
+    prices: object,  # Decimal prices, shape (markets, outcomes); NaN where a price is missing
+) -> np.ndarray:  # Shape (markets,); 1.05 stands for a margin of 5 %, NaN where a price is missing
     "Sum of the reciprocal prices of each market."
     sums = _reciprocals(prices).sum(axis=1)
     if (sums < LEAST_OVERROUND).any():
         row = int(np.argmax(sums < LEAST_OVERROUND))
-        raise ValueError(f'prices in row {row} have an overround of {sums[row]:.3f}; below {LEAST_OVERROUND} an outcome is missing, '
-                         'make the row NaN to leave it out')
+        raise ValueError(
+            f'prices in row {row} have an overround of {sums[row]:.3f}; below {LEAST_OVERROUND} an outcome is missing, '
+            'make the row NaN to leave it out'
+        )
     return sums
 
 # %% ../../nbs/20_markets/02_margin_removal.ipynb #11104f28
-def _proportional(r: np.ndarray) -> np.ndarray: return r/r.sum(axis=1, keepdims=True)
+def _proportional(r: np.ndarray) -> np.ndarray:
+    return r / r.sum(axis=1, keepdims=True)
 
 
-def _additive(r: np.ndarray) -> np.ndarray: return r - (r.sum(axis=1, keepdims=True) - 1)/r.shape[1]
+def _additive(r: np.ndarray) -> np.ndarray:
+    return r - (r.sum(axis=1, keepdims=True) - 1) / r.shape[1]
 
 
 def _balanced_book(r: np.ndarray) -> np.ndarray:
-    share = (r.sum(axis=1, keepdims=True) - 1)/(r.shape[1] - 1)
-    return (r - share)/(1 - share)
+    share = (r.sum(axis=1, keepdims=True) - 1) / (r.shape[1] - 1)
+    return (r - share) / (1 - share)
 
 
 def _standard_error(r: np.ndarray) -> np.ndarray:
     error = np.sqrt(1 - r)
-    return r - error*(r.sum(axis=1, keepdims=True) - 1)/error.sum(axis=1, keepdims=True)
+    return r - error * (r.sum(axis=1, keepdims=True) - 1) / error.sum(axis=1, keepdims=True)
 
 # %% ../../nbs/20_markets/02_margin_removal.ipynb #040d350f
 def _root(
-    function: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]], # Value and slope at each point; falling
-    low: np.ndarray, # Where the value is at least 0
-    high: np.ndarray, # Where the value is at most 0
-) -> np.ndarray: # Where the value is 0, of the shape of `low`; NaN where an end is NaN
+    function: Callable[
+        [np.ndarray], tuple[np.ndarray, np.ndarray]
+    ],  # Value and slope at each point; falling
+    low: np.ndarray,  # Where the value is at least 0
+    high: np.ndarray,  # Where the value is at most 0
+) -> np.ndarray:  # Where the value is 0, of the shape of `low`; NaN where an end is NaN
     "The root of a falling function between two ends, many at once."
-    x, done = (low + high)/2, np.zeros(np.shape(low), dtype=bool)  # one that is found stays, so that it does not depend on the others
+    x, done = (
+        (low + high) / 2,
+        np.zeros(np.shape(low), dtype=bool),
+    )  # one that is found stays, so that it does not depend on the others
     for _ in range(200):
         value, slope = function(x)
         low, high = np.where(value >= 0, x, low), np.where(value <= 0, x, high)
-        with np.errstate(divide='ignore', invalid='ignore'): newton = x - value/slope
-        ahead = np.where((newton >= low) & (newton <= high), newton, (low + high)/2)
-        close = ~(np.abs(ahead - x) > 1e-12*np.maximum(np.abs(x), 1e-3))
+        with np.errstate(divide='ignore', invalid='ignore'):
+            newton = x - value / slope
+        ahead = np.where((newton >= low) & (newton <= high), newton, (low + high) / 2)
+        close = ~(np.abs(ahead - x) > 1e-12 * np.maximum(np.abs(x), 1e-3))
         x, done = np.where(done, x, ahead), done | close
-        if done.all(): break
+        if done.all():
+            break
     return x
 
 # %% ../../nbs/20_markets/02_margin_removal.ipynb #49d73911
 def _power(r: np.ndarray) -> np.ndarray:
     logs = np.log(r)
+
     def excess(exponent: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        powers = np.exp(exponent*logs)
+        powers = np.exp(exponent * logs)
         total = powers.sum(axis=1, keepdims=True)
-        return np.log(total), (powers*logs).sum(axis=1, keepdims=True)/total  # the logarithm is closer to a line than the sum
-    most = np.log(r.shape[1])/-logs.max(axis=1, keepdims=True)
-    return np.exp(_root(excess, np.zeros_like(most), most)*logs)
+        return np.log(total), (powers * logs).sum(
+            axis=1, keepdims=True
+        ) / total  # the logarithm is closer to a line than the sum
+
+    most = np.log(r.shape[1]) / -logs.max(axis=1, keepdims=True)
+    return np.exp(_root(excess, np.zeros_like(most), most) * logs)
 
 
 def _odds_ratio(r: np.ndarray) -> np.ndarray:
-    odds = r/(1 - r)
-    def chances(shift: np.ndarray) -> np.ndarray: return odds/(odds + np.exp(shift))
+    odds = r / (1 - r)
+
+    def chances(shift: np.ndarray) -> np.ndarray:
+        return odds / (odds + np.exp(shift))
+
     def excess(shift: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         p = chances(shift)
-        return p.sum(axis=1, keepdims=True) - 1, -(p*(1 - p)).sum(axis=1, keepdims=True)
+        return p.sum(axis=1, keepdims=True) - 1, -(p * (1 - p)).sum(axis=1, keepdims=True)
+
     # At the lower end every chance is more than 1/2, at the upper end chances are below the odds, which then sum to 1.
-    return chances(_root(excess, np.log(odds.min(axis=1, keepdims=True)) - 1, np.log(odds.sum(axis=1, keepdims=True))))
+    return chances(
+        _root(
+            excess,
+            np.log(odds.min(axis=1, keepdims=True)) - 1,
+            np.log(odds.sum(axis=1, keepdims=True)),
+        )
+    )
 
 # %% ../../nbs/20_markets/02_margin_removal.ipynb #10817a5f
 def _shin(r: np.ndarray) -> np.ndarray:
-    scaled = r**2/r.sum(axis=1, keepdims=True)
+    scaled = r**2 / r.sum(axis=1, keepdims=True)
+
     def excess(share: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        root = np.sqrt(share**2 + 4*(1 - share)*scaled)
-        p = 2*scaled/(root + share)  # the formula above without its 0/0 at z = 1
-        return p.sum(axis=1, keepdims=True) - 1, -(p*((share - 2*scaled)/root + 1)/(root + share)).sum(axis=1, keepdims=True)
+        root = np.sqrt(share**2 + 4 * (1 - share) * scaled)
+        p = 2 * scaled / (root + share)  # the formula above without its 0/0 at z = 1
+        return p.sum(axis=1, keepdims=True) - 1, -(
+            p * ((share - 2 * scaled) / root + 1) / (root + share)
+        ).sum(axis=1, keepdims=True)
+
     share = _root(excess, np.zeros((len(r), 1)), np.where(np.isnan(r[:, :1]), np.nan, 1.0))
-    return 2*scaled/(np.sqrt(share**2 + 4*(1 - share)*scaled) + share)
+    return 2 * scaled / (np.sqrt(share**2 + 4 * (1 - share) * scaled) + share)
 
 # %% ../../nbs/20_markets/02_margin_removal.ipynb #2ee6e8c5
 def _distance(p: np.ndarray, r: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     "Jensen-Shannon distance between two coins, and its slope in p."
-    middle, half = (p + r)/2, (p - r)/2
+    middle, half = (p + r) / 2, (p - r) / 2
+
     def part(share: np.ndarray) -> np.ndarray:
         "(1+u) log(1+u) + (1-u) log(1-u), by its series where the two would cancel."
-        return np.where(np.abs(share) < 3e-3, share**2*(1 + share**2/6), xlog1py(1 + share, share) + xlog1py(1 - share, -share))
-    heads, tails = np.clip(half/middle, -1, 1), np.clip(-half/(1 - middle), -1, 1)  # rounding may leave the ends
-    distance = np.sqrt((middle*part(heads) + (1 - middle)*part(tails))/2)
-    with np.errstate(divide='ignore', invalid='ignore'): slope = (np.log1p(heads) - np.log1p(tails))/(4*distance)
-    return distance, np.where(distance > 0, slope, -1/np.sqrt(8*r*(1 - r)))  # at p = r that from below
+        return np.where(
+            np.abs(share) < 3e-3,
+            share**2 * (1 + share**2 / 6),
+            xlog1py(1 + share, share) + xlog1py(1 - share, -share),
+        )
+
+    heads, tails = (
+        np.clip(half / middle, -1, 1),
+        np.clip(-half / (1 - middle), -1, 1),
+    )  # rounding may leave the ends
+    distance = np.sqrt((middle * part(heads) + (1 - middle) * part(tails)) / 2)
+    with np.errstate(divide='ignore', invalid='ignore'):
+        slope = (np.log1p(heads) - np.log1p(tails)) / (4 * distance)
+    return distance, np.where(
+        distance > 0, slope, -1 / np.sqrt(8 * r * (1 - r))
+    )  # at p = r that from below
 
 
 def _jensen_shannon(r: np.ndarray) -> np.ndarray:
-    side = np.where(r.sum(axis=1, keepdims=True) >= 1, 0.0, 1.0)  # chances lie below the reciprocals, or above them if those sum to less than 1
+    side = np.where(
+        r.sum(axis=1, keepdims=True) >= 1, 0.0, 1.0
+    )  # chances lie below the reciprocals, or above them if those sum to less than 1
     end = np.where(np.isnan(r), np.nan, side)
-    most = _distance(end, r)[0].min(axis=1, keepdims=True)  # where the first chance would arrive at the end
-    sign = 1 - 2*side
+    most = _distance(end, r)[0].min(
+        axis=1, keepdims=True
+    )  # where the first chance would arrive at the end
+    sign = 1 - 2 * side
+
     def chances(distance: np.ndarray) -> np.ndarray:
         def lack(p: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             value, slope = _distance(p, r)
-            return sign*(value - distance), sign*slope
+            return sign * (value - distance), sign * slope
+
         return _root(lack, np.minimum(end, r), np.maximum(end, r))
+
     def excess(distance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         p = chances(distance)
-        return sign*(p.sum(axis=1, keepdims=True) - 1), sign*(1/_distance(p, r)[1]).sum(axis=1, keepdims=True)
+        return sign * (p.sum(axis=1, keepdims=True) - 1), sign * (1 / _distance(p, r)[1]).sum(
+            axis=1, keepdims=True
+        )
+
     return chances(_root(excess, np.zeros_like(most), most))
 
 # %% ../../nbs/20_markets/02_margin_removal.ipynb #4c76bec3
 METHODS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-    'power': _power, 'shin': _shin, 'odds ratio': _odds_ratio, 'proportional': _proportional, 'additive': _additive,
-    'balanced book': _balanced_book, 'jensen-shannon': _jensen_shannon, 'standard error': _standard_error}
+    'power': _power,
+    'shin': _shin,
+    'odds ratio': _odds_ratio,
+    'proportional': _proportional,
+    'additive': _additive,
+    'balanced book': _balanced_book,
+    'jensen-shannon': _jensen_shannon,
+    'standard error': _standard_error,
+}
 # Other names in use; not 'logarithmic', which is said of the power method and of the odds ratio
-ALIASES = {'basic': 'proportional', 'multiplicative': 'proportional', 'or': 'odds ratio', 'bb': 'balanced book', 'jsd': 'jensen-shannon',
-           'goto': 'standard error', 'wpo': 'additive', 'differential margin weighting': 'additive'}
+ALIASES = {
+    'basic': 'proportional',
+    'multiplicative': 'proportional',
+    'or': 'odds ratio',
+    'bb': 'balanced book',
+    'jsd': 'jensen-shannon',
+    'goto': 'standard error',
+    'wpo': 'additive',
+    'differential margin weighting': 'additive',
+}
+
 
 def fair_probabilities(
-    prices: object, # Decimal prices, shape (markets, outcomes); NaN where a price is missing
-    method: str = 'power', # A name in `METHODS` or `ALIASES`
-) -> np.ndarray: # Shape (markets, outcomes), rows sum to 1; NaN rows where a price is missing
+    prices: object,  # Decimal prices, shape (markets, outcomes); NaN where a price is missing
+    method: str = 'power',  # A name in `METHODS` or `ALIASES`
+) -> np.ndarray:  # Shape (markets, outcomes), rows sum to 1; NaN rows where a price is missing
     "Remove the bookmaker's margin."
     name = method.lower().replace('_', ' ')
     name = ALIASES.get(name, name)
-    if name not in METHODS: raise ValueError(f'method {method!r} is not known{nearest(method, [*METHODS, *ALIASES])}')
+    if name not in METHODS:
+        raise ValueError(f'method {method!r} is not known{nearest(method, [*METHODS, *ALIASES])}')
     total = overround(prices)
     if name in ('shin', 'balanced book') and (total < 1 - 1e-12).any():
         row = int(np.argmax(total < 1 - 1e-12))
-        raise ValueError(f'prices in row {row} have an overround of {total[row]:.4f}, and the method {name!r} needs 1 or more; use power')
+        raise ValueError(
+            f'prices in row {row} have an overround of {total[row]:.4f}, and the method {name!r} needs 1 or more; use power'
+        )
     fair = METHODS[name](_reciprocals(prices))
-    bad = ~((fair > 0) & (np.abs(fair.sum(axis=1, keepdims=True) - 1) < 1e-9)).all(axis=1) & ~np.isnan(total)
+    bad = ~((fair > 0) & (np.abs(fair.sum(axis=1, keepdims=True) - 1) < 1e-9)).all(
+        axis=1
+    ) & ~np.isnan(total)
     if bad.any():
         row = int(np.argmax(bad))
-        raise ValueError(f'prices in row {row} leave no chance to their outsider by the method {name!r}; use power, shin or odds ratio')
+        raise ValueError(
+            f'prices in row {row} leave no chance to their outsider by the method {name!r}; use power, shin or odds ratio'
+        )
     return fair

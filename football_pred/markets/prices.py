@@ -13,64 +13,105 @@ import polars as pl
 from sqlalchemy import Connection, Engine, func, select
 
 from ..core import schema
-from ..core.database import read_frame
 from ..core.as_of import read_matches
+from ..core.database import read_frame
 
 # %% ../../nbs/20_markets/05_prices.ipynb #483e1134
 def read_prices(
-    connectable: Engine | Connection, # Where to read
-    as_of: datetime, # Moment of looking, UTC; prices that became known later are not there
-    market: str = '1x2', # '1x2', 'total' or 'handicap'
-    leagues: Sequence[str] | None = None, # League codes; None: all
-    seasons: Sequence[str] | None = None, # Seasons such as '2526'; None: all
-    bookmakers: Sequence[str] | None = None, # Such as 'market_average' or 'pinnacle'; None: all
-    phase: str | None = None, # 'opening' or 'closing'; None: whichever is the latest
-) -> pl.DataFrame: # Columns of table `odds` without origin: of each bookmaker, match, line and selection the latest price
+    connectable: Engine | Connection,  # Where to read
+    as_of: datetime,  # Moment of looking, UTC; prices that became known later are not there
+    market: str = '1x2',  # '1x2', 'total' or 'handicap'
+    leagues: Sequence[str] | None = None,  # League codes; None: all
+    seasons: Sequence[str] | None = None,  # Seasons such as '2526'; None: all
+    bookmakers: Sequence[str] | None = None,  # Such as 'market_average' or 'pinnacle'; None: all
+    phase: str | None = None,  # 'opening' or 'closing'; None: whichever is the latest
+) -> pl.DataFrame:  # Columns of table `odds` without origin: of each bookmaker, match, line and selection the latest price
     "Prices as they were known at a moment."
-    if market not in schema.MARKETS: raise ValueError(f'unknown market {market!r}; there are {", ".join(schema.MARKETS)}')
-    if as_of.tzinfo is None: raise ValueError(f'as_of {as_of} has no time zone; give it in UTC')
+    if market not in schema.MARKETS:
+        raise ValueError(f'unknown market {market!r}; there are {", ".join(schema.MARKETS)}')
+    if as_of.tzinfo is None:
+        raise ValueError(f'as_of {as_of} has no time zone; give it in UTC')
     table, matches = schema.odds, schema.matches
-    latest = func.row_number().over(partition_by=[table.c.match_id, table.c.bookmaker, table.c.line, table.c.selection],
-                                    order_by=table.c.known_at.desc()).label('latest')
+    latest = (
+        func.row_number()
+        .over(
+            partition_by=[table.c.match_id, table.c.bookmaker, table.c.line, table.c.selection],
+            order_by=table.c.known_at.desc(),
+        )
+        .label('latest')
+    )
     where = [table.c.market == market, table.c.known_at <= as_of]
-    if bookmakers is not None: where.append(table.c.bookmaker.in_(bookmakers))
-    if phase is not None: where.append(table.c.phase == phase)
+    if bookmakers is not None:
+        where.append(table.c.bookmaker.in_(bookmakers))
+    if phase is not None:
+        where.append(table.c.phase == phase)
     joined = select(table, latest).join(matches, matches.c.match_id == table.c.match_id)
-    if leagues is not None: where.append(matches.c.league.in_(leagues))
-    if seasons is not None: where.append(matches.c.season.in_(seasons))
+    if leagues is not None:
+        where.append(matches.c.league.in_(leagues))
+    if seasons is not None:
+        where.append(matches.c.season.in_(seasons))
     ranked = joined.where(*where).subquery()
-    columns = [ranked.c[name] for name in ('match_id', 'bookmaker', 'market', 'line', 'selection', 'known_at', 'phase', 'price')]
+    columns = [
+        ranked.c[name]
+        for name in (
+            'match_id',
+            'bookmaker',
+            'market',
+            'line',
+            'selection',
+            'known_at',
+            'phase',
+            'price',
+        )
+    ]
     key = ('match_id', 'bookmaker', 'line', 'selection')
-    return read_frame(connectable, select(*columns).where(ranked.c.latest == 1).order_by(*[ranked.c[name] for name in key]))
+    return read_frame(
+        connectable,
+        select(*columns).where(ranked.c.latest == 1).order_by(*[ranked.c[name] for name in key]),
+    )
 
 # %% ../../nbs/20_markets/05_prices.ipynb #38800f19
 PREFERRED = ('market_average', 'betbrain_average', 'pinnacle', 'bet365')
 
 
 def with_prices(
-    connectable: Engine | Connection, # Where to read
-    matches: pl.DataFrame, # From `store.read_matches`
-    as_of: datetime, # Moment of looking, UTC
-    bookmakers: Sequence[str] = PREFERRED, # The first that has all three prices of a match is taken
-) -> pl.DataFrame: # With `opening_home`, `opening_draw`, `opening_away`, `opening_known_at`, and `closing_home`, `closing_draw`, `closing_away`
+    connectable: Engine | Connection,  # Where to read
+    matches: pl.DataFrame,  # From `store.read_matches`
+    as_of: datetime,  # Moment of looking, UTC
+    bookmakers: Sequence[
+        str
+    ] = PREFERRED,  # The first that has all three prices of a match is taken
+) -> pl.DataFrame:  # With `opening_home`, `opening_draw`, `opening_away`, `opening_known_at`, and `closing_home`, `closing_draw`, `closing_away`
     "Matches with the prices of a home win, a draw and an away win."
     leagues, seasons = matches['league'].unique().to_list(), matches['season'].unique().to_list()
-    rank = pl.col('bookmaker').replace_strict({name: place for place, name in enumerate(bookmakers)}, return_dtype=pl.Int64)
+    rank = pl.col('bookmaker').replace_strict(
+        {name: place for place, name in enumerate(bookmakers)}, return_dtype=pl.Int64
+    )
     for phase in ('opening', 'closing'):
         long = read_prices(connectable, as_of, '1x2', leagues, seasons, bookmakers, phase)
         wide = long.group_by('match_id', 'bookmaker').agg(
-            *[pl.col('price').filter(pl.col('selection') == name).first().alias(f'{phase}_{name}') for name in schema.MARKETS['1x2']],
-            pl.col('known_at').max().alias(f'{phase}_known_at'))
-        best = wide.drop_nulls().sort(rank).unique('match_id', keep='first', maintain_order=True).drop('bookmaker')
+            *[
+                pl.col('price').filter(pl.col('selection') == name).first().alias(f'{phase}_{name}')
+                for name in schema.MARKETS['1x2']
+            ],
+            pl.col('known_at').max().alias(f'{phase}_known_at'),
+        )
+        best = (
+            wide.drop_nulls()
+            .sort(rank)
+            .unique('match_id', keep='first', maintain_order=True)
+            .drop('bookmaker')
+        )
         matches = matches.join(best, on='match_id', how='left', maintain_order='left')
     return matches.drop('closing_known_at')
 
 # %% ../../nbs/20_markets/05_prices.ipynb #d4930e72
 def read_history(
-    connectable: Engine | Connection, # Where to read
-    as_of: datetime, # Moment of looking, UTC
-    leagues: Sequence[str] | None = None, # League codes; all leagues of their countries are read too; None: all that there are
-) -> pl.DataFrame: # As `store.read_matches`, with the columns of `with_prices`
+    connectable: Engine | Connection,  # Where to read
+    as_of: datetime,  # Moment of looking, UTC
+    leagues: Sequence[str]
+    | None = None,  # League codes; all leagues of their countries are read too; None: all that there are
+) -> pl.DataFrame:  # As `store.read_matches`, with the columns of `with_prices`
     "All matches of some countries, with prices."
     if leagues is not None:
         table = schema.leagues
@@ -81,10 +122,19 @@ def read_history(
 
 # %% ../../nbs/20_markets/05_prices.ipynb #17785cc6
 def overrounds(
-    prices: pl.DataFrame, # From `read_prices`
-) -> pl.DataFrame: # One row for each `bookmaker`, `market` and `phase`: `matches`, and mean `overround` (0.05 is five per cent)
+    prices: pl.DataFrame,  # From `read_prices`
+) -> pl.DataFrame:  # One row for each `bookmaker`, `market` and `phase`: `matches`, and mean `overround` (0.05 is five per cent)
     "How much each bookmaker keeps; only complete sets of prices count."
-    needed = pl.col('market').replace_strict({market: len(selections) for market, selections in schema.MARKETS.items()}, return_dtype=pl.Int64)
-    books = prices.group_by('match_id', 'bookmaker', 'market', 'line', 'phase').agg(overround=(1/pl.col('price')).sum() - 1, selections=pl.len())
-    return books.filter(pl.col('selections') == needed).group_by('bookmaker', 'market', 'phase').agg(
-        matches=pl.col('match_id').n_unique(), overround=pl.mean('overround')).sort('market', 'phase', 'overround')
+    needed = pl.col('market').replace_strict(
+        {market: len(selections) for market, selections in schema.MARKETS.items()},
+        return_dtype=pl.Int64,
+    )
+    books = prices.group_by('match_id', 'bookmaker', 'market', 'line', 'phase').agg(
+        overround=(1 / pl.col('price')).sum() - 1, selections=pl.len()
+    )
+    return (
+        books.filter(pl.col('selections') == needed)
+        .group_by('bookmaker', 'market', 'phase')
+        .agg(matches=pl.col('match_id').n_unique(), overround=pl.mean('overround'))
+        .sort('market', 'phase', 'overround')
+    )

@@ -16,66 +16,81 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
-from .score_grid import OUTCOMES, both_to_score, outcome_probabilities
 from ..core.parsing import nearest
+from .score_grid import OUTCOMES, both_to_score, outcome_probabilities
 
 # %% ../../nbs/20_markets/04_pricing.ipynb #89e572d9
 def check_grid(
-    grid: np.ndarray, # Shape (fixtures, G+1, G+1), or (G+1, G+1) for one fixture; `[..., i, j]` is the probability of the score i-j
-) -> np.ndarray: # The cells of each fixture in one row, shape (fixtures, (G+1)^2) or ((G+1)^2,)
+    grid: np.ndarray,  # Shape (fixtures, G+1, G+1), or (G+1, G+1) for one fixture; `[..., i, j]` is the probability of the score i-j
+) -> np.ndarray:  # The cells of each fixture in one row, shape (fixtures, (G+1)^2) or ((G+1)^2,)
     "Cells of score grids that are distributions."
     values = np.asarray(grid, dtype=np.float64)
     if values.ndim < 2 or values.shape[-1] != values.shape[-2] or values.shape[-1] < 2:
         raise ValueError(f'A grid has the shape (..., G+1, G+1), got {values.shape}')
-    cells = np.ascontiguousarray(values).reshape(*values.shape[:-2], values.shape[-1]**2)
+    cells = np.ascontiguousarray(values).reshape(*values.shape[:-2], values.shape[-1] ** 2)
     if cells.size and not cells.min() >= 0:
         fixture = int(np.argmax(~(cells >= 0).reshape(-1, cells.shape[-1]).all(axis=1)))
-        raise ValueError(f'The grid of fixture {fixture} has cells that are not 0 or more; probabilities are')
+        raise ValueError(
+            f'The grid of fixture {fixture} has cells that are not 0 or more; probabilities are'
+        )
     mass = cells @ np.ones(cells.shape[-1])
     if not (np.abs(mass - 1) <= 1e-9).all():
         fixture = int(np.argmax(~(np.abs(np.atleast_1d(mass) - 1) <= 1e-9)))
-        raise ValueError(f'The grid of fixture {fixture} sums to {np.atleast_1d(mass).ravel()[fixture]:.12g}, expected 1; divide it by its sum '
-                         'or make it larger')
+        raise ValueError(
+            f'The grid of fixture {fixture} sums to {np.atleast_1d(mass).ravel()[fixture]:.12g}, expected 1; divide it by its sum '
+            'or make it larger'
+        )
     return cells
 
 # %% ../../nbs/20_markets/04_pricing.ipynb #297851cf
 class Settled(NamedTuple):
     "Expected shares of a stake that win, come back and lose, together 1."
-    win: np.ndarray # Shape (fixtures,), or (fixtures, lines) for several lines
-    push: np.ndarray # Of the same shape; 0 where a line cannot be hit
-    lose: np.ndarray # Of the same shape
+
+    win: np.ndarray  # Shape (fixtures,), or (fixtures, lines) for several lines
+    push: np.ndarray  # Of the same shape; 0 where a line cannot be hit
+    lose: np.ndarray  # Of the same shape
 
     @property
-    def price(self) -> np.ndarray: # Decimal; infinite where the bet cannot win, NaN where it can only push
+    def price(
+        self,
+    ) -> np.ndarray:  # Decimal; infinite where the bet cannot win, NaN where it can only push
         "The fair price, at which nothing is gained or lost in the long run."
-        with np.errstate(divide='ignore', invalid='ignore'): return 1 + np.divide(self.lose, self.win)
+        with np.errstate(divide='ignore', invalid='ignore'):
+            return 1 + np.divide(self.lose, self.win)
 
     @property
-    def chance(self) -> np.ndarray: # 1/price
+    def chance(self) -> np.ndarray:  # 1/price
         "Share that wins of what does not come back."
-        with np.errstate(divide='ignore', invalid='ignore'): return np.divide(self.win, self.win + self.lose)
+        with np.errstate(divide='ignore', invalid='ignore'):
+            return np.divide(self.win, self.win + self.lose)
 
 # %% ../../nbs/20_markets/04_pricing.ipynb #297d223b
 SIDES = {'home': 1, 'away': -1}
 DIRECTIONS = {'over': 1, 'under': -1}
 
+
 def _sign(name: str, names: dict[str, int], what: str) -> int:
-    if name not in names: raise ValueError(f'{what} is {name!r}{nearest(str(name), list(names))}')
+    if name not in names:
+        raise ValueError(f'{what} is {name!r}{nearest(str(name), list(names))}')
     return names[name]
 
 
-def _goals(n_cells: int) -> np.ndarray: # Shape (2, cells): goals of the home team and of the away team
+def _goals(
+    n_cells: int,
+) -> np.ndarray:  # Shape (2, cells): goals of the home team and of the away team
     return np.stack(np.divmod(np.arange(n_cells), round(n_cells**0.5)))
 
 
-def _settle(cells: np.ndarray, goals: np.ndarray, line: float | Sequence[float], sign: int) -> Settled:
+def _settle(
+    cells: np.ndarray, goals: np.ndarray, line: float | Sequence[float], sign: int
+) -> Settled:
     "The bet that goals + sign*line is above 0."
     lines = np.asarray(line, dtype=np.float64)
-    bad = np.where(np.isfinite(lines), lines, 0.1)*4%1 != 0
+    bad = np.where(np.isfinite(lines), lines, 0.1) * 4 % 1 != 0
     if lines.ndim > 1 or bad.any():
         value = lines[bad].ravel()[0] if bad.any() else line
         raise ValueError(f'line is {value}, expected multiples of 0.25, one number or a sequence')
-    beaten = 2*(goals[:, None] + sign*np.atleast_1d(lines))
+    beaten = 2 * (goals[:, None] + sign * np.atleast_1d(lines))
     win, lose = np.clip(beaten, 0, 1), np.clip(-beaten, 0, 1)
     shares = cells @ np.concatenate([win, 1 - win - lose, lose], axis=1)
     parts = [part if lines.ndim else part[..., 0] for part in np.split(shares, 3, axis=-1)]
@@ -83,129 +98,155 @@ def _settle(cells: np.ndarray, goals: np.ndarray, line: float | Sequence[float],
 
 
 def handicap(
-    grid: np.ndarray, # Shape (fixtures, G+1, G+1)
-    line: float | Sequence[float], # Goals given to the backed side, multiples of 0.25; -0.5 means that it must win
-    side: str = 'home', # The backed side, 'home' or 'away'
-) -> Settled: # Shapes (fixtures,), or (fixtures, lines) for a sequence
+    grid: np.ndarray,  # Shape (fixtures, G+1, G+1)
+    line: float
+    | Sequence[
+        float
+    ],  # Goals given to the backed side, multiples of 0.25; -0.5 means that it must win
+    side: str = 'home',  # The backed side, 'home' or 'away'
+) -> Settled:  # Shapes (fixtures,), or (fixtures, lines) for a sequence
     "Asian handicap."
     sign, cells = _sign(side, SIDES, 'side'), check_grid(grid)
     home, away = _goals(cells.shape[-1])
-    return _settle(cells, sign*(home - away), line, 1)
+    return _settle(cells, sign * (home - away), line, 1)
 
 # %% ../../nbs/20_markets/04_pricing.ipynb #1ea4605c
 def _check_total(line: float | Sequence[float]) -> float | Sequence[float]:
-    if not (np.asarray(line, dtype=np.float64) >= 0).all(): raise ValueError(f'line is {line}, a number of goals is at least 0')
+    if not (np.asarray(line, dtype=np.float64) >= 0).all():
+        raise ValueError(f'line is {line}, a number of goals is at least 0')
     return line
 
 
 def totals(
-    grid: np.ndarray, # Shape (fixtures, G+1, G+1)
-    line: float | Sequence[float] = 2.5, # Goals of both teams, multiples of 0.25
-    direction: str = 'over', # 'over' or 'under'
-) -> Settled: # Shapes (fixtures,), or (fixtures, lines) for a sequence
+    grid: np.ndarray,  # Shape (fixtures, G+1, G+1)
+    line: float | Sequence[float] = 2.5,  # Goals of both teams, multiples of 0.25
+    direction: str = 'over',  # 'over' or 'under'
+) -> Settled:  # Shapes (fixtures,), or (fixtures, lines) for a sequence
     "More or fewer goals than the line."
     sign, cells = _sign(direction, DIRECTIONS, 'direction'), check_grid(grid)
-    return _settle(cells, sign*_goals(cells.shape[-1]).sum(axis=0), _check_total(line), -sign)
+    return _settle(cells, sign * _goals(cells.shape[-1]).sum(axis=0), _check_total(line), -sign)
 
 
 def team_totals(
-    grid: np.ndarray, # Shape (fixtures, G+1, G+1)
-    side: str, # The team whose goals count, 'home' or 'away'
-    line: float | Sequence[float] = 1.5, # Its goals, multiples of 0.25
-    direction: str = 'over', # 'over' or 'under'
-) -> Settled: # Shapes (fixtures,), or (fixtures, lines) for a sequence
+    grid: np.ndarray,  # Shape (fixtures, G+1, G+1)
+    side: str,  # The team whose goals count, 'home' or 'away'
+    line: float | Sequence[float] = 1.5,  # Its goals, multiples of 0.25
+    direction: str = 'over',  # 'over' or 'under'
+) -> Settled:  # Shapes (fixtures,), or (fixtures, lines) for a sequence
     "More or fewer goals of one team than the line."
     sign, cells = _sign(direction, DIRECTIONS, 'direction'), check_grid(grid)
-    goals = _goals(cells.shape[-1])[(1 - _sign(side, SIDES, 'side'))//2]
-    return _settle(cells, sign*goals, _check_total(line), -sign)
+    goals = _goals(cells.shape[-1])[(1 - _sign(side, SIDES, 'side')) // 2]
+    return _settle(cells, sign * goals, _check_total(line), -sign)
 
 
 def draw_no_bet(
-    grid: np.ndarray, # Shape (fixtures, G+1, G+1)
-    side: str = 'home', # The backed side, 'home' or 'away'
-) -> Settled: # Shapes (fixtures,)
+    grid: np.ndarray,  # Shape (fixtures, G+1, G+1)
+    side: str = 'home',  # The backed side, 'home' or 'away'
+) -> Settled:  # Shapes (fixtures,)
     "A win, with the stake back after a draw."
     return handicap(grid, 0.0, side)
 
 # %% ../../nbs/20_markets/04_pricing.ipynb #c6c9736a
 DOUBLE_CHANCES = ('home or draw', 'home or away', 'draw or away')  # written 1X, 12 and X2
 
+
 def double_chance(
-    grid: np.ndarray, # Shape (fixtures, G+1, G+1)
-) -> np.ndarray: # Shape (fixtures, 3) in the order of `DOUBLE_CHANCES`; two of them always happen, so rows sum to 2
+    grid: np.ndarray,  # Shape (fixtures, G+1, G+1)
+) -> np.ndarray:  # Shape (fixtures, 3) in the order of `DOUBLE_CHANCES`; two of them always happen, so rows sum to 2
     "Probability that one of two outcomes happens."
     check_grid(grid)
     return outcome_probabilities(grid) @ np.array([[1, 1, 0], [1, 0, 1], [0, 1, 1]])
 
 
 def clean_sheets(
-    grid: np.ndarray, # Shape (fixtures, G+1, G+1)
-) -> np.ndarray: # Shape (fixtures, 2): home team, away team
+    grid: np.ndarray,  # Shape (fixtures, G+1, G+1)
+) -> np.ndarray:  # Shape (fixtures, 2): home team, away team
     "Probability that each team concedes no goal."
     home, away = _goals((cells := check_grid(grid)).shape[-1])
     return cells @ np.stack([away == 0, home == 0], axis=1).astype(np.float64)
 
 
 def wins_to_nil(
-    grid: np.ndarray, # Shape (fixtures, G+1, G+1)
-) -> np.ndarray: # Shape (fixtures, 2): home team, away team
+    grid: np.ndarray,  # Shape (fixtures, G+1, G+1)
+) -> np.ndarray:  # Shape (fixtures, 2): home team, away team
     "Probability that each team wins without conceding."
     home, away = _goals((cells := check_grid(grid)).shape[-1])
-    return cells @ np.stack([(home > 0) & (away == 0), (away > 0) & (home == 0)], axis=1).astype(np.float64)
+    return cells @ np.stack([(home > 0) & (away == 0), (away > 0) & (home == 0)], axis=1).astype(
+        np.float64
+    )
 
 
 def odd_even(
-    grid: np.ndarray, # Shape (fixtures, G+1, G+1)
-) -> np.ndarray: # Shape (fixtures, 2): odd, even; no goal at all is even
+    grid: np.ndarray,  # Shape (fixtures, G+1, G+1)
+) -> np.ndarray:  # Shape (fixtures, 2): odd, even; no goal at all is even
     "Probability of an odd and of an even number of goals."
-    odd = _goals((cells := check_grid(grid)).shape[-1]).sum(axis=0)%2
+    odd = _goals((cells := check_grid(grid)).shape[-1]).sum(axis=0) % 2
     return cells @ np.stack([odd, 1 - odd], axis=1).astype(np.float64)
 
 # %% ../../nbs/20_markets/04_pricing.ipynb #edf9eefb
 class Scores(NamedTuple):
     "The likeliest scores of each fixture, likeliest first."
-    home_goals: np.ndarray # int64 of shape (fixtures, most)
-    away_goals: np.ndarray # int64 of shape (fixtures, most)
-    probability: np.ndarray # Shape (fixtures, most)
+
+    home_goals: np.ndarray  # int64 of shape (fixtures, most)
+    away_goals: np.ndarray  # int64 of shape (fixtures, most)
+    probability: np.ndarray  # Shape (fixtures, most)
 
 
 def correct_scores(
-    grid: np.ndarray, # Shape (fixtures, G+1, G+1)
-    most: int = 10, # Scores of each fixture, at least 1
+    grid: np.ndarray,  # Shape (fixtures, G+1, G+1)
+    most: int = 10,  # Scores of each fixture, at least 1
 ) -> Scores:
     "The likeliest scores; of equally likely ones the lower comes first."
-    if most < 1: raise ValueError(f'most is {most}, expected at least 1')
+    if most < 1:
+        raise ValueError(f'most is {most}, expected at least 1')
     cells = check_grid(grid)
     order = np.argsort(-cells, axis=-1, kind='stable')[..., :most]
-    return Scores(*np.divmod(order, round(cells.shape[-1]**0.5)), np.take_along_axis(cells, order, axis=-1))
+    return Scores(
+        *np.divmod(order, round(cells.shape[-1] ** 0.5)), np.take_along_axis(cells, order, axis=-1)
+    )
 
 
 def correct_score_table(
-    grid: np.ndarray, # Shape (G+1, G+1), one fixture
-    largest: int = 3, # Goals of either team up to which scores are listed
-) -> pl.DataFrame: # Columns `score`, `probability`, `price`; the probabilities sum to 1
+    grid: np.ndarray,  # Shape (G+1, G+1), one fixture
+    largest: int = 3,  # Goals of either team up to which scores are listed
+) -> pl.DataFrame:  # Columns `score`, `probability`, `price`; the probabilities sum to 1
     "Listed scores, and any other home win, draw and away win."
     cells = check_grid(grid)
-    if cells.ndim > 1: raise ValueError(f'A table shows one fixture, got the shape {np.shape(grid)}; take one of them, as in grid[0]')
+    if cells.ndim > 1:
+        raise ValueError(
+            f'A table shows one fixture, got the shape {np.shape(grid)}; take one of them, as in grid[0]'
+        )
     home, away = _goals(len(cells))
     listed = np.maximum(home, away) <= largest
-    names = [f'{i}-{j}' for i, j in zip(home[listed], away[listed], strict=True)] + [f'any other {word}' for word in ('home win', 'draw', 'away win')]
+    names = [f'{i}-{j}' for i, j in zip(home[listed], away[listed], strict=True)] + [
+        f'any other {word}' for word in ('home win', 'draw', 'away win')
+    ]
     rest = [cells[~listed & (np.sign(home - away) == sign)].sum() for sign in (1, 0, -1)]
-    table = pl.DataFrame({'score': names, 'probability': [*cells[listed], *rest]}).filter(pl.col('probability') > 0)
-    return table.with_columns(price=1/pl.col('probability'))
+    table = pl.DataFrame({'score': names, 'probability': [*cells[listed], *rest]}).filter(
+        pl.col('probability') > 0
+    )
+    return table.with_columns(price=1 / pl.col('probability'))
 
 # %% ../../nbs/20_markets/04_pricing.ipynb #8858d90b
 FIRST_HALF = 0.45  # share of the goals that fall before half-time
 
-def _before_half_time(size: int, share: float) -> np.ndarray: # Shape (G+1, G+1): `[i, k]` : chance of k goals before half-time given i at the end
-    if not 0 < share < 1: raise ValueError(f'share is {share}, expected a number between 0 and 1')
-    return np.array([[comb(i, k)*share**k*(1 - share)**(i - k) for k in range(size)] for i in range(size)])
+
+def _before_half_time(
+    size: int, share: float
+) -> (
+    np.ndarray
+):  # Shape (G+1, G+1): `[i, k]` : chance of k goals before half-time given i at the end
+    if not 0 < share < 1:
+        raise ValueError(f'share is {share}, expected a number between 0 and 1')
+    return np.array(
+        [[comb(i, k) * share**k * (1 - share) ** (i - k) for k in range(size)] for i in range(size)]
+    )
 
 
 def first_half(
-    grid: np.ndarray, # Shape (fixtures, G+1, G+1)
-    share: float = FIRST_HALF, # Share of the goals that fall before half-time
-) -> np.ndarray: # Shape (fixtures, G+1, G+1), the scores at half-time; a grid like any other
+    grid: np.ndarray,  # Shape (fixtures, G+1, G+1)
+    share: float = FIRST_HALF,  # Share of the goals that fall before half-time
+) -> np.ndarray:  # Shape (fixtures, G+1, G+1), the scores at half-time; a grid like any other
     "Score grid of the first half."
     check_grid(grid)
     before = _before_half_time(np.shape(grid)[-1], share)
@@ -213,49 +254,84 @@ def first_half(
 
 
 def half_time_full_time(
-    grid: np.ndarray, # Shape (fixtures, G+1, G+1)
-    share: float = FIRST_HALF, # Share of the goals that fall before half-time
-) -> np.ndarray: # Shape (fixtures, 3, 3): outcome at half-time, outcome at full time, each in the order of `OUTCOMES`
+    grid: np.ndarray,  # Shape (fixtures, G+1, G+1)
+    share: float = FIRST_HALF,  # Share of the goals that fall before half-time
+) -> np.ndarray:  # Shape (fixtures, 3, 3): outcome at half-time, outcome at full time, each in the order of `OUTCOMES`
     "Probability of each pair of outcomes at half-time and at full time."
     cells = check_grid(grid)
     home, away = _goals(cells.shape[-1])
     before = _before_half_time(np.shape(grid)[-1], share)
-    given = before[home][:, :, None]*before[away][:, None, :]  # half-time score grid given each full-time score
+    given = (
+        before[home][:, :, None] * before[away][:, None, :]
+    )  # half-time score grid given each full-time score
     at_half, at_full = outcome_probabilities(given), np.eye(3)[1 - np.sign(home - away)]
-    pairs = cells @ (at_half[:, :, None]*at_full[:, None, :]).reshape(len(home), 9)
+    pairs = cells @ (at_half[:, :, None] * at_full[:, None, :]).reshape(len(home), 9)
     return pairs.reshape(*cells.shape[:-1], 3, 3)
 
 # %% ../../nbs/20_markets/04_pricing.ipynb #986634c4
 TOTAL_LINES = (1.5, 2.0, 2.25, 2.5, 2.75, 3.0, 3.5)
 HANDICAP_LINES = (-1.5, -1.0, -0.75, -0.5, -0.25, 0.0, 0.25, 0.5, 0.75, 1.0, 1.5)
 
-def _certain(market: str, names: Sequence[str], chances: np.ndarray) -> list[tuple[str, str, float | None, Settled]]:
+
+def _certain(
+    market: str, names: Sequence[str], chances: np.ndarray
+) -> list[tuple[str, str, float | None, Settled]]:
     "Bets that cannot push."
-    return [(market, name, None, Settled(p, np.zeros_like(p), 1 - p)) for name, p in zip(names, np.moveaxis(chances, -1, 0), strict=True)]
+    return [
+        (market, name, None, Settled(p, np.zeros_like(p), 1 - p))
+        for name, p in zip(names, np.moveaxis(chances, -1, 0), strict=True)
+    ]
 
 
 def market_table(
-    grid: np.ndarray, # Shape (fixtures, G+1, G+1)
-    total_lines: Sequence[float] = TOTAL_LINES, # Goals of both teams, multiples of 0.25
-    handicap_lines: Sequence[float] = HANDICAP_LINES, # Goals given to the home team; the away team gets the opposite
-    share: float = FIRST_HALF, # Share of the goals that fall before half-time
-) -> pl.DataFrame: # Columns `fixture`, `market`, `selection`, `line` (null without one), `win`, `push`, `lose`, `price` (fair)
+    grid: np.ndarray,  # Shape (fixtures, G+1, G+1)
+    total_lines: Sequence[float] = TOTAL_LINES,  # Goals of both teams, multiples of 0.25
+    handicap_lines: Sequence[
+        float
+    ] = HANDICAP_LINES,  # Goals given to the home team; the away team gets the opposite
+    share: float = FIRST_HALF,  # Share of the goals that fall before half-time
+) -> pl.DataFrame:  # Columns `fixture`, `market`, `selection`, `line` (null without one), `win`, `push`, `lose`, `price` (fair)
     "Every market of every fixture."
     cells = check_grid(grid)
     grids = cells.reshape(-1, *np.shape(grid)[-2:])
     both = both_to_score(grids)
-    rows = [*_certain('outcome', OUTCOMES, outcome_probabilities(grids)), *_certain('double chance', DOUBLE_CHANCES, double_chance(grids)),
-            *(('draw no bet', side, None, draw_no_bet(grids, side)) for side in SIDES)]
-    for market, price, lines, names in (('total', totals, total_lines, DIRECTIONS), ('handicap', handicap, handicap_lines, SIDES)):
+    rows = [
+        *_certain('outcome', OUTCOMES, outcome_probabilities(grids)),
+        *_certain('double chance', DOUBLE_CHANCES, double_chance(grids)),
+        *(('draw no bet', side, None, draw_no_bet(grids, side)) for side in SIDES),
+    ]
+    for market, price, lines, names in (
+        ('total', totals, total_lines, DIRECTIONS),
+        ('handicap', handicap, handicap_lines, SIDES),
+    ):
         for name in names:
             sign = -1 if name == 'away' else 1
-            settled = price(grids, [sign*line + 0.0 for line in lines], name)
-            rows += [(market, name, sign*line + 0.0, Settled(*(part[:, i] for part in settled))) for i, line in enumerate(lines)]
-    rows += [*_certain('both to score', ('yes', 'no'), np.stack([both, 1 - both], axis=-1)),
-             *_certain('clean sheet', tuple(SIDES), clean_sheets(grids)), *_certain('win to nil', tuple(SIDES), wins_to_nil(grids)),
-             *_certain('odd or even', ('odd', 'even'), odd_even(grids)),
-             *_certain('half-time/full-time', [f'{a}/{b}' for a in OUTCOMES for b in OUTCOMES], half_time_full_time(grids, share).reshape(-1, 9))]
-    columns = {name: np.stack([getattr(row[3], name) for row in rows], axis=1).ravel() for name in ('win', 'push', 'lose', 'price')}
-    bets = pl.DataFrame([row[:3] for row in rows], schema={'market': pl.String, 'selection': pl.String, 'line': pl.Float64}, orient='row')
+            settled = price(grids, [sign * line + 0.0 for line in lines], name)
+            rows += [
+                (market, name, sign * line + 0.0, Settled(*(part[:, i] for part in settled)))
+                for i, line in enumerate(lines)
+            ]
+    rows += [
+        *_certain('both to score', ('yes', 'no'), np.stack([both, 1 - both], axis=-1)),
+        *_certain('clean sheet', tuple(SIDES), clean_sheets(grids)),
+        *_certain('win to nil', tuple(SIDES), wins_to_nil(grids)),
+        *_certain('odd or even', ('odd', 'even'), odd_even(grids)),
+        *_certain(
+            'half-time/full-time',
+            [f'{a}/{b}' for a in OUTCOMES for b in OUTCOMES],
+            half_time_full_time(grids, share).reshape(-1, 9),
+        ),
+    ]
+    columns = {
+        name: np.stack([getattr(row[3], name) for row in rows], axis=1).ravel()
+        for name in ('win', 'push', 'lose', 'price')
+    }
+    bets = pl.DataFrame(
+        [row[:3] for row in rows],
+        schema={'market': pl.String, 'selection': pl.String, 'line': pl.Float64},
+        orient='row',
+    )
     fixture = pl.DataFrame({'fixture': np.arange(len(grids))})
-    return fixture.join(bets, how='cross', maintain_order='left_right').with_columns(**{name: pl.Series(v) for name, v in columns.items()})
+    return fixture.join(bets, how='cross', maintain_order='left_right').with_columns(
+        **{name: pl.Series(v) for name, v in columns.items()}
+    )

@@ -11,41 +11,53 @@ import numpy as np
 import polars as pl
 
 # %% ../../nbs/20_markets/01_score_grid.ipynb #7752c364
-OUTCOMES = ('home', 'draw', 'away')  # the order of every three probabilities, and the meaning of the codes 0, 1 and 2
+OUTCOMES = (
+    'home',
+    'draw',
+    'away',
+)  # the order of every three probabilities, and the meaning of the codes 0, 1 and 2
+
 
 def check_goals(
-    goals: object, # Goals of one side in each match
-    name: str, # Column to name in the error
-) -> np.ndarray: # The same numbers, float64
+    goals: object,  # Goals of one side in each match
+    name: str,  # Column to name in the error
+) -> np.ndarray:  # The same numbers, float64
     "Goals that are whole numbers of at least 0, or an error that names the column and the first bad value."
     values = goals.to_numpy() if isinstance(goals, pl.Series) else np.asarray(goals)
-    if values.dtype.kind not in 'iuf': raise ValueError(f'{name} has the type {values.dtype}, goals are whole numbers')
+    if values.dtype.kind not in 'iuf':
+        raise ValueError(f'{name} has the type {values.dtype}, goals are whole numbers')
     values = values.astype(np.float64)
     good = (values >= 0) & (values == np.floor(values)) & (values < 1e6)
     if not good.all():
         row = int(np.argmin(good))
         value = 'empty' if np.isnan(values[row]) else f'{values[row]:g}'
-        raise ValueError(f'{name} is {value} in row {row}, goals are whole numbers of at least 0; pass played matches only')
+        raise ValueError(
+            f'{name} is {value} in row {row}, goals are whole numbers of at least 0; pass played matches only'
+        )
     return values
 
 
 def outcome_codes(
-    home_goals: object, # Goals of the home team, shape (matches,)
-    away_goals: object, # Goals of the away team, shape (matches,)
-) -> np.ndarray: # 0 home win, 1 draw, 2 away win; int64 of shape (matches,)
+    home_goals: object,  # Goals of the home team, shape (matches,)
+    away_goals: object,  # Goals of the away team, shape (matches,)
+) -> np.ndarray:  # 0 home win, 1 draw, 2 away win; int64 of shape (matches,)
     "Who won each match."
     home, away = check_goals(home_goals, 'home_goals'), check_goals(away_goals, 'away_goals')
-    if home.shape != away.shape: raise ValueError(f'home_goals has the shape {home.shape} and away_goals {away.shape}')
+    if home.shape != away.shape:
+        raise ValueError(f'home_goals has the shape {home.shape} and away_goals {away.shape}')
     return np.where(home > away, 0, np.where(home == away, 1, 2)).astype(np.int64)
 
 # %% ../../nbs/20_markets/01_score_grid.ipynb #1a0b4e49
 MAX_RATE = 30.0  # expected goals above this are a mistake, not a forecast
 
+
 def _check_rates(rates: np.ndarray, name: str) -> np.ndarray:
     bad = ~((rates > 0) & (rates <= MAX_RATE))
     if bad.any():
         value, fixture = rates[bad][0], int(np.argmax(bad))
-        raise ValueError(f'{name} is {value:g} for fixture {fixture}, expected goals are above 0 and at most {MAX_RATE:g}')
+        raise ValueError(
+            f'{name} is {value:g} for fixture {fixture}, expected goals are above 0 and at most {MAX_RATE:g}'
+        )
     return rates
 
 
@@ -55,27 +67,35 @@ def _goal_probabilities(rates: np.ndarray, max_goals: int) -> np.ndarray:
     steps[..., 0] = 1
     np.divide(rates[..., None], np.arange(1, max_goals + 1), out=steps[..., 1:])
     terms = np.cumprod(steps, axis=-1)  # proportional to rate^k / k!
-    return terms/terms.sum(axis=-1, keepdims=True)
+    return terms / terms.sum(axis=-1, keepdims=True)
 
 
 def score_grid(
-    home_rate: float | np.ndarray, # Expected home goals $\lambda$, one number or shape (fixtures,)
-    away_rate: float | np.ndarray, # Expected away goals $\mu$, of the same shape
-    rho: float | np.ndarray = 0.0, # Low-score dependence $\rho$; moved into its feasible interval fixture by fixture
-    max_goals: int = 10, # Largest score G of either team kept in the grid
-) -> np.ndarray: # Shape (fixtures, G+1, G+1), or (G+1, G+1) for one number each; `[..., i, j]` is the probability of the score i-j
+    home_rate: float | np.ndarray,  # Expected home goals $\lambda$, one number or shape (fixtures,)
+    away_rate: float | np.ndarray,  # Expected away goals $\mu$, of the same shape
+    rho: float
+    | np.ndarray = 0.0,  # Low-score dependence $\rho$; moved into its feasible interval fixture by fixture
+    max_goals: int = 10,  # Largest score G of either team kept in the grid
+) -> np.ndarray:  # Shape (fixtures, G+1, G+1), or (G+1, G+1) for one number each; `[..., i, j]` is the probability of the score i-j
     "Probability of every score up to `max_goals`, rescaled to sum to 1."
-    if max_goals < 1: raise ValueError(f'max_goals is {max_goals}, a grid needs the scores 0 and 1 at least')
+    if max_goals < 1:
+        raise ValueError(f'max_goals is {max_goals}, a grid needs the scores 0 and 1 at least')
     home = _check_rates(np.asarray(home_rate, dtype=np.float64), 'home_rate')
     away = _check_rates(np.asarray(away_rate, dtype=np.float64), 'away_rate')
-    if not np.isfinite(rho).all(): raise ValueError(f'rho is {rho}, expected finite numbers')
-    if home.shape != away.shape: raise ValueError(f'home_rate has the shape {home.shape} and away_rate {away.shape}')
-    grid = _goal_probabilities(home, max_goals)[..., :, None]*_goal_probabilities(away, max_goals)[..., None, :]
-    if not np.any(rho): return grid
-    feasible = np.clip(rho, -1/np.maximum(home, away), np.minimum(1, 1/(home*away)))
-    grid[..., 0, 0] *= 1 - home*away*feasible
-    grid[..., 0, 1] *= 1 + home*feasible
-    grid[..., 1, 0] *= 1 + away*feasible
+    if not np.isfinite(rho).all():
+        raise ValueError(f'rho is {rho}, expected finite numbers')
+    if home.shape != away.shape:
+        raise ValueError(f'home_rate has the shape {home.shape} and away_rate {away.shape}')
+    grid = (
+        _goal_probabilities(home, max_goals)[..., :, None]
+        * _goal_probabilities(away, max_goals)[..., None, :]
+    )
+    if not np.any(rho):
+        return grid
+    feasible = np.clip(rho, -1 / np.maximum(home, away), np.minimum(1, 1 / (home * away)))
+    grid[..., 0, 0] *= 1 - home * away * feasible
+    grid[..., 0, 1] *= 1 + home * feasible
+    grid[..., 1, 0] *= 1 + away * feasible
     grid[..., 1, 1] *= 1 - feasible
     return np.maximum(grid, 0)  # a factor at the end of its interval may be -1e-17
 
@@ -85,42 +105,51 @@ def _check_grid(grid: np.ndarray) -> tuple[np.ndarray, int]:
     values = np.asarray(grid, dtype=np.float64)
     if values.ndim < 2 or values.shape[-1] != values.shape[-2]:
         raise ValueError(f'A grid has the shape (..., G+1, G+1), got {values.shape}')
-    return values.reshape(*values.shape[:-2], values.shape[-1]**2), values.shape[-1]
+    return values.reshape(*values.shape[:-2], values.shape[-1] ** 2), values.shape[-1]
 
 
 def outcome_probabilities(
-    grid: np.ndarray, # From `score_grid`, shape (fixtures, G+1, G+1)
-) -> np.ndarray: # Shape (fixtures, 3) in the order of `OUTCOMES`
+    grid: np.ndarray,  # From `score_grid`, shape (fixtures, G+1, G+1)
+) -> np.ndarray:  # Shape (fixtures, 3) in the order of `OUTCOMES`
     "Probability of a home win, a draw and an away win."
     cells, size = _check_grid(grid)
     more, fewer = np.tril_indices(size, -1)
     # Mirrored scores are added in the same order, so that swapped sides give the same number to the last bit.
-    sums = [np.take(cells, index, axis=-1).sum(axis=-1) for index in (more*size + fewer, np.arange(size)*(size + 1), fewer*size + more)]
+    sums = [
+        np.take(cells, index, axis=-1).sum(axis=-1)
+        for index in (more * size + fewer, np.arange(size) * (size + 1), fewer * size + more)
+    ]
     return np.stack(sums, axis=-1)
 
 # %% ../../nbs/20_markets/01_score_grid.ipynb #d5351647
 def over_under(
-    grid: np.ndarray, # From `score_grid`, shape (fixtures, G+1, G+1)
-    line: float = 2.5, # Half-way between two whole numbers, so that it cannot be hit
-) -> np.ndarray: # Shape (fixtures, 2): over and under
+    grid: np.ndarray,  # From `score_grid`, shape (fixtures, G+1, G+1)
+    line: float = 2.5,  # Half-way between two whole numbers, so that it cannot be hit
+) -> np.ndarray:  # Shape (fixtures, 2): over and under
     "Probability of more and of fewer goals than the line, both teams together."
-    if line <= 0 or line%1 != 0.5: raise ValueError(f'line is {line:g}, expected 0.5, 1.5, 2.5 and so on')
+    if line <= 0 or line % 1 != 0.5:
+        raise ValueError(f'line is {line:g}, expected 0.5, 1.5, 2.5 and so on')
     cells, size = _check_grid(grid)
     under = np.add.outer(np.arange(size), np.arange(size)).ravel() < line
-    return np.stack([np.take(cells, np.flatnonzero(index), axis=-1).sum(axis=-1) for index in (~under, under)], axis=-1)
+    return np.stack(
+        [np.take(cells, np.flatnonzero(index), axis=-1).sum(axis=-1) for index in (~under, under)],
+        axis=-1,
+    )
 
 
 def both_to_score(
-    grid: np.ndarray, # From `score_grid`, shape (fixtures, G+1, G+1)
-) -> np.ndarray: # Shape (fixtures,)
+    grid: np.ndarray,  # From `score_grid`, shape (fixtures, G+1, G+1)
+) -> np.ndarray:  # Shape (fixtures,)
     "Probability that each team scores at least once."
     _check_grid(grid)
     return np.asarray(grid)[..., 1:, 1:].sum(axis=(-2, -1))
 
 
 def most_likely_score(
-    grid: np.ndarray, # From `score_grid`, shape (fixtures, G+1, G+1)
-) -> np.ndarray: # Shape (fixtures, 2): home goals and away goals; the lower score of equally likely ones
+    grid: np.ndarray,  # From `score_grid`, shape (fixtures, G+1, G+1)
+) -> (
+    np.ndarray
+):  # Shape (fixtures, 2): home goals and away goals; the lower score of equally likely ones
     "The score with the largest probability."
     cells, size = _check_grid(grid)
     return np.stack(np.divmod(cells.argmax(axis=-1), size), axis=-1)

@@ -15,7 +15,12 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from prometheus_client import CollectorRegistry
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, InfoMetricFamily
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    InfoMetricFamily,
+)
 from prometheus_client.samples import Exemplar
 from prometheus_client.utils import floatToGoString
 
@@ -23,27 +28,36 @@ from prometheus_client.utils import floatToGoString
 @dataclass(frozen=True)
 class Metric:
     "A number that is told."
-    name: str # As in the text format
-    kind: str # 'counter', 'gauge', 'histogram' or 'info'
-    labels: tuple[str, ...] # What it is split by
-    meaning: str # In words
-    collector: str # Which part reads it
+
+    name: str  # As in the text format
+    kind: str  # 'counter', 'gauge', 'histogram' or 'info'
+    labels: tuple[str, ...]  # What it is split by
+    meaning: str  # In words
+    collector: str  # Which part reads it
 
 
 def _of(collector: str, text: str) -> tuple[Metric, ...]:
     "Metrics from lines `kind | name | labels | meaning`."
     rows = [[part.strip() for part in line.split('|')] for line in text.strip().splitlines()]
-    return tuple(Metric(name, kind, tuple(labels.split()), meaning, collector) for kind, name, labels, meaning in rows)
+    return tuple(
+        Metric(name, kind, tuple(labels.split()), meaning, collector)
+        for kind, name, labels, meaning in rows
+    )
 
 # %% ../../nbs/61_metrics/01_catalog.ipynb #d2642d45
-_COLLECTION = _of('collection', """
+_COLLECTION = _of(
+    'collection',
+    """
 counter | football_data_collection_total | data_source collection_type status | Fetches
 counter | football_data_collection_errors_total | data_source collection_type error_type | Fetches that failed
 histogram | football_data_collection_duration_seconds | data_source collection_type | Time of a fetch, with all attempts
 gauge | football_source_last_success_timestamp_seconds | data_source | When a source last gave a payload that could be read, new or unchanged
-""")
+""",
+)
 
-_JOBS = _of('jobs', """
+_JOBS = _of(
+    'jobs',
+    """
 counter | football_data_cleaning_total | status | Runs of the job clean that have ended, by their state
 counter | football_data_cleaning_errors_total | error_type | Runs of the job clean that failed, ran out of time or were lost
 histogram | football_data_cleaning_duration_seconds | | Time of a run of the job clean
@@ -58,17 +72,23 @@ gauge | football_job_running | job | Runs that go on, alive or stuck
 gauge | football_job_stuck | job | Runs that go on and have given no sign of life for longer than the lease
 gauge | football_ledger_problems | | What the latest run that verified the ledger found wrong with it
 gauge | football_ledger_verified_timestamp_seconds | | When a run last verified the ledger
-""")
+""",
+)
 
-_LEDGER = _of('ledger', """
+_LEDGER = _of(
+    'ledger',
+    """
 counter | football_forecasts_sealed_total | league model | Forecasts in the ledger
 counter | football_forecasts_settled_total | league model | Forecasts whose match is over and that have been scored
 gauge | football_forecasts_open | league model | Forecasts that have not been scored
 gauge | football_ledger_guards_missing | | Guards against changes that somebody has taken off the database
-""")
+""",
+)
 
 # %% ../../nbs/61_metrics/01_catalog.ipynb #6fc12919
-_RECORD = _of('record', """
+_RECORD = _of(
+    'record',
+    """
 gauge | football_rolling_matches | league model matches | The latest 200 scored matches of a model: all, or priced (with a closing price)
 gauge | football_rolling_accuracy_ratio | league model matches forecaster | Share of matches whose likeliest outcome happened
 gauge | football_rolling_rps | league model matches forecaster | Mean ranked probability score, 0 to 1, lower is better
@@ -81,9 +101,12 @@ gauge | football_rolling_rps_difference_low | league model against | Lower end o
 gauge | football_rolling_rps_difference_high | league model against | Upper end of its 95 % interval
 gauge | football_rolling_rps_difference_matches | league model against | Matches that were compared
 gauge | football_rolling_newest_kickoff_timestamp_seconds | league model | Kick-off of the newest match in the record
-""")
+""",
+)
 
-_DRIFT = _of('drift', """
+_DRIFT = _of(
+    'drift',
+    """
 gauge | football_feature_drift_ks | league view | Largest Kolmogorov-Smirnov distance of a feature between training and 30 days
 gauge | football_feature_drift_psi | league view | Largest population stability index of a feature
 gauge | football_feature_drift_top_ks | league feature | The five features of a league that moved most
@@ -91,79 +114,130 @@ gauge | football_feature_drift_matches | league sample | Matches compared: train
 gauge | football_forecast_drift_ks | league model outcome | The same for what the champion says of matches it learned from and of 30 days
 gauge | football_fixtures_without_features | league | Matches of the next 7 days that no features are kept of
 gauge | football_features_newest_timestamp_seconds | | The latest moment that features are kept of
-""")
+""",
+)
 
 # %% ../../nbs/61_metrics/01_catalog.ipynb #991b5857
-_STATE = _of('fixtures', """
+_STATE = (
+    _of(
+        'fixtures',
+        """
 gauge | football_fixtures | league | Matches of the next 7 days
 gauge | football_fixtures_with_forecast | league | Of these, those with a forecast in the ledger
 gauge | football_fixtures_without_forecast | league | Of these, those without one
 gauge | football_results_overdue | league | Matches that kicked off more than 3 days ago and have no result
 gauge | football_newest_result_timestamp_seconds | data_source league | Kick-off of the newest match with a result
-""") + _of('names', """
+""",
+    )
+    + _of(
+        'names',
+        """
 gauge | football_rejects | data_source kind | Rows, values and prices put aside, by what is wrong
 gauge | football_unresolved_names | data_source | Team names that nobody has named
-""") + _of('events', """
+""",
+    )
+    + _of(
+        'events',
+        """
 gauge | football_events_unsent | | Events that have not been handed on; without Kafka all of them
 gauge | football_events_oldest_unsent_timestamp_seconds | | When the oldest of them happened; none when all are sent
-""") + _of('consumers', """
+""",
+    )
+    + _of(
+        'consumers',
+        """
 gauge | football_consumer_lag_events | group topic | Events that a consumer has still to read; only with Kafka
-""") + _of('models', """
+""",
+    )
+    + _of(
+        'models',
+        """
 info | football_model_info | league role model version | 1 for the champion and the challenger of a league
 gauge | football_model_trained_timestamp_seconds | league role model | Moment up to which a model has learned from results
-""") + _of('tables', """
+""",
+    )
+    + _of(
+        'tables',
+        """
 gauge | football_table_row_count | table | Rows of a table
 gauge | football_database_connections | state | Connections to the database; only PostgreSQL
 gauge | football_api_keys | scope state | Keys of the API, valid or revoked
-""") + _of('home', """
+""",
+    )
+    + _of(
+        'home',
+        """
 gauge | football_home_free_bytes | | Space left where the home folder is
 gauge | football_home_size_bytes | | Space in all where the home folder is
 gauge | football_part_reachable | part | 1 while something listens where a configured part should be
-""") + _of('backups', """
+""",
+    )
+    + _of(
+        'backups',
+        """
 gauge | football_backup_last_success_timestamp_seconds | | When the latest backup was complete
 gauge | football_backups | | Complete backups at hand
-""")
+""",
+    )
+)
 
-_EXPORTER = _of('exporter', """
+_EXPORTER = _of(
+    'exporter',
+    """
 info | football_system_info | version python database | What runs here
 gauge | football_metrics_last_update_timestamp | | When a collector last read anything, seconds since 1970
 gauge | football_collector_up | collector | 1 while a collector's numbers are fresh; 0: they are not told, and / says why
 gauge | football_collector_last_success_timestamp_seconds | collector | When a collector last read everything
 gauge | football_collector_duration_seconds | collector | Time of its last turn
 histogram | football_database_query_duration_seconds | collector | Time of a query of the exporter itself; begins anew with the process
-""")
+""",
+)
 
-METRICS: tuple[Metric, ...] = (*_COLLECTION, *_JOBS, *_LEDGER, *_RECORD, *_DRIFT, *_STATE, *_EXPORTER)
+METRICS: tuple[Metric, ...] = (
+    *_COLLECTION,
+    *_JOBS,
+    *_LEDGER,
+    *_RECORD,
+    *_DRIFT,
+    *_STATE,
+    *_EXPORTER,
+)
 BY_NAME = {metric.name: metric for metric in METRICS}
 
 # %% ../../nbs/61_metrics/01_catalog.ipynb #74c6fa2f
 class Sample(NamedTuple):
     "One number, as collectors give it."
-    name: str # Of a metric
-    labels: tuple[str, ...] # In the order of the metric
-    value: Any # Number, or `Spread` for a histogram
-    exemplar: Exemplar | None = None # A run that it may have come from; for counters
+
+    name: str  # Of a metric
+    labels: tuple[str, ...]  # In the order of the metric
+    value: Any  # Number, or `Spread` for a histogram
+    exemplar: Exemplar | None = None  # A run that it may have come from; for counters
 
 
 class Counts(dict):
     "Sums by labels, of which there are never too many."
+
     def __init__(self, most: int = 500) -> None:
         super().__init__()
         self.most, self.exemplars = most, dict[tuple, Exemplar]()
 
-    def add(self,
-        key: tuple[str, ...], # Labels
-        amount: float = 1, # Added
-        exemplar: Exemplar | None = None, # What it came from
+    def add(
+        self,
+        key: tuple[str, ...],  # Labels
+        amount: float = 1,  # Added
+        exemplar: Exemplar | None = None,  # What it came from
     ) -> None:
         "Carry a sum on."
-        if key not in self and len(self) >= self.most: key = ('other',)*len(key)
+        if key not in self and len(self) >= self.most:
+            key = ('other',) * len(key)
         self[key] = self.get(key, 0) + amount
-        if exemplar: self.exemplars[key] = exemplar
+        if exemplar:
+            self.exemplars[key] = exemplar
 
-    def samples(self,
-        name: str, # Of the metric
-    ) -> list[Sample]: # One for each key
+    def samples(
+        self,
+        name: str,  # Of the metric
+    ) -> list[Sample]:  # One for each key
         "What it has come to."
         return [Sample(name, key, value, self.exemplars.get(key)) for key, value in self.items()]
 
@@ -173,23 +247,32 @@ BUCKETS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0,
 
 class Spread:
     "How long things took."
-    def __init__(self,
-        ends: Sequence[float] = BUCKETS, # Upper ends of the buckets, seconds
-    ):
-        self.ends, self.counts, self.microseconds, self.exemplars = tuple(ends), [0]*(len(ends) + 1), 0, dict[int, Exemplar]()
 
-    def add(self,
-        seconds: float, # How long it took
-        exemplar: Exemplar | None = None, # What it was
+    def __init__(
+        self,
+        ends: Sequence[float] = BUCKETS,  # Upper ends of the buckets, seconds
+    ):
+        self.ends, self.counts, self.microseconds, self.exemplars = (
+            tuple(ends),
+            [0] * (len(ends) + 1),
+            0,
+            dict[int, Exemplar](),
+        )
+
+    def add(
+        self,
+        seconds: float,  # How long it took
+        exemplar: Exemplar | None = None,  # What it was
     ) -> None:
         "Count one more."
         seconds = max(0.0, seconds)
         at = bisect_left(self.ends, seconds)
         self.counts[at] += 1
-        self.microseconds += round(seconds*1e6)
-        if exemplar: self.exemplars[at] = exemplar
+        self.microseconds += round(seconds * 1e6)
+        if exemplar:
+            self.exemplars[at] = exemplar
 
-    def buckets(self) -> list[Any]: # Upper end, count up to it, and an exemplar, for each bucket
+    def buckets(self) -> list[Any]:  # Upper end, count up to it, and an exemplar, for each bucket
         "As the format wants it."
         ends, total, rows = [*map(floatToGoString, self.ends), '+Inf'], 0, []
         for at, count in enumerate(self.counts):
@@ -200,66 +283,89 @@ class Spread:
 
 class Spreads(dict):
     "How long things took, by labels."
-    def __init__(self,
-        ends: Sequence[float] = BUCKETS, # Upper ends of the buckets, seconds
+
+    def __init__(
+        self,
+        ends: Sequence[float] = BUCKETS,  # Upper ends of the buckets, seconds
     ):
         super().__init__()
         self.ends = ends
 
-    def add(self,
-        key: tuple[str, ...], # Labels
-        seconds: float, # How long it took
-        exemplar: Exemplar | None = None, # What it was
+    def add(
+        self,
+        key: tuple[str, ...],  # Labels
+        seconds: float,  # How long it took
+        exemplar: Exemplar | None = None,  # What it was
     ) -> None:
         "Count one more."
-        if key not in self and len(self) >= 100: key = ('other',)*len(key)
+        if key not in self and len(self) >= 100:
+            key = ('other',) * len(key)
         self.setdefault(key, Spread(self.ends)).add(seconds, exemplar)
 
-    def samples(self,
-        name: str, # Of the metric
-    ) -> list[Sample]: # One for each key
+    def samples(
+        self,
+        name: str,  # Of the metric
+    ) -> list[Sample]:  # One for each key
         "What it has come to."
         return [Sample(name, key, deepcopy(value)) for key, value in self.items()]
 
 
 def run_exemplar(
-    run_id: str | None, # Of a run; nothing when it was none
-    value: float, # What it gave
-    at: datetime, # When, UTC
+    run_id: str | None,  # Of a run; nothing when it was none
+    value: float,  # What it gave
+    at: datetime,  # When, UTC
 ) -> Exemplar | None:
     "A run, as the format points to it."
-    return Exemplar({'run_id': run_id}, value, at.timestamp()) if run_id and len(run_id) <= 120 else None
+    return (
+        Exemplar({'run_id': run_id}, value, at.timestamp())
+        if run_id and len(run_id) <= 120
+        else None
+    )
 
 # %% ../../nbs/61_metrics/01_catalog.ipynb #acdd9efb
 def families(
-    samples: Iterable[Sample], # Of any collectors
-) -> list[Any]: # Metric families of prometheus_client, in the order of `METRICS`
+    samples: Iterable[Sample],  # Of any collectors
+) -> list[Any]:  # Metric families of prometheus_client, in the order of `METRICS`
     "Samples as the format wants them."
     told: dict[str, list[Sample]] = {}
-    for sample in samples: told.setdefault(sample.name, []).append(sample)
+    for sample in samples:
+        told.setdefault(sample.name, []).append(sample)
     made: list[Any] = []
     for metric in METRICS:
-        if metric.name not in told: continue
+        if metric.name not in told:
+            continue
         one: Any
-        if metric.kind == 'info': one = InfoMetricFamily(metric.name.removesuffix('_info'), metric.meaning)
-        elif metric.kind == 'counter': one = CounterMetricFamily(metric.name, metric.meaning, labels=metric.labels)
-        elif metric.kind == 'histogram': one = HistogramMetricFamily(metric.name, metric.meaning, labels=metric.labels)
-        else: one = GaugeMetricFamily(metric.name, metric.meaning, labels=metric.labels)
+        if metric.kind == 'info':
+            one = InfoMetricFamily(metric.name.removesuffix('_info'), metric.meaning)
+        elif metric.kind == 'counter':
+            one = CounterMetricFamily(metric.name, metric.meaning, labels=metric.labels)
+        elif metric.kind == 'histogram':
+            one = HistogramMetricFamily(metric.name, metric.meaning, labels=metric.labels)
+        else:
+            one = GaugeMetricFamily(metric.name, metric.meaning, labels=metric.labels)
         for _, labels, value, exemplar in told.pop(metric.name):
-            if metric.kind == 'info': one.add_metric([], dict(zip(metric.labels, labels, strict=True)))
-            elif metric.kind == 'counter': one.add_metric(labels, value, exemplar=exemplar)
-            elif metric.kind == 'histogram': one.add_metric(labels, value.buckets(), value.microseconds/1e6)
-            else: one.add_metric(labels, value)
+            if metric.kind == 'info':
+                one.add_metric([], dict(zip(metric.labels, labels, strict=True)))
+            elif metric.kind == 'counter':
+                one.add_metric(labels, value, exemplar=exemplar)
+            elif metric.kind == 'histogram':
+                one.add_metric(labels, value.buckets(), value.microseconds / 1e6)
+            else:
+                one.add_metric(labels, value)
         made.append(one)
-    if told: raise KeyError(f'{", ".join(told)} is told and not in METRICS')
+    if told:
+        raise KeyError(f'{", ".join(told)} is told and not in METRICS')
     return made
 
 # %% ../../nbs/61_metrics/01_catalog.ipynb #0cd658d5
 def metric_table(
-    app: CollectorRegistry, # Of `telemetry.Telemetry`
-) -> list[tuple[str, str, str, str, str]]: # Name, kind, labels, meaning, and who tells it
+    app: CollectorRegistry,  # Of `telemetry.Telemetry`
+) -> list[tuple[str, str, str, str, str]]:  # Name, kind, labels, meaning, and who tells it
     "Every metric of the exporter and of the server."
-    rows = [(one.name, one.kind, ' '.join(one.labels), one.meaning, f'exporter: {one.collector}') for one in METRICS]
+    rows = [
+        (one.name, one.kind, ' '.join(one.labels), one.meaning, f'exporter: {one.collector}')
+        for one in METRICS
+    ]
     for family in app.collect():
         own: Any = app._names_to_collectors[family.name]
         name = family.name + ('_total' if family.type == 'counter' else '')

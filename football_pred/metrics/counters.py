@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Table, func, select
 
-from .catalog import Counts, Sample, Spreads, run_exemplar
-from ..core.schema import data_collection_logs, job_runs, predictions, settlements
 from ..core.database import in_parts
+from ..core.schema import data_collection_logs, job_runs, predictions, settlements
+from .catalog import Counts, Sample, Spreads, run_exemplar
 
 # %% ../../nbs/61_metrics/02_counters.ipynb #8755c7d8
 OVERLAP = timedelta(hours=1)
@@ -23,22 +23,32 @@ OVERLAP = timedelta(hours=1)
 
 class Tally:
     "Sums over a table whose rows have a moment."
-    table: Table # Where the rows are
-    key: str # Column that identifies a row
-    group: str # Column in front of the moment in the index
-    moment: str # Column with the moment
+
+    table: Table  # Where the rows are
+    key: str  # Column that identifies a row
+    group: str  # Column in front of the moment in the index
+    moment: str  # Column with the moment
 
     def __init__(self) -> None:
         self.counts, self.spreads = dict[str, Counts](), dict[str, Spreads]()
-        self._latest, self._recent, self._known, self._count_at = datetime.min.replace(tzinfo=UTC), dict[str, datetime](), 0, 0.0
+        self._latest, self._recent, self._known, self._count_at = (
+            datetime.min.replace(tzinfo=UTC),
+            dict[str, datetime](),
+            0,
+            0.0,
+        )
 
     def _add(self, name: str, labels: tuple[str, ...], run_id: str | None, at: datetime) -> None:
         "Count one."
         self.counts.setdefault(name, Counts()).add(labels, 1, run_exemplar(run_id, 1, at))
 
-    def _took(self, name: str, labels: tuple[str, ...], seconds: float, run_id: str | None, at: datetime) -> None:
+    def _took(
+        self, name: str, labels: tuple[str, ...], seconds: float, run_id: str | None, at: datetime
+    ) -> None:
         "Count how long one took."
-        self.spreads.setdefault(name, Spreads()).add(labels, seconds, run_exemplar(run_id, seconds, at))
+        self.spreads.setdefault(name, Spreads()).add(
+            labels, seconds, run_exemplar(run_id, seconds, at)
+        )
 
     def _take(self, connection: Connection, rows: Sequence[Any]) -> None:
         "Count new rows."
@@ -50,25 +60,39 @@ class Tally:
 
     def _read(self, connection: Connection) -> None:
         own = self.table.c
-        groups, since = list(connection.execute(select(own[self.group]).distinct()).scalars()), self._since()
-        query = select(self.table).where(own[self.group].in_(groups), own[self.moment] >= since).order_by(own[self.moment], own[self.key])
-        new = [row for row in connection.execute(query) if row._mapping[self.key] not in self._recent]
+        groups, since = (
+            list(connection.execute(select(own[self.group]).distinct()).scalars()),
+            self._since(),
+        )
+        query = (
+            select(self.table)
+            .where(own[self.group].in_(groups), own[self.moment] >= since)
+            .order_by(own[self.moment], own[self.key])
+        )
+        new = [
+            row for row in connection.execute(query) if row._mapping[self.key] not in self._recent
+        ]
         self._known += len(new)
-        for row in new: self._recent[row._mapping[self.key]] = row._mapping[self.moment]
-        if new: self._latest = max(self._latest, new[-1]._mapping[self.moment])
+        for row in new:
+            self._recent[row._mapping[self.key]] = row._mapping[self.moment]
+        if new:
+            self._latest = max(self._latest, new[-1]._mapping[self.moment])
         self._take(connection, new)
         since = self._since()
         self._recent = {key: at for key, at in self._recent.items() if at >= since}
 
-    def read(self,
-        connection: Connection, # Of the database
+    def read(
+        self,
+        connection: Connection,  # Of the database
     ) -> None:
         "Carry the sums on."
         self._read(connection)
-        if (started := time.monotonic()) < self._count_at: return
+        if (started := time.monotonic()) < self._count_at:
+            return
         rows = connection.execute(select(func.count()).select_from(self.table)).scalar_one()
-        if rows != self._known: self._read_anew(connection, rows)
-        self._count_at = time.monotonic() + 100*(time.monotonic() - started)
+        if rows != self._known:
+            self._read_anew(connection, rows)
+        self._count_at = time.monotonic() + 100 * (time.monotonic() - started)
 
     def _read_anew(self, connection: Connection, rows: int) -> None:
         before = self.counts, self.spreads
@@ -76,19 +100,27 @@ class Tally:
         self._read(connection)
         for name, counts in before[0].items():
             fresh = self.counts.setdefault(name, Counts())
-            for labels, value in counts.items(): fresh[labels] = max(value, fresh.get(labels, 0))
+            for labels, value in counts.items():
+                fresh[labels] = max(value, fresh.get(labels, 0))
         for name, spreads in before[1].items():
             mine = self.spreads.setdefault(name, Spreads())
             for labels, spread in spreads.items():
-                if sum(spread.counts) > sum(mine[labels].counts if labels in mine else ()): mine[labels] = spread
+                if sum(spread.counts) > sum(mine[labels].counts if labels in mine else ()):
+                    mine[labels] = spread
 
     def samples(self) -> list[Sample]:
         "What it has come to."
-        return [sample for part in (self.counts, self.spreads) for name, kept in part.items() for sample in kept.samples(name)]
+        return [
+            sample
+            for part in (self.counts, self.spreads)
+            for name, kept in part.items()
+            for sample in kept.samples(name)
+        ]
 
 # %% ../../nbs/61_metrics/02_counters.ipynb #95c539d1
 class Fetches(Tally):
     "What was fetched, from `data_collection_logs`."
+
     table, key, group, moment = data_collection_logs, 'log_id', 'data_source', 'start_time'
 
     def __init__(self) -> None:
@@ -98,15 +130,34 @@ class Fetches(Tally):
     def _take(self, connection: Connection, rows: Sequence[Any]) -> None:
         "Count new fetches."
         for row in rows:
-            what, seconds = (row.data_source, row.collection_type), (row.end_time - row.start_time).total_seconds()
-            self._add('football_data_collection_total', (*what, row.status), row.run_id, row.end_time)
-            self._took('football_data_collection_duration_seconds', what, seconds, row.run_id, row.end_time)
-            if row.status == 'success': self.successes[row.data_source] = max(row.end_time, self.successes.get(row.data_source, row.end_time))
-            else: self._add('football_data_collection_errors_total', (*what, row.error_type or 'unknown'), row.run_id, row.end_time)
+            what, seconds = (
+                (row.data_source, row.collection_type),
+                (row.end_time - row.start_time).total_seconds(),
+            )
+            self._add(
+                'football_data_collection_total', (*what, row.status), row.run_id, row.end_time
+            )
+            self._took(
+                'football_data_collection_duration_seconds', what, seconds, row.run_id, row.end_time
+            )
+            if row.status == 'success':
+                self.successes[row.data_source] = max(
+                    row.end_time, self.successes.get(row.data_source, row.end_time)
+                )
+            else:
+                self._add(
+                    'football_data_collection_errors_total',
+                    (*what, row.error_type or 'unknown'),
+                    row.run_id,
+                    row.end_time,
+                )
 
     def samples(self) -> list[Sample]:
         "What it has come to."
-        ages = [Sample('football_source_last_success_timestamp_seconds', (source,), at.timestamp()) for source, at in self.successes.items()]
+        ages = [
+            Sample('football_source_last_success_timestamp_seconds', (source,), at.timestamp())
+            for source, at in self.successes.items()
+        ]
         return super().samples() + ages
 
 # %% ../../nbs/61_metrics/02_counters.ipynb #c62dfcd5
@@ -115,6 +166,7 @@ FAILURES = ('failed', 'timed_out', 'lost')
 
 class Runs(Tally):
     "What ran, from `job_runs`."
+
     table, key, group, moment = job_runs, 'run_id', 'job', 'started_at'
 
     def __init__(self) -> None:
@@ -122,33 +174,54 @@ class Runs(Tally):
         self.running: dict[str, Any] = {}
 
     def _read(self, connection: Connection) -> None:
-        for some in in_parts(self.running):  # those that went on the last time, however long ago they began
+        for some in in_parts(
+            self.running
+        ):  # those that went on the last time, however long ago they began
             ended = connection.execute(select(job_runs).where(job_runs.c.run_id.in_(some))).all()
-            for run_id in some: self.running.pop(run_id)
+            for run_id in some:
+                self.running.pop(run_id)
             self._take(connection, ended)
         super()._read(connection)
 
     def _take(self, connection: Connection, rows: Sequence[Any]) -> None:
         "Count runs that have ended, and remember the others."
         self.running |= {row.run_id: row for row in rows if row.state == 'running'}
-        over = sorted((row for row in rows if row.finished_at is not None), key=lambda row: (row.finished_at, row.run_id))
+        over = sorted(
+            (row for row in rows if row.finished_at is not None),
+            key=lambda row: (row.finished_at, row.run_id),
+        )
         ends: dict[str, datetime] = {}
         for some in in_parts({one for row in over if row.pipeline for one in row.upstream}):
-            known = select(job_runs.c.run_id, job_runs.c.finished_at).where(job_runs.c.run_id.in_(some))
+            known = select(job_runs.c.run_id, job_runs.c.finished_at).where(
+                job_runs.c.run_id.in_(some)
+            )
             ends |= {run_id: at for run_id, at in connection.execute(known)}
-        for row in over: self._count(row, [at for one in row.upstream if (at := ends.get(one))] if row.pipeline else [])
+        for row in over:
+            self._count(
+                row, [at for one in row.upstream if (at := ends.get(one))] if row.pipeline else []
+            )
 
     def _count(self, row: Any, ready: list[datetime]) -> None:
         at, seconds = row.finished_at, (row.finished_at - row.started_at).total_seconds()
         self._add('football_scheduler_task_runs_total', (row.job, row.state), row.run_id, at)
         self._took('football_scheduler_task_duration_seconds', (row.job,), seconds, row.run_id, at)
-        if ready: self._took('football_scheduler_task_delay_seconds', (row.job,), (row.started_at - max(ready)).total_seconds(), row.run_id, at)
+        if ready:
+            self._took(
+                'football_scheduler_task_delay_seconds',
+                (row.job,),
+                (row.started_at - max(ready)).total_seconds(),
+                row.run_id,
+                at,
+            )
         failure = row.error_type or row.state if row.state in FAILURES else None
-        if failure: self._add('football_scheduler_task_failures_total', (row.job, failure), row.run_id, at)
-        if row.job != 'clean': return
+        if failure:
+            self._add('football_scheduler_task_failures_total', (row.job, failure), row.run_id, at)
+        if row.job != 'clean':
+            return
         self._add('football_data_cleaning_total', (row.state,), row.run_id, at)
         self._took('football_data_cleaning_duration_seconds', (), seconds, row.run_id, at)
-        if failure: self._add('football_data_cleaning_errors_total', (failure,), row.run_id, at)
+        if failure:
+            self._add('football_data_cleaning_errors_total', (failure,), row.run_id, at)
 
 # %% ../../nbs/61_metrics/02_counters.ipynb #8e44ee3d
 NEWEST, CHUNK = 200, 20_000
@@ -156,20 +229,21 @@ NEWEST, CHUNK = 200, 20_000
 
 class Said(NamedTuple):
     "A forecast, and how its match ended."
-    match_id: str # Of the match
-    as_of: datetime # What was known, UTC
-    sequence: int # Place in the ledger
-    prediction_id: str # Identity
-    league: str # Code
-    season: str # Such as '2526'
-    model: str # Name
-    model_version: str # Digest
-    kickoff: datetime # UTC
-    p_home: float # Probability
-    p_draw: float # Probability
-    p_away: float # Probability
-    home_goals: int | None = None # None: not settled
-    away_goals: int | None = None # None: not settled
+
+    match_id: str  # Of the match
+    as_of: datetime  # What was known, UTC
+    sequence: int  # Place in the ledger
+    prediction_id: str  # Identity
+    league: str  # Code
+    season: str  # Such as '2526'
+    model: str  # Name
+    model_version: str  # Digest
+    kickoff: datetime  # UTC
+    p_home: float  # Probability
+    p_draw: float  # Probability
+    p_away: float  # Probability
+    home_goals: int | None = None  # None: not settled
+    away_goals: int | None = None  # None: not settled
 
 
 _SAID = [predictions.c[name] for name in Said._fields if name not in ('home_goals', 'away_goals')]
@@ -177,39 +251,57 @@ _SAID = [predictions.c[name] for name in Said._fields if name not in ('home_goal
 
 class Ledger:
     "What was forecast and how it went, from `predictions` and `settlements`."
+
     def __init__(self) -> None:
         self.sealed, self.settled, self.last, self.mark = Counts(), Counts(), (0, ''), 0
         self.open: dict[str, dict[str, Said]] = {}  # of each match, by identity
         self._oldest: dict[str, Said] = {}  # of each match
-        self.record: dict[tuple[str, str], dict[str, Said]] = {}  # of each league and model, by match
+        self.record: dict[
+            tuple[str, str], dict[str, Said]
+        ] = {}  # of each league and model, by match
 
-    def read(self,
-        connection: Connection, # Of the database
+    def read(
+        self,
+        connection: Connection,  # Of the database
     ) -> None:
         "Carry the sums on."
         own = predictions.c
         there = connection.execute(select(own.seal).where(own.sequence == self.last[0])).scalar()
-        if self.last[0] and there != self.last[1]: self.__init__()  # type: ignore[misc] # another ledger: a copy that was brought back
+        if self.last[0] and there != self.last[1]:
+            self.__init__()  # type: ignore[misc] # another ledger: a copy that was brought back
         while True:
-            rows = connection.execute(select(*_SAID, own.seal).where(own.sequence > self.last[0]).order_by(own.sequence).limit(CHUNK)).all()
+            rows = connection.execute(
+                select(*_SAID, own.seal)
+                .where(own.sequence > self.last[0])
+                .order_by(own.sequence)
+                .limit(CHUNK)
+            ).all()
             for *values, _ in rows:
                 said = Said(*values)
                 self.sealed.add((said.league, said.model))
                 self._wait(said)
-            if rows: self.last = rows[-1].sequence, rows[-1].seal
+            if rows:
+                self.last = rows[-1].sequence, rows[-1].seal
             self._settle(connection)
-            if len(rows) < CHUNK: return
+            if len(rows) < CHUNK:
+                return
 
     def _wait(self, said: Said) -> None:
         self.open.setdefault(said.match_id, {})[said.prediction_id] = said
-        self._oldest[said.match_id] = min(said, self._oldest.get(said.match_id, said), key=lambda one: one.as_of)
+        self._oldest[said.match_id] = min(
+            said, self._oldest.get(said.match_id, said), key=lambda one: one.as_of
+        )
 
     def _scores(self, connection: Connection, ids: Iterable[str]) -> dict[str, tuple[int, int]]:
         "Goals by the latest settlement of each forecast that has one."
         found: dict[str, tuple[int, int]] = {}
         own = settlements.c
         for some in in_parts(ids):
-            query = select(own.prediction_id, own.home_goals, own.away_goals).where(own.prediction_id.in_(some)).order_by(own.revision)
+            query = (
+                select(own.prediction_id, own.home_goals, own.away_goals)
+                .where(own.prediction_id.in_(some))
+                .order_by(own.revision)
+            )
             found |= {one: (home, away) for one, home, away in connection.execute(query)}
         return found
 
@@ -220,39 +312,59 @@ class Ledger:
         for match in over:
             del self._oldest[match]
             for one, said in self.open.pop(match).items():
-                if one not in goals: self._wait(said)
+                if one not in goals:
+                    self._wait(said)
                 else:
                     self.settled.add((said.league, said.model))
                     self._keep(said._replace(home_goals=goals[one][0], away_goals=goals[one][1]))
 
     def _keep(self, said: Said) -> None:
         record = self.record.setdefault((said.league, said.model), {})
-        if (there := record.get(said.match_id)) and (there.as_of, there.sequence) > (said.as_of, said.sequence): return
+        if (there := record.get(said.match_id)) and (there.as_of, there.sequence) > (
+            said.as_of,
+            said.sequence,
+        ):
+            return
         record[said.match_id], self.mark = said, self.mark + 1
-        if len(record) > 2*NEWEST: self.record[said.league, said.model] = {one.match_id: one for one in self.newest(said.league, said.model)}
+        if len(record) > 2 * NEWEST:
+            self.record[said.league, said.model] = {
+                one.match_id: one for one in self.newest(said.league, said.model)
+            }
 
-    def newest(self,
-        league: str, # Code
-        model: str, # Name
-    ) -> list[Said]: # At most `NEWEST`, by kick-off
+    def newest(
+        self,
+        league: str,  # Code
+        model: str,  # Name
+    ) -> list[Said]:  # At most `NEWEST`, by kick-off
         "The record of a model: the forecasts that count of its latest scored matches."
-        return sorted(self.record.get((league, model), {}).values(), key=lambda said: (said.kickoff, said.match_id))[-NEWEST:]
+        return sorted(
+            self.record.get((league, model), {}).values(),
+            key=lambda said: (said.kickoff, said.match_id),
+        )[-NEWEST:]
 
-    def latest(self,
-        after: datetime, # Kick-offs later than this, UTC
-        until: datetime, # And not later than this, UTC
-    ) -> dict[tuple[str, str], list[Said]]: # By league and model
+    def latest(
+        self,
+        after: datetime,  # Kick-offs later than this, UTC
+        until: datetime,  # And not later than this, UTC
+    ) -> dict[tuple[str, str], list[Said]]:  # By league and model
         "The forecasts that count of matches that kick off in a time."
         last: dict[tuple[str, str, str], Said] = {}
-        for said in [one for kept in (*self.record.values(), *self.open.values()) for one in kept.values() if after < one.kickoff <= until]:
+        for said in [
+            one
+            for kept in (*self.record.values(), *self.open.values())
+            for one in kept.values()
+            if after < one.kickoff <= until
+        ]:
             key = said.league, said.model, said.match_id
             last[key] = max(said, last.get(key, said), key=lambda one: (one.as_of, one.sequence))
         found: dict[tuple[str, str], list[Said]] = {}
-        for (league, model, _), said in last.items(): found.setdefault((league, model), []).append(said)
+        for (league, model, _), said in last.items():
+            found.setdefault((league, model), []).append(said)
         return found
 
-    def correct(self,
-        connection: Connection, # Of the database
+    def correct(
+        self,
+        connection: Connection,  # Of the database
     ) -> None:
         "Take over results that were corrected after a match of a record had been scored."
         kept = [said for record in self.record.values() for said in record.values()]
@@ -260,11 +372,19 @@ class Ledger:
         for said in kept:
             if goals[said.prediction_id] != (said.home_goals, said.away_goals):
                 home, away = goals[said.prediction_id]
-                self.record[said.league, said.model][said.match_id] = said._replace(home_goals=home, away_goals=away)
+                self.record[said.league, said.model][said.match_id] = said._replace(
+                    home_goals=home, away_goals=away
+                )
                 self.mark += 1
 
     def samples(self) -> list[Sample]:
         "What it has come to."
-        waiting = [Sample('football_forecasts_open', key, count - self.settled.get(key, 0)) for key, count in self.sealed.items()]
-        return [*self.sealed.samples('football_forecasts_sealed_total'), *self.settled.samples('football_forecasts_settled_total'),
-                *waiting]
+        waiting = [
+            Sample('football_forecasts_open', key, count - self.settled.get(key, 0))
+            for key, count in self.sealed.items()
+        ]
+        return [
+            *self.sealed.samples('football_forecasts_sealed_total'),
+            *self.settled.samples('football_forecasts_settled_total'),
+            *waiting,
+        ]

@@ -31,41 +31,52 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from .. import __version__
-from . import gauges, performance
-from .catalog import Sample, Spreads, families
-from ..markets.prices import with_prices
-from ..features.offline import Places, read_offline
-from ..registry.registry import Published, Registry
-from ..core.schema import events, missing_guards
-from ..core.settings import Settings, mask, secret_values
-from ..core.database import open_engine
 from ..core.as_of import read_matches
-from .counters import Fetches, Ledger, Runs, Said
+from ..core.database import open_engine
 from ..core.logging import SECONDS
 from ..core.parsing import read_moment
+from ..core.schema import events, missing_guards
+from ..core.settings import Settings, mask, secret_values
+from ..features.offline import Places, read_offline
+from ..markets.prices import with_prices
+from . import gauges, performance
+from .catalog import Sample, Spreads, families
+from .counters import Fetches, Ledger, Runs, Said
+from ..registry.registry import Published, Registry
 
 # %% ../../nbs/61_metrics/05_exporter.ipynb #b3a49337
 class Reader:
     "The database of the exporter, and how long its queries take."
-    def __init__(self,
-        url: str, # SQLAlchemy URL
+
+    def __init__(
+        self,
+        url: str,  # SQLAlchemy URL
     ):
         parsed = make_url(url)
         self.kind = parsed.get_backend_name()
         self._path = Path(parsed.database) if self.kind == 'sqlite' and parsed.database else None
-        if self._path is not None and not self._path.parent.is_dir(): raise FileNotFoundError(f'there is no folder {self._path.parent}')
-        self.engine, self._queries = open_engine(url, statement_seconds=60, name='football-pred exporter'), Spreads(SECONDS)
+        if self._path is not None and not self._path.parent.is_dir():
+            raise FileNotFoundError(f'there is no folder {self._path.parent}')
+        self.engine, self._queries = (
+            open_engine(url, statement_seconds=60, name='football-pred exporter'),
+            Spreads(SECONDS),
+        )
         self._lock, self._turn = threading.Lock(), threading.local()
         event.listen(self.engine, 'before_cursor_execute', self._before)
         event.listen(self.engine, 'after_cursor_execute', self._after)
 
-    def _before(self, _connection: Any, _cursor: Any, _statement: str, *_: Any) -> None: self._turn.began = time.perf_counter()
+    def _before(self, _connection: Any, _cursor: Any, _statement: str, *_: Any) -> None:
+        self._turn.began = time.perf_counter()
 
     def _after(self, _connection: Any, _cursor: Any, _statement: str, *_: Any) -> None:
-        with self._lock: self._queries.add((getattr(self._turn, 'collector', 'other'),), time.perf_counter() - self._turn.began)
+        with self._lock:
+            self._queries.add(
+                (getattr(self._turn, 'collector', 'other'),), time.perf_counter() - self._turn.began
+            )
 
-    def begin(self,
-        collector: str, # Whose turn it is in this thread
+    def begin(
+        self,
+        collector: str,  # Whose turn it is in this thread
     ) -> None:
         "Count what follows for a collector."
         self._turn.collector = collector
@@ -75,61 +86,96 @@ class Reader:
         "A connection to the database that is there now."
         if self._path is not None:
             self.engine.dispose()  # a file that is held open looks alive when it has gone
-            if not self._path.exists(): raise FileNotFoundError(f'there is no database {self._path}')
-        with self.engine.connect() as connection: yield connection
+            if not self._path.exists():
+                raise FileNotFoundError(f'there is no database {self._path}')
+        with self.engine.connect() as connection:
+            yield connection
 
     def samples(self) -> list[Sample]:
         "How long queries took."
-        with self._lock: return self._queries.samples('football_database_query_duration_seconds')
+        with self._lock:
+            return self._queries.samples('football_database_query_duration_seconds')
 
 # %% ../../nbs/61_metrics/05_exporter.ipynb #8bd122ac
 class Sources:
     "Everything that is read: `collectors` by name, functions without arguments."
-    def __init__(self,
-        settings: Settings, # Settings in force
-        now: Callable[[], datetime], # Current moment, UTC
-        clock: Callable[[], datetime] | None = None, # Moment from which matches are looked at, UTC; None: now
-        jobs: Iterable[str] = (), # Those that there should be
-        lag: Callable[[], Mapping[tuple[str, str], float]] | None = None, # Events that consumers have still to read, by group and topic
+
+    def __init__(
+        self,
+        settings: Settings,  # Settings in force
+        now: Callable[[], datetime],  # Current moment, UTC
+        clock: Callable[[], datetime]
+        | None = None,  # Moment from which matches are looked at, UTC; None: now
+        jobs: Iterable[str] = (),  # Those that there should be
+        lag: Callable[[], Mapping[tuple[str, str], float]]
+        | None = None,  # Events that consumers have still to read, by group and topic
     ):
         self.settings, self.wall, self.clock, self._jobs = settings, now, clock or now, tuple(jobs)
         self.reader, self.registry = Reader(settings.database), Registry(**settings.registry)
         self.places = Places(settings.features, *settings.feature_urls)
-        self._fetches, self._runs, self._ledger, self._tables, self._reading = Fetches(), Runs(), Ledger(), gauges.Tables(), threading.Lock()
+        self._fetches, self._runs, self._ledger, self._tables, self._reading = (
+            Fetches(),
+            Runs(),
+            Ledger(),
+            gauges.Tables(),
+            threading.Lock(),
+        )
         self._judged: dict[tuple[str, ...], tuple[object, list[Sample]]] = {}
         self._learned: dict[str, tuple[str, pl.DataFrame]] = {}
         self.collectors: dict[str, Callable[[], list[Sample]]] = {
-            'collection': self._collection, 'jobs': self._all_jobs, 'ledger': self._all_ledger, 'record': self._record, 'drift': self._drift,
-            'fixtures': self._fixtures, 'names': self._names, 'events': self._events, 'models': self._models, 'tables': self._all_tables,
-            'home': lambda: gauges.read_home(settings), 'backups': lambda: gauges.read_backups(settings.backups)}
-        if lag is not None: self.collectors['consumers'] = lambda: gauges.read_consumers(lag())
+            'collection': self._collection,
+            'jobs': self._all_jobs,
+            'ledger': self._all_ledger,
+            'record': self._record,
+            'drift': self._drift,
+            'fixtures': self._fixtures,
+            'names': self._names,
+            'events': self._events,
+            'models': self._models,
+            'tables': self._all_tables,
+            'home': lambda: gauges.read_home(settings),
+            'backups': lambda: gauges.read_backups(settings.backups),
+        }
+        if lag is not None:
+            self.collectors['consumers'] = lambda: gauges.read_consumers(lag())
 
     def _collection(self) -> list[Sample]:
-        with self.reader.open() as connection: self._fetches.read(connection)
+        with self.reader.open() as connection:
+            self._fetches.read(connection)
         return self._fetches.samples()
 
     def _all_jobs(self) -> list[Sample]:
         with self.reader.open() as connection:
             self._runs.read(connection)
-            return [*self._runs.samples(), *gauges.read_verified(connection),
-                    *gauges.read_jobs(connection, self._jobs, self.wall(), self.settings.lease_seconds)]
+            return [
+                *self._runs.samples(),
+                *gauges.read_verified(connection),
+                *gauges.read_jobs(connection, self._jobs, self.wall(), self.settings.lease_seconds),
+            ]
 
     def _all_ledger(self) -> list[Sample]:
         with self.reader.open() as connection, self._reading:
             self._ledger.read(connection)
-            return [*self._ledger.samples(), Sample('football_ledger_guards_missing', (), len(missing_guards(connection)))]
+            return [
+                *self._ledger.samples(),
+                Sample('football_ledger_guards_missing', (), len(missing_guards(connection))),
+            ]
 
     def _fixtures(self) -> list[Sample]:
-        with self.reader.open() as connection: return gauges.read_fixtures(connection, self.clock(), self.registry.leagues())
+        with self.reader.open() as connection:
+            return gauges.read_fixtures(connection, self.clock(), self.registry.leagues())
 
     def _names(self) -> list[Sample]:
-        with self.reader.open() as connection: return gauges.read_names(connection)
+        with self.reader.open() as connection:
+            return gauges.read_names(connection)
 
     def _events(self) -> list[Sample]:
-        with self.reader.open() as connection: return gauges.read_events(connection)
+        with self.reader.open() as connection:
+            return gauges.read_events(connection)
 
     def _models(self) -> list[Sample]:
-        if self.registry.remote and (problems := self.registry.refresh()): raise ConnectionError('; '.join(problems))
+        if self.registry.remote and (problems := self.registry.refresh()):
+            raise ConnectionError('; '.join(problems))
         return gauges.read_models(self.registry.copies)
 
     def _all_tables(self) -> list[Sample]:
@@ -137,101 +183,185 @@ class Sources:
             with self._reading:
                 self._ledger.read(connection)
                 known = {'predictions': self._ledger.last[0]}
-            return [*self._tables.read(connection, known), *gauges.read_connections(connection), *gauges.read_keys(connection)]
+            return [
+                *self._tables.read(connection, known),
+                *gauges.read_connections(connection),
+                *gauges.read_keys(connection),
+            ]
 
     def _records(self) -> tuple[dict[tuple[str, str], list[Said]], int]:
         "Of every league the record of each model that still forecasts, and the number of the last event about prices."
         with self.reader.open() as connection, self._reading:
             self._ledger.read(connection)
             self._ledger.correct(connection)
-            told = connection.execute(select(func.max(events.c.sequence)).where(events.c.topic == 'odds')).scalar() or 0
+            told = (
+                connection.execute(
+                    select(func.max(events.c.sequence)).where(events.c.topic == 'odds')
+                ).scalar()
+                or 0
+            )
             records = {key: self._ledger.newest(*key) for key in self._ledger.record}
-        last = {league: max(said[-1].kickoff for (other, _), said in records.items() if other == league) for league, _ in records}
-        return {key: said for key, said in records.items() if said[-1].kickoff > last[key[0]] - performance.SILENT}, told
+        last = {
+            league: max(said[-1].kickoff for (other, _), said in records.items() if other == league)
+            for league, _ in records
+        }
+        return {
+            key: said
+            for key, said in records.items()
+            if said[-1].kickoff > last[key[0]] - performance.SILENT
+        }, told
 
-    def _once(self, key: tuple[str, ...], mark: object, judge: Callable[[], list[Sample]]) -> list[Sample]:
-        if key not in self._judged or self._judged[key][0] != mark: self._judged[key] = mark, judge()
+    def _once(
+        self, key: tuple[str, ...], mark: object, judge: Callable[[], list[Sample]]
+    ) -> list[Sample]:
+        if key not in self._judged or self._judged[key][0] != mark:
+            self._judged[key] = mark, judge()
         return self._judged[key][1]
 
     def _record(self) -> list[Sample]:
         records, told = self._records()
-        samples, frames = list[Sample](), {key: performance.record_frame(said) for key, said in records.items()}
-        champions, challengers = (self.registry.copies.pointers(role) for role in ('champion', 'challenger'))
+        samples, frames = (
+            list[Sample](),
+            {key: performance.record_frame(said) for key, said in records.items()},
+        )
+        champions, challengers = (
+            self.registry.copies.pointers(role) for role in ('champion', 'challenger')
+        )
         for (league, model), own in frames.items():
             mark = hash(tuple(records[league, model])), told
-            samples += self._once((league, model), mark, partial(performance.read_record, self.reader.engine, own, self.wall()))
+            samples += self._once(
+                (league, model),
+                mark,
+                partial(performance.read_record, self.reader.engine, own, self.wall()),
+            )
         for league, second in challengers.items():
             names = second['name'], champions[league]['name'] if league in champions else ''
-            if names[0] == names[1] or not {(league, name) for name in names} <= set(frames): continue
+            if names[0] == names[1] or not {(league, name) for name in names} <= set(frames):
+                continue
             both = pl.concat([frames[league, name].select(performance.SCORED) for name in names])
             said = hash(tuple(tuple(records[league, name]) for name in names))
-            samples += self._once((league, *names), said, partial(performance.difference, league, names[0], 'champion', both))
+            samples += self._once(
+                (league, *names),
+                said,
+                partial(performance.difference, league, names[0], 'champion', both),
+            )
         return samples
 
     def _learned_from(self, league: str, by: Published) -> pl.DataFrame:
         "Matches of two seasons that a model learned from, read once for each version."
         if self._learned.get(league, ('',))[0] != by.version:
-            known = read_matches(self.reader.engine, moment := read_moment(by.trained_on['as_of']), [league]).filter(status='finished')
-            recent = known.filter(pl.col('season').is_in(known['season'].unique().sort().tail(2).to_list()))
-            self._learned[league] = by.version, with_prices(self.reader.engine, recent, moment).with_columns(as_of=pl.lit(moment))
+            known = read_matches(
+                self.reader.engine, moment := read_moment(by.trained_on['as_of']), [league]
+            ).filter(status='finished')
+            recent = known.filter(
+                pl.col('season').is_in(known['season'].unique().sort().tail(2).to_list())
+            )
+            self._learned[league] = (
+                by.version,
+                with_prices(self.reader.engine, recent, moment).with_columns(as_of=pl.lit(moment)),
+            )
         return self._learned[league][1]
 
     def _drift(self) -> list[Sample]:
         moment, samples = self.clock(), list[Sample]()
         with self.reader.open() as connection, self._reading:
             self._ledger.read(connection)
-            coming, said = gauges.coming(connection, moment), self._ledger.latest(moment - performance.LATEST, moment + gauges.AHEAD)
-        features, published = read_offline(self.places, 'matches'), {league: self.registry.champion(league) for league in self.registry.leagues()}
+            coming, said = (
+                gauges.coming(connection, moment),
+                self._ledger.latest(moment - performance.LATEST, moment + gauges.AHEAD),
+            )
+        features, published = (
+            read_offline(self.places, 'matches'),
+            {league: self.registry.champion(league) for league in self.registry.leagues()},
+        )
         lacking = coming.join(features, on='match_id', how='anti').group_by('league').len()
         without = dict.fromkeys(published, 0) | dict(lacking.iter_rows())
-        samples += [Sample('football_fixtures_without_features', (league,), count) for league, count in without.items()]
-        if features.height: samples.append(Sample('football_features_newest_timestamp_seconds', (), performance.newest(features['feature_time'])))
+        samples += [
+            Sample('football_fixtures_without_features', (league,), count)
+            for league, count in without.items()
+        ]
+        if features.height:
+            samples.append(
+                Sample(
+                    'football_features_newest_timestamp_seconds',
+                    (),
+                    performance.newest(features['feature_time']),
+                )
+            )
         for league, by in published.items():
             own = features.filter(league=league)
-            if own.height: samples += performance.feature_drift(own, read_moment(by.trained_on['as_of']), moment)
-            chances = np.array([[one.p_home, one.p_draw, one.p_away] for one in said.get((league, by.name), [])]).reshape(-1, 3)
+            if own.height:
+                samples += performance.feature_drift(
+                    own, read_moment(by.trained_on['as_of']), moment
+                )
+            chances = np.array(
+                [[one.p_home, one.p_draw, one.p_away] for one in said.get((league, by.name), [])]
+            ).reshape(-1, 3)
             samples += performance.forecast_drift(by, self._learned_from(league, by), chances)
         return samples
 
 # %% ../../nbs/61_metrics/05_exporter.ipynb #2e52cee4
 class Turn(NamedTuple):
     "What a collector brought back."
-    samples: list[Sample] # Empty when it failed
-    reason: str # Why it failed; empty when it did not
-    succeeded_at: float | None # When it last succeeded, seconds since 1970
-    seconds: float # How long it took
-    good_until: float # On the clock of this process; afterwards it has stayed away too long
+
+    samples: list[Sample]  # Empty when it failed
+    reason: str  # Why it failed; empty when it did not
+    succeeded_at: float | None  # When it last succeeded, seconds since 1970
+    seconds: float  # How long it took
+    good_until: float  # On the clock of this process; afterwards it has stayed away too long
 
 
 class Exporter:
     "Collectors that take their turns, and the page that is made of what they read."
-    def __init__(self,
-        sources: Sources, # What is read
-        interval: float = 15, # Seconds between the turns of a collector, at least
-        patience: float = 60, # Seconds that a collector may be late
+
+    def __init__(
+        self,
+        sources: Sources,  # What is read
+        interval: float = 15,  # Seconds between the turns of a collector, at least
+        patience: float = 60,  # Seconds that a collector may be late
     ):
         self.sources, self.interval, self.patience = sources, interval, patience
-        self.turns = {name: Turn([], 'has not come back yet', None, 0, float('inf')) for name in sources.collectors}
-        self.log, self._stop, self._threads = logging.getLogger('football_pred.metrics.exporter'), threading.Event(), list[threading.Thread]()
+        self.turns = {
+            name: Turn([], 'has not come back yet', None, 0, float('inf'))
+            for name in sources.collectors
+        }
+        self.log, self._stop, self._threads = (
+            logging.getLogger('football_pred.metrics.exporter'),
+            threading.Event(),
+            list[threading.Thread](),
+        )
         self._secrets = secret_values(sources.settings)
         self.registry = CollectorRegistry()
         self.registry.register(self)
 
-    def turn(self,
-        name: str, # Of a collector
-    ) -> float: # Seconds to pause
+    def turn(
+        self,
+        name: str,  # Of a collector
+    ) -> float:  # Seconds to pause
         "Let a collector read."
         started, before = time.perf_counter(), self.turns[name]
         self.sources.reader.begin(name)
         samples, reason, at = list[Sample](), '', before.succeeded_at
-        try: samples, at = self.sources.collectors[name](), self.sources.wall().timestamp()
+        try:
+            samples, at = self.sources.collectors[name](), self.sources.wall().timestamp()
         except Exception as error:  # whatever it was, it is told, and the others go on
-            reason = mask(f'{type(error).__name__}: {getattr(error, "orig", None) or error}'.splitlines()[0], self._secrets)
-            if reason != before.reason: self.log.exception('collector %s failed', name, extra={'about': {'collector': name, 'reason': reason}})
+            reason = mask(
+                f'{type(error).__name__}: {getattr(error, "orig", None) or error}'.splitlines()[0],
+                self._secrets,
+            )
+            if reason != before.reason:
+                self.log.exception(
+                    'collector %s failed',
+                    name,
+                    extra={'about': {'collector': name, 'reason': reason}},
+                )
         seconds = time.perf_counter() - started
-        pause = max(self.interval, 10*seconds)
-        self.turns[name] = Turn(samples, reason, at, seconds, time.monotonic() + pause + self.patience)
-        if not reason and before.reason and before.succeeded_at: self.log.info('collector %s is back', name, extra={'about': {'collector': name}})
+        pause = max(self.interval, 10 * seconds)
+        self.turns[name] = Turn(
+            samples, reason, at, seconds, time.monotonic() + pause + self.patience
+        )
+        if not reason and before.reason and before.succeeded_at:
+            self.log.info('collector %s is back', name, extra={'about': {'collector': name}})
         return pause
 
     def collect(self) -> list[Any]:
@@ -244,67 +374,106 @@ class Exporter:
 
     def refresh(self) -> None:
         "One turn of every collector."
-        for name in self.sources.collectors: self.turn(name)
+        for name in self.sources.collectors:
+            self.turn(name)
 
     def _run(self, name: str) -> None:
         pause = 0.0
-        while not self._stop.wait(pause): pause = self.turn(name)
+        while not self._stop.wait(pause):
+            pause = self.turn(name)
 
     def start(self) -> None:
         "Let every collector take its turns."
-        self._threads = [threading.Thread(target=self._run, args=[name], name=name, daemon=True) for name in self.sources.collectors]
-        for thread in self._threads: thread.start()
+        self._threads = [
+            threading.Thread(target=self._run, args=[name], name=name, daemon=True)
+            for name in self.sources.collectors
+        ]
+        for thread in self._threads:
+            thread.start()
 
     def stop(self) -> None:
         "Let the turns end."
         self._stop.set()
-        for thread in self._threads: thread.join(5)
+        for thread in self._threads:
+            thread.join(5)
         self.sources.reader.engine.dispose()
 
 # %% ../../nbs/61_metrics/05_exporter.ipynb #97be371f
 class Collected(NamedTuple):
     "How a collector stands."
-    up: bool # Whether what it read is told
-    reason: str # Why not
+
+    up: bool  # Whether what it read is told
+    reason: str  # Why not
 
 
 def standing(
-    turn: Turn, # Of a collector
-) -> Collected: # At this moment
+    turn: Turn,  # Of a collector
+) -> Collected:  # At this moment
     "Whether what a collector read can be told."
-    if turn.reason: return Collected(False, turn.reason)
+    if turn.reason:
+        return Collected(False, turn.reason)
     late = time.monotonic() - turn.good_until
-    return Collected(False, f'has not come back for {late:.0f} s longer than it may') if late > 0 else Collected(True, '')
+    return (
+        Collected(False, f'has not come back for {late:.0f} s longer than it may')
+        if late > 0
+        else Collected(True, '')
+    )
 
 # %% ../../nbs/61_metrics/05_exporter.ipynb #f36c12c9
 def page_samples(
-    exporter: Exporter, # With its turns
-) -> list[Sample]: # Of collectors that stand well, and about all of them
+    exporter: Exporter,  # With its turns
+) -> list[Sample]:  # Of collectors that stand well, and about all of them
     "Everything that is told now."
     told, turns = list[Sample](), dict(exporter.turns)
     for name, turn in turns.items():
         up = standing(turn).up
-        if up: told += turn.samples
-        told += [Sample('football_collector_up', (name,), int(up)), Sample('football_collector_duration_seconds', (name,), turn.seconds)]
-        if turn.succeeded_at: told.append(Sample('football_collector_last_success_timestamp_seconds', (name,), turn.succeeded_at))
+        if up:
+            told += turn.samples
+        told += [
+            Sample('football_collector_up', (name,), int(up)),
+            Sample('football_collector_duration_seconds', (name,), turn.seconds),
+        ]
+        if turn.succeeded_at:
+            told.append(
+                Sample(
+                    'football_collector_last_success_timestamp_seconds', (name,), turn.succeeded_at
+                )
+            )
     updated = max((turn.succeeded_at for turn in turns.values() if turn.succeeded_at), default=None)
-    if updated: told.append(Sample('football_metrics_last_update_timestamp', (), updated))
+    if updated:
+        told.append(Sample('football_metrics_last_update_timestamp', (), updated))
     about = __version__, platform.python_version(), exporter.sources.reader.kind
     return [*told, *exporter.sources.reader.samples(), Sample('football_system_info', about, 1)]
 
 
 def create_exporter_app(
-    exporter: Exporter, # Started by whoever serves it
-) -> Starlette: # ASGI application
+    exporter: Exporter,  # Started by whoever serves it
+) -> Starlette:  # ASGI application
     "The page of metrics, and at `/` how every collector stands."
+
     def metrics(request: Request) -> Response:
         encode, kind = choose_encoder(request.headers.get('accept', ''))
         return Response(encode(exporter.registry), headers={'Content-Type': kind})
 
     def overview(request: Request) -> Response:
         standings = {name: standing(turn) for name, turn in exporter.turns.items()}
-        content = {'version': __version__, 'status': 'ok' if all(one.up for one in standings.values()) else 'degraded', 'metrics': '/metrics',
-                   'collectors': {name: {'up': one.up, 'reason': one.reason, 'seconds': round(exporter.turns[name].seconds, 4),
-                                         'succeeded_at': exporter.turns[name].succeeded_at} for name, one in standings.items()}}
+        content = {
+            'version': __version__,
+            'status': 'ok' if all(one.up for one in standings.values()) else 'degraded',
+            'metrics': '/metrics',
+            'collectors': {
+                name: {
+                    'up': one.up,
+                    'reason': one.reason,
+                    'seconds': round(exporter.turns[name].seconds, 4),
+                    'succeeded_at': exporter.turns[name].succeeded_at,
+                }
+                for name, one in standings.items()
+            },
+        }
         return JSONResponse(content)
-    return Starlette(routes=[Route('/', overview), Route('/metrics', metrics)], middleware=[Middleware(GZipMiddleware)])
+
+    return Starlette(
+        routes=[Route('/', overview), Route('/metrics', metrics)],
+        middleware=[Middleware(GZipMiddleware)],
+    )

@@ -20,52 +20,96 @@ from urllib.parse import urlsplit
 import polars as pl
 from sqlalchemy import Connection, func, or_, select, text, type_coerce
 
+from ..core.as_of import mask_unknown, match_columns
 from ..core.backup import list_backups
+from ..core.database import in_parts, read_frame
+from ..core.files import Folder
+from football_pred.core.schema import (
+    REJECT_KINDS,
+    RUN_STATES,
+    SCOPES,
+    api_keys,
+    events,
+    job_runs,
+    matches,
+    metadata,
+    predictions,
+    rejects,
+    snapshots,
+)
+from ..core.settings import Settings
+from ..ingest.team_names import unresolved
 from .catalog import Sample
 from ..registry.registry import Copies
-from ..core.schema import REJECT_KINDS, RUN_STATES, SCOPES, api_keys, events, job_runs, matches, metadata, predictions, rejects, snapshots
-from ..core.settings import Settings
-from ..core.files import Folder
-from ..core.database import in_parts, read_frame
-from ..core.as_of import mask_unknown, match_columns
-from ..ingest.team_names import unresolved
 
 # %% ../../nbs/61_metrics/03_gauges.ipynb #30d6667d
 def read_jobs(
-    connection: Connection, # Of the database
-    jobs: Iterable[str], # Those that there should be; whatever else ran is told too
-    now: datetime, # Current moment, UTC
-    lease_seconds: float, # Silence after which a run is stuck
+    connection: Connection,  # Of the database
+    jobs: Iterable[str],  # Those that there should be; whatever else ran is told too
+    now: datetime,  # Current moment, UTC
+    lease_seconds: float,  # Silence after which a run is stuck
 ) -> list[Sample]:
     "Where every job stands."
     own, told = job_runs.c, list[Sample]()
     ran = set(connection.execute(select(own.job).distinct()).scalars())
-    going = connection.execute(select(own.job, own.heartbeat_at).where(own.state == 'running')).all()
-    stuck = Counter(row.job for row in going if now - row.heartbeat_at > timedelta(seconds=lease_seconds))
+    going = connection.execute(
+        select(own.job, own.heartbeat_at).where(own.state == 'running')
+    ).all()
+    stuck = Counter(
+        row.job for row in going if now - row.heartbeat_at > timedelta(seconds=lease_seconds)
+    )
     running = Counter(row.job for row in going)
     for job in sorted(ran | set(jobs)):
-        told += [Sample('football_job_running', (job,), running[job]), Sample('football_job_stuck', (job,), stuck[job])]
-        latest = select(own.state, own.started_at).where(own.job == job).order_by(own.started_at.desc()).limit(1)
+        told += [
+            Sample('football_job_running', (job,), running[job]),
+            Sample('football_job_stuck', (job,), stuck[job]),
+        ]
+        latest = (
+            select(own.state, own.started_at)
+            .where(own.job == job)
+            .order_by(own.started_at.desc())
+            .limit(1)
+        )
         last = connection.execute(latest).first()
         state = last.state if last else 'never'
-        told += [Sample('football_job_last_state', (job, one), int(one == state)) for one in (*RUN_STATES, 'never')]
-        if last: told.append(Sample('football_job_last_start_timestamp_seconds', (job,), last.started_at.timestamp()))
-        ended = select(own.finished_at).where(own.job == job, own.state == 'succeeded').order_by(own.started_at.desc()).limit(1)
-        if (at := connection.execute(ended).scalar()): told.append(Sample('football_job_last_success_timestamp_seconds', (job,), at.timestamp()))
+        told += [
+            Sample('football_job_last_state', (job, one), int(one == state))
+            for one in (*RUN_STATES, 'never')
+        ]
+        if last:
+            told.append(
+                Sample(
+                    'football_job_last_start_timestamp_seconds', (job,), last.started_at.timestamp()
+                )
+            )
+        ended = (
+            select(own.finished_at)
+            .where(own.job == job, own.state == 'succeeded')
+            .order_by(own.started_at.desc())
+            .limit(1)
+        )
+        if at := connection.execute(ended).scalar():
+            told.append(
+                Sample('football_job_last_success_timestamp_seconds', (job,), at.timestamp())
+            )
     return told
 
 
 def read_verified(
-    connection: Connection, # Of the database
-) -> list[Sample]: # Nothing before the ledger was verified
+    connection: Connection,  # Of the database
+) -> list[Sample]:  # Nothing before the ledger was verified
     "What the latest run said that verified the ledger."
     own = job_runs.c
-    query = select(own.finished_at, own.checks).where(own.job.in_(['predict', 'settle']), own.finished_at.is_not(None))
+    query = select(own.finished_at, own.checks).where(
+        own.job.in_(['predict', 'settle']), own.finished_at.is_not(None)
+    )
     for at, checks in connection.execute(query.order_by(own.started_at.desc()).limit(20)):
         for check in checks or []:
             if check['name'] == 'ledger problems':
-                return [Sample('football_ledger_problems', (), check['value']),
-                        Sample('football_ledger_verified_timestamp_seconds', (), at.timestamp())]
+                return [
+                    Sample('football_ledger_problems', (), check['value']),
+                    Sample('football_ledger_verified_timestamp_seconds', (), at.timestamp()),
+                ]
     return []
 
 # %% ../../nbs/61_metrics/03_gauges.ipynb #77ca870d
@@ -73,123 +117,215 @@ AHEAD, OVERDUE = timedelta(days=7), timedelta(days=3)
 
 
 def coming(
-    connection: Connection, # Of the database
-    moment: datetime, # Of looking, UTC
-) -> pl.DataFrame: # Columns `match_id`, `league` and `forecast`: whether there is one
+    connection: Connection,  # Of the database
+    moment: datetime,  # Of looking, UTC
+) -> pl.DataFrame:  # Columns `match_id`, `league` and `forecast`: whether there is one
     "Matches that are scheduled for the next 7 days."
     own = matches.c
     query = select(*match_columns()).where(own.kickoff > moment, own.kickoff <= moment + AHEAD)
-    seen = mask_unknown(read_frame(connection, query), moment).filter(status='scheduled').select('match_id', 'league')
+    seen = (
+        mask_unknown(read_frame(connection, query), moment)
+        .filter(status='scheduled')
+        .select('match_id', 'league')
+    )
     ids, said = seen['match_id'].to_list(), set[str]()
     forecast = select(predictions.c.match_id).where(predictions.c.match_id == own.match_id).exists()
-    for some in in_parts(ids): said |= set(connection.execute(select(own.match_id).where(own.match_id.in_(some), forecast)).scalars())
+    for some in in_parts(ids):
+        said |= set(
+            connection.execute(
+                select(own.match_id).where(own.match_id.in_(some), forecast)
+            ).scalars()
+        )
     return seen.with_columns(forecast=pl.col('match_id').is_in(list(said)))
 
 
 def read_fixtures(
-    connection: Connection, # Of the database
-    moment: datetime, # Of looking, UTC
-    modelled: Iterable[str], # Leagues that have a champion; they are told also when nothing is to come
+    connection: Connection,  # Of the database
+    moment: datetime,  # Of looking, UTC
+    modelled: Iterable[
+        str
+    ],  # Leagues that have a champion; they are told also when nothing is to come
 ) -> list[Sample]:
     "How well what is to come is covered, and which results are missing."
     told, seen = list[Sample](), coming(connection, moment)
-    by_league = {league: (all_, said) for league, all_, said in seen.group_by('league').agg(pl.len(), pl.col('forecast').sum()).iter_rows()}
+    by_league = {
+        league: (all_, said)
+        for league, all_, said in seen.group_by('league')
+        .agg(pl.len(), pl.col('forecast').sum())
+        .iter_rows()
+    }
     for league in sorted({*by_league, *modelled}):
         fixtures, said = by_league.get(league, (0, 0))
-        for name, value in (('', fixtures), ('_with_forecast', said), ('_without_forecast', fixtures - said)):
+        for name, value in (
+            ('', fixtures),
+            ('_with_forecast', said),
+            ('_without_forecast', fixtures - said),
+        ):
             told.append(Sample(f'football_fixtures{name}', (league,), value))
     own = matches.c
-    newest = select(own.source, own.league, type_coerce(func.max(own.kickoff), own.kickoff.type)).where(
-        own.status == 'finished', own.result_known_at <= moment).group_by(own.source, own.league)
-    told += [Sample('football_newest_result_timestamp_seconds', (source, league), at.timestamp())
-             for source, league, at in connection.execute(newest)]
-    missing = or_(own.status.in_(['scheduled', 'in_play']), (own.status == 'finished') & (own.result_known_at > moment))
-    lacking = select(own.league, func.count()).where(own.kickoff < moment - OVERDUE, missing).group_by(own.league)
+    newest = (
+        select(own.source, own.league, type_coerce(func.max(own.kickoff), own.kickoff.type))
+        .where(own.status == 'finished', own.result_known_at <= moment)
+        .group_by(own.source, own.league)
+    )
+    told += [
+        Sample('football_newest_result_timestamp_seconds', (source, league), at.timestamp())
+        for source, league, at in connection.execute(newest)
+    ]
+    missing = or_(
+        own.status.in_(['scheduled', 'in_play']),
+        (own.status == 'finished') & (own.result_known_at > moment),
+    )
+    lacking = (
+        select(own.league, func.count())
+        .where(own.kickoff < moment - OVERDUE, missing)
+        .group_by(own.league)
+    )
     late = {league: count for league, count in connection.execute(lacking)}
     leagues = connection.execute(select(own.league).distinct()).scalars()
-    return told + [Sample('football_results_overdue', (league,), late.get(league, 0)) for league in leagues]
+    return told + [
+        Sample('football_results_overdue', (league,), late.get(league, 0)) for league in leagues
+    ]
 
 # %% ../../nbs/61_metrics/03_gauges.ipynb #1fa2cf32
 def read_names(
-    connection: Connection, # Of the database
-) -> list[Sample]: # Of every source that gave a payload
+    connection: Connection,  # Of the database
+) -> list[Sample]:  # Of every source that gave a payload
     "What could not be taken in."
     sources = list(connection.execute(select(snapshots.c.source).distinct()).scalars())
-    kinds = select(snapshots.c.source, rejects.c.kind, func.count()).join_from(rejects, snapshots).group_by(snapshots.c.source, rejects.c.kind)
+    kinds = (
+        select(snapshots.c.source, rejects.c.kind, func.count())
+        .join_from(rejects, snapshots)
+        .group_by(snapshots.c.source, rejects.c.kind)
+    )
     aside = {(source, kind): rows for source, kind, rows in connection.execute(kinds)}
     lost = Counter(unresolved(connection)['source'])
-    return [*[Sample('football_rejects', (source, kind), aside.get((source, kind), 0)) for source in sources for kind in REJECT_KINDS],
-            *[Sample('football_unresolved_names', (source,), lost[source]) for source in sources]]
+    return [
+        *[
+            Sample('football_rejects', (source, kind), aside.get((source, kind), 0))
+            for source in sources
+            for kind in REJECT_KINDS
+        ],
+        *[Sample('football_unresolved_names', (source,), lost[source]) for source in sources],
+    ]
 
 # %% ../../nbs/61_metrics/03_gauges.ipynb #62727d09
 def read_events(
-    connection: Connection, # Of the database
+    connection: Connection,  # Of the database
 ) -> list[Sample]:
     "How far the telling is behind."
     own = events.c
-    unsent = connection.execute(select(func.count()).select_from(events).where(own.sent_at.is_(None))).scalar_one()
-    oldest = connection.execute(select(own.created_at).where(own.sent_at.is_(None)).order_by(own.sequence).limit(1)).scalar()
-    age = [Sample('football_events_oldest_unsent_timestamp_seconds', (), oldest.timestamp())] if oldest else []
+    unsent = connection.execute(
+        select(func.count()).select_from(events).where(own.sent_at.is_(None))
+    ).scalar_one()
+    oldest = connection.execute(
+        select(own.created_at).where(own.sent_at.is_(None)).order_by(own.sequence).limit(1)
+    ).scalar()
+    age = (
+        [Sample('football_events_oldest_unsent_timestamp_seconds', (), oldest.timestamp())]
+        if oldest
+        else []
+    )
     return [Sample('football_events_unsent', (), unsent), *age]
 
 
 def read_consumers(
-    lags: Mapping[tuple[str, str], float], # Events by group and topic
+    lags: Mapping[tuple[str, str], float],  # Events by group and topic
 ) -> list[Sample]:
     "How far those who read are behind."
     return [Sample('football_consumer_lag_events', labels, lag) for labels, lag in lags.items()]
 
 # %% ../../nbs/61_metrics/03_gauges.ipynb #7df1cf06
 def read_models(
-    copies: Copies, # Verified copy of what is in use
+    copies: Copies,  # Verified copy of what is in use
 ) -> list[Sample]:
     "Who speaks for each league."
     told = list[Sample]()
     for role in ('champion', 'challenger'):
         for league, to in copies.pointers(role).items():
             trained = json.loads(copies.read(to['version']))['trained_on']['as_of']
-            told += [Sample('football_model_info', (league, role, to['name'], to['version']), 1),
-                     Sample('football_model_trained_timestamp_seconds', (league, role, to['name']), datetime.fromisoformat(trained).timestamp())]
+            told += [
+                Sample('football_model_info', (league, role, to['name'], to['version']), 1),
+                Sample(
+                    'football_model_trained_timestamp_seconds',
+                    (league, role, to['name']),
+                    datetime.fromisoformat(trained).timestamp(),
+                ),
+            ]
     return told
 
 # %% ../../nbs/61_metrics/03_gauges.ipynb #df5b89d5
 class Tables:
     "How many rows each table has."
-    def __init__(self) -> None: self._rows, self._due = dict[str, int](), dict[str, float]()
 
-    def read(self,
-        connection: Connection, # Of the database
-        known: Mapping[str, int], # Rows of tables that somebody else counts
+    def __init__(self) -> None:
+        self._rows, self._due = dict[str, int](), dict[str, float]()
+
+    def read(
+        self,
+        connection: Connection,  # Of the database
+        known: Mapping[str, int],  # Rows of tables that somebody else counts
     ) -> list[Sample]:
         "Count what is due."
         for name, table in metadata.tables.items():
-            if name in known or (started := time.monotonic()) < self._due.get(name, 0): continue
-            self._rows[name] = connection.execute(select(func.count()).select_from(table)).scalar_one()
-            self._due[name] = time.monotonic() + 100*(time.monotonic() - started)
-        return [Sample('football_table_row_count', (name,), rows) for name, rows in sorted((self._rows | dict(known)).items())]
+            if name in known or (started := time.monotonic()) < self._due.get(name, 0):
+                continue
+            self._rows[name] = connection.execute(
+                select(func.count()).select_from(table)
+            ).scalar_one()
+            self._due[name] = time.monotonic() + 100 * (time.monotonic() - started)
+        return [
+            Sample('football_table_row_count', (name,), rows)
+            for name, rows in sorted((self._rows | dict(known)).items())
+        ]
 
 
 def read_connections(
-    connection: Connection, # Of the database
-) -> list[Sample]: # Nothing of SQLite, which has none
+    connection: Connection,  # Of the database
+) -> list[Sample]:  # Nothing of SQLite, which has none
     "Who is connected."
-    if connection.dialect.name != 'postgresql': return []
-    query = text("SELECT coalesce(state, 'background'), count(*) FROM pg_stat_activity WHERE datname = current_database() GROUP BY 1")
-    return [Sample('football_database_connections', (state,), count) for state, count in connection.execute(query)]
+    if connection.dialect.name != 'postgresql':
+        return []
+    query = text(
+        "SELECT coalesce(state, 'background'), count(*) FROM pg_stat_activity WHERE datname = current_database() GROUP BY 1"
+    )
+    return [
+        Sample('football_database_connections', (state,), count)
+        for state, count in connection.execute(query)
+    ]
 
 
 def read_keys(
-    connection: Connection, # Of the database
+    connection: Connection,  # Of the database
 ) -> list[Sample]:
     "How many keys open the API."
     own = api_keys.c
-    found = {(scope, gone): count for scope, gone, count in connection.execute(
-        select(own.scope, own.revoked_at.is_not(None), func.count()).group_by(own.scope, own.revoked_at.is_not(None)))}
-    return [Sample('football_api_keys', (scope, state), found.get((scope, state == 'revoked'), 0))
-            for scope in SCOPES for state in ('valid', 'revoked')]
+    found = {
+        (scope, gone): count
+        for scope, gone, count in connection.execute(
+            select(own.scope, own.revoked_at.is_not(None), func.count()).group_by(
+                own.scope, own.revoked_at.is_not(None)
+            )
+        )
+    }
+    return [
+        Sample('football_api_keys', (scope, state), found.get((scope, state == 'revoked'), 0))
+        for scope in SCOPES
+        for state in ('valid', 'revoked')
+    ]
 
 # %% ../../nbs/61_metrics/03_gauges.ipynb #cd0411ad
-PARTS = ('features_online', 'mlflow', 'broker', 'cache', 'api', 'flower', 'prometheus', 'alertmanager', 'grafana')
+PARTS = (
+    'features_online',
+    'mlflow',
+    'broker',
+    'cache',
+    'api',
+    'flower',
+    'prometheus',
+    'alertmanager',
+    'grafana',
+)
 PORTS = {'http': 80, 'https': 443, 'redis': 6379, 'rediss': 6379}
 
 
@@ -197,33 +333,48 @@ def _addresses(settings: Settings) -> dict[str, list[tuple[str, int]]]:
     found: dict[str, list[tuple[str, int]]] = {}
     for part in PARTS:
         value = getattr(settings, f'{part}_url')
-        url = urlsplit(value.get_secret_value() if hasattr(value, 'get_secret_value') else value or '')
-        if url.hostname: found[part] = [(url.hostname, url.port or PORTS.get(url.scheme, 80))]
-    servers = [one.strip().rpartition(':') for one in settings.kafka_servers.split(',') if one.strip()]
+        url = urlsplit(
+            value.get_secret_value() if hasattr(value, 'get_secret_value') else value or ''
+        )
+        if url.hostname:
+            found[part] = [(url.hostname, url.port or PORTS.get(url.scheme, 80))]
+    servers = [
+        one.strip().rpartition(':') for one in settings.kafka_servers.split(',') if one.strip()
+    ]
     return found | ({'kafka': [(host, int(port)) for host, _, port in servers]} if servers else {})
 
 
 def _answers(host: str, port: int) -> bool:
     try:
-        with socket.create_connection((host, port), timeout=2): return True
-    except OSError: return False
+        with socket.create_connection((host, port), timeout=2):
+            return True
+    except OSError:
+        return False
 
 
 def read_home(
-    settings: Settings, # Settings in force
-) -> list[Sample]: # And a part for each that is configured
+    settings: Settings,  # Settings in force
+) -> list[Sample]:  # And a part for each that is configured
     "Space, and who answers."
     disk = shutil.disk_usage(settings.home)
-    parts = [Sample('football_part_reachable', (part,), int(any(_answers(*one) for one in several)))
-             for part, several in _addresses(settings).items()]
-    return [Sample('football_home_free_bytes', (), disk.free), Sample('football_home_size_bytes', (), disk.total), *parts]
+    parts = [
+        Sample('football_part_reachable', (part,), int(any(_answers(*one) for one in several)))
+        for part, several in _addresses(settings).items()
+    ]
+    return [
+        Sample('football_home_free_bytes', (), disk.free),
+        Sample('football_home_size_bytes', (), disk.total),
+        *parts,
+    ]
 
 # %% ../../nbs/61_metrics/03_gauges.ipynb #5f6af8e2
 def read_backups(
-    folder: Folder, # Where backups are kept
-) -> list[Sample]: # No moment before the first
+    folder: Folder,  # Where backups are kept
+) -> list[Sample]:  # No moment before the first
     "How old the latest backup is."
     found = list_backups(folder)
     at = max((datetime.fromisoformat(one['made_at']) for one in found), default=None)
-    age = [Sample('football_backup_last_success_timestamp_seconds', (), at.timestamp())] if at else []
+    age = (
+        [Sample('football_backup_last_success_timestamp_seconds', (), at.timestamp())] if at else []
+    )
     return [Sample('football_backups', (), len(found)), *age]

@@ -16,27 +16,29 @@ import polars as pl
 from scipy.stats import ks_2samp
 from sqlalchemy import Engine
 
+from ..core.as_of import read_matches
+from ..evaluation.scoring import calibration_error, score_table
 from ..features.build import FEATURES
+from ..forecasts.queries import SCORED, same_matches
+from ..markets.prices import with_prices
 from ..markets.score_grid import OUTCOMES, outcome_codes
 from .catalog import Sample
-from ..markets.prices import with_prices
 from ..models.base_rate import BaseRate
-from ..forecasts.queries import SCORED, same_matches
 from ..registry.registry import Published
-from ..evaluation.scoring import calibration_error, score_table
-from ..core.as_of import read_matches
 
 # %% ../../nbs/61_metrics/04_performance.ipynb #3113fe32
 def newest(
-    moments: pl.Series, # Not empty
-) -> float: # Seconds since 1970
+    moments: pl.Series,  # Not empty
+) -> float:  # Seconds since 1970
     "The latest of some moments."
-    return moments.dt.epoch('us').sort()[-1]/1e6
+    return moments.dt.epoch('us').sort()[-1] / 1e6
 
 
 def record_frame(
-    said: Sequence[Any], # Of `tallies.Said`, scored, of one league and model
-) -> pl.DataFrame: # As `records.SCORED`, with `league`, `season`, `as_of`, `home_goals`, `away_goals`
+    said: Sequence[Any],  # Of `tallies.Said`, scored, of one league and model
+) -> (
+    pl.DataFrame
+):  # As `records.SCORED`, with `league`, `season`, `as_of`, `home_goals`, `away_goals`
     "A record as a frame."
     moments = {name: pl.Datetime('us', 'UTC') for name in ('kickoff', 'as_of')}
     frame = pl.DataFrame([one._asdict() for one in said], schema_overrides=moments)
@@ -45,84 +47,142 @@ def record_frame(
 
 
 def base_rates(
-    own: pl.DataFrame, # From `record_frame`
-    league: pl.DataFrame, # Matches of the league with results, from `store.read_matches`
-) -> pl.DataFrame: # Columns `records.SCORED`, model 'base rate'
+    own: pl.DataFrame,  # From `record_frame`
+    league: pl.DataFrame,  # Matches of the league with results, from `store.read_matches`
+) -> pl.DataFrame:  # Columns `records.SCORED`, model 'base rate'
     "What the frequencies of the league said when each forecast was made."
     parts = []
-    results, grounds = league.filter(status='finished'), league.select('match_id', 'home_team', 'away_team', 'neutral')
+    results, grounds = (
+        league.filter(status='finished'),
+        league.select('match_id', 'home_team', 'away_team', 'neutral'),
+    )
     for (as_of,), part in own.join(grounds, on='match_id').group_by('as_of', maintain_order=True):
         moment: Any = as_of
-        chances = BaseRate().fit(results.filter(pl.col('result_known_at') <= moment), as_of=moment).predict_proba(part)
-        parts.append(part.with_columns(model=pl.lit('base rate')).with_columns(
-            pl.Series(f'p_{name}', chances[:, i]) for i, name in enumerate(OUTCOMES)).select(SCORED))
+        chances = (
+            BaseRate()
+            .fit(results.filter(pl.col('result_known_at') <= moment), as_of=moment)
+            .predict_proba(part)
+        )
+        parts.append(
+            part.with_columns(model=pl.lit('base rate'))
+            .with_columns(pl.Series(f'p_{name}', chances[:, i]) for i, name in enumerate(OUTCOMES))
+            .select(SCORED)
+        )
     return pl.concat(parts)
 
 # %% ../../nbs/61_metrics/04_performance.ipynb #f85a32b5
-FORECASTERS = {'closing price': 'market', 'base rate': 'base_rate'}  # names in labels; any other is the model
+FORECASTERS = {
+    'closing price': 'market',
+    'base rate': 'base_rate',
+}  # names in labels; any other is the model
 SCORES = {'rps': 'rps', 'log_loss': 'log_loss', 'brier': 'brier', 'accuracy': 'accuracy_ratio'}
 
 
 def _scored(league: str, model: str, matches: str, rows: pl.DataFrame) -> list[Sample]:
     "Scores of every forecaster on the same matches."
-    told = [Sample('football_rolling_matches', (league, model, matches), rows.filter(model=model).height)]
+    told = [
+        Sample(
+            'football_rolling_matches', (league, model, matches), rows.filter(model=model).height
+        )
+    ]
     for row in score_table(rows).to_dicts():
         labels = (league, model, matches, FORECASTERS.get(row['model'], 'model'))
-        told += [Sample(f'football_rolling_{name}', labels, row[score]) for score, name in SCORES.items()]
+        told += [
+            Sample(f'football_rolling_{name}', labels, row[score]) for score, name in SCORES.items()
+        ]
         part = rows.filter(model=row['model'])
         codes = part['outcome'].replace_strict(OUTCOMES, range(3), return_dtype=pl.Int64).to_numpy()
         found = calibration_error(part.select('p_home', 'p_draw', 'p_away').to_numpy(), codes)
-        told += [Sample(f'football_rolling_calibration_{name}', labels, value) for name, value in (('error', found.error), ('limit', found.limit))]
+        told += [
+            Sample(f'football_rolling_calibration_{name}', labels, value)
+            for name, value in (('error', found.error), ('limit', found.limit))
+        ]
     return told
 
 
 def difference(
-    league: str, # Code
-    model: str, # Name of the model
-    against: str, # Label of the other: 'market', 'base_rate' or 'champion'
-    rows: pl.DataFrame, # Columns `records.SCORED` of two forecasters, the model and the other
-) -> list[Sample]: # Nothing where they have no match in common
+    league: str,  # Code
+    model: str,  # Name of the model
+    against: str,  # Label of the other: 'market', 'base_rate' or 'champion'
+    rows: pl.DataFrame,  # Columns `records.SCORED` of two forecasters, the model and the other
+) -> list[Sample]:  # Nothing where they have no match in common
     "How much better or worse, and how sure that is."
     other = next(name for name in rows['model'].unique() if name != model)
     found = score_table(rows, reference=other).filter(model=model).row(0, named=True)
-    if not found['compared']: return []
-    values = {'': found['rps_difference'], '_low': found['rps_low'], '_high': found['rps_high'], '_matches': found['compared']}
-    return [Sample(f'football_rolling_rps_difference{name}', (league, model, against), value) for name, value in values.items() if value is not None]
+    if not found['compared']:
+        return []
+    values = {
+        '': found['rps_difference'],
+        '_low': found['rps_low'],
+        '_high': found['rps_high'],
+        '_matches': found['compared'],
+    }
+    return [
+        Sample(f'football_rolling_rps_difference{name}', (league, model, against), value)
+        for name, value in values.items()
+        if value is not None
+    ]
 
 
 def read_record(
-    engine: Engine, # Database with the tables
-    own: pl.DataFrame, # From `record_frame`
-    now: datetime, # Current moment, UTC
+    engine: Engine,  # Database with the tables
+    own: pl.DataFrame,  # From `record_frame`
+    now: datetime,  # Current moment, UTC
 ) -> list[Sample]:
     "How good a model was of late, beside the market and the base rate."
     league, model = own.select('league', 'model').row(0)
     played = read_matches(engine, now, [league])
-    priced = with_prices(engine, played.filter(pl.col('season').is_in(own['season'].unique().to_list())), now)
+    priced = with_prices(
+        engine, played.filter(pl.col('season').is_in(own['season'].unique().to_list())), now
+    )
     base, both = base_rates(own, played), same_matches(own, priced)
     every = pl.concat([own.select(SCORED), base])
-    told = [*_scored(league, model, 'all', every), *difference(league, model, 'base_rate', every),
-            Sample('football_rolling_newest_kickoff_timestamp_seconds', (league, model), newest(own['kickoff']))]
-    if not both.height: return [*told, Sample('football_rolling_matches', (league, model, 'priced'), 0)]
+    told = [
+        *_scored(league, model, 'all', every),
+        *difference(league, model, 'base_rate', every),
+        Sample(
+            'football_rolling_newest_kickoff_timestamp_seconds',
+            (league, model),
+            newest(own['kickoff']),
+        ),
+    ]
+    if not both.height:
+        return [*told, Sample('football_rolling_matches', (league, model, 'priced'), 0)]
     also = base.filter(pl.col('match_id').is_in(both['match_id'].implode()))
-    return [*told, *_scored(league, model, 'priced', pl.concat([both, also])), *difference(league, model, 'market', both)]
+    return [
+        *told,
+        *_scored(league, model, 'priced', pl.concat([both, also])),
+        *difference(league, model, 'market', both),
+    ]
 
 # %% ../../nbs/61_metrics/04_performance.ipynb #78ff4fc0
-LEAST, LATEST, TRAINED, TOP, SILENT = 20, timedelta(days=30), timedelta(days=3*365), 5, timedelta(days=365)
+LEAST, LATEST, TRAINED, TOP, SILENT = (
+    20,
+    timedelta(days=30),
+    timedelta(days=3 * 365),
+    5,
+    timedelta(days=365),
+)
 CALENDAR = ('home_played', 'away_played', 'home_rest_days', 'away_rest_days')
 
 
 def psi(
-    before: np.ndarray, # Values trained on; NaN where missing
-    after: np.ndarray, # Latest values
-) -> float: # 0 where nothing moved
+    before: np.ndarray,  # Values trained on; NaN where missing
+    after: np.ndarray,  # Latest values
+) -> float:  # 0 where nothing moved
     "Population stability index."
     edges = np.unique(np.quantile(before[np.isfinite(before)], np.linspace(0.1, 0.9, 9)))
+
     def shares(values: np.ndarray) -> np.ndarray:
-        bins = np.where(np.isfinite(values), np.searchsorted(edges, values, side='right'), len(edges) + 1)
-        return (np.bincount(bins, minlength=len(edges) + 2) + 0.5)/(len(values) + 0.5*(len(edges) + 2))
+        bins = np.where(
+            np.isfinite(values), np.searchsorted(edges, values, side='right'), len(edges) + 1
+        )
+        return (np.bincount(bins, minlength=len(edges) + 2) + 0.5) / (
+            len(values) + 0.5 * (len(edges) + 2)
+        )
+
     p, q = shares(before), shares(after)
-    return float(((q - p)*np.log(q/p)).sum())
+    return float(((q - p) * np.log(q / p)).sum())
 
 
 def _ks(before: np.ndarray, after: np.ndarray) -> float:
@@ -130,35 +190,56 @@ def _ks(before: np.ndarray, after: np.ndarray) -> float:
 
 
 def feature_drift(
-    features: pl.DataFrame, # Of one league, from `offline_features.read_offline`
-    trained: datetime, # Moment up to which the champion has learned, UTC
-    moment: datetime, # Of looking, UTC
-) -> list[Sample]: # Only the numbers of matches where there are too few
+    features: pl.DataFrame,  # Of one league, from `offline_features.read_offline`
+    trained: datetime,  # Moment up to which the champion has learned, UTC
+    moment: datetime,  # Of looking, UTC
+) -> list[Sample]:  # Only the numbers of matches where there are too few
     "How far the features have moved from those that were learned from."
     league, kickoff = features['league'][0], pl.col('kickoff')
     before = features.filter((kickoff <= trained) & (kickoff > trained - TRAINED))
     after = features.filter((kickoff > moment - LATEST) & (kickoff <= moment + timedelta(days=7)))
-    told = [Sample('football_feature_drift_matches', (league, name), part.height) for name, part in (('training', before), ('latest', after))]
+    told = [
+        Sample('football_feature_drift_matches', (league, name), part.height)
+        for name, part in (('training', before), ('latest', after))
+    ]
     ks: dict[str, float] = {}
     moved: dict[str, list[tuple[float, float]]] = {}
     for feature in FEATURES:
-        p, q = (part[feature.name].cast(pl.Float64).fill_null(np.nan).to_numpy() for part in (before, after))
-        if feature.name in CALENDAR or min(np.isfinite(p).sum(), np.isfinite(q).sum()) < LEAST: continue
+        p, q = (
+            part[feature.name].cast(pl.Float64).fill_null(np.nan).to_numpy()
+            for part in (before, after)
+        )
+        if feature.name in CALENDAR or min(np.isfinite(p).sum(), np.isfinite(q).sum()) < LEAST:
+            continue
         ks[feature.name] = _ks(p[np.isfinite(p)], q[np.isfinite(q)])
         moved.setdefault(feature.view, []).append((ks[feature.name], psi(p, q)))
     for view, found in moved.items():
-        for i, name in enumerate(('ks', 'psi')): told.append(Sample(f'football_feature_drift_{name}', (league, view), max(one[i] for one in found)))
+        for i, name in enumerate(('ks', 'psi')):
+            told.append(
+                Sample(
+                    f'football_feature_drift_{name}', (league, view), max(one[i] for one in found)
+                )
+            )
     top = sorted(ks, key=lambda name: (-ks[name], name))[:TOP]
-    return told + [Sample('football_feature_drift_top_ks', (league, name), ks[name]) for name in top]
+    return told + [
+        Sample('football_feature_drift_top_ks', (league, name), ks[name]) for name in top
+    ]
 
 
 def forecast_drift(
-    by: Published, # The champion of a league
-    fixtures: pl.DataFrame, # Matches of the league it learned from, as `predict.forecast` takes them
-    said: np.ndarray, # Its probabilities of the latest matches, shape (matches, 3)
-) -> list[Sample]: # Nothing where there are too few
+    by: Published,  # The champion of a league
+    fixtures: pl.DataFrame,  # Matches of the league it learned from, as `predict.forecast` takes them
+    said: np.ndarray,  # Its probabilities of the latest matches, shape (matches, 3)
+) -> list[Sample]:  # Nothing where there are too few
     "How far forecasts have moved from what the model says of the matches it learned from."
-    if min(len(said), fixtures.height) < LEAST: return []
+    if min(len(said), fixtures.height) < LEAST:
+        return []
     then = np.asarray(by.model.predict_proba(fixtures))
-    return [Sample('football_forecast_drift_ks', (fixtures['league'][0], by.name, outcome), _ks(then[:, i], said[:, i]))
-            for i, outcome in enumerate(OUTCOMES)]
+    return [
+        Sample(
+            'football_forecast_drift_ks',
+            (fixtures['league'][0], by.name, outcome),
+            _ks(then[:, i], said[:, i]),
+        )
+        for i, outcome in enumerate(OUTCOMES)
+    ]

@@ -13,94 +13,144 @@ import numpy as np
 import polars as pl
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
+
 from ..markets.score_grid import outcome_probabilities, score_grid
 from ..ratings.match_arrays import read_fixtures
 
 # %% ../../nbs/35_models/01_base.ipynb #94f289a0
 class PlainEstimator(BaseEstimator):
     "An estimator whose constructor stores, whose `fit` learns, and which can be written as plain data."
-    learned: ClassVar[tuple[str, ...]] = ()  # names, each ending in _, that make up the fitted state
 
-    def fit(self,
-        matches: object, # Played matches, as `read_played` takes them
-        as_of: datetime | None = None, # Moment of the fit (UTC); None: the latest kick-off
-    ) -> Self: # The estimator itself
+    learned: ClassVar[
+        tuple[str, ...]
+    ] = ()  # names, each ending in _, that make up the fitted state
+
+    def fit(
+        self,
+        matches: object,  # Played matches, as `read_played` takes them
+        as_of: datetime | None = None,  # Moment of the fit (UTC); None: the latest kick-off
+    ) -> Self:  # The estimator itself
         "Learn from matches."
         raise NotImplementedError(f'{type(self).__name__} has no fit')
 
-    def to_data(self) -> dict[str, Any]: # Keys `model`, `params` and one for each learned name, values fit for JSON
+    def to_data(
+        self,
+    ) -> dict[
+        str, Any
+    ]:  # Keys `model`, `params` and one for each learned name, values fit for JSON
         "The fitted model as plain data."
         check_is_fitted(self, self.learned)
-        params = {name: None if value == float('inf') else value for name, value in self.get_params().items()}
+        params = {
+            name: None if value == float('inf') else value
+            for name, value in self.get_params().items()
+        }
         state: dict[str, Any] = {}
         for name in self.learned:
             value = getattr(self, name)
-            state[name[:-1]] = value.tolist() if isinstance(value, np.ndarray) else value.isoformat() if name == 'as_of_' else value
+            state[name[:-1]] = (
+                value.tolist()
+                if isinstance(value, np.ndarray)
+                else value.isoformat()
+                if name == 'as_of_'
+                else value
+            )
         return {'model': type(self).__name__, 'params': params, **state}
 
     @classmethod
-    def from_data(cls,
-        data: dict[str, Any], # From `to_data`, possibly through JSON
-    ) -> Self: # Fitted, with the same forecasts to the last bit
+    def from_data(
+        cls,
+        data: dict[str, Any],  # From `to_data`, possibly through JSON
+    ) -> Self:  # Fitted, with the same forecasts to the last bit
         "The model that was written as plain data."
-        if data.get('model') != cls.__name__: raise ValueError(f'model is {data.get("model")!r}, expected {cls.__name__!r}')
-        missing = [name for name in ('params', *(name[:-1] for name in cls.learned)) if name not in data]
-        if missing: raise ValueError(f'{missing[0]} is missing from the data of {cls.__name__}')
+        if data.get('model') != cls.__name__:
+            raise ValueError(f'model is {data.get("model")!r}, expected {cls.__name__!r}')
+        missing = [
+            name for name in ('params', *(name[:-1] for name in cls.learned)) if name not in data
+        ]
+        if missing:
+            raise ValueError(f'{missing[0]} is missing from the data of {cls.__name__}')
         unknown = sorted(data['params'].keys() - cls().get_params().keys())
-        if unknown: raise ValueError(f'{unknown[0]} is not a parameter of {cls.__name__}')
+        if unknown:
+            raise ValueError(f'{unknown[0]} is not a parameter of {cls.__name__}')
         model = cls(**data['params'])
         for name in cls.learned:
             value = data[name[:-1]]
-            if name == 'as_of_': value = datetime.fromisoformat(value)
-            elif isinstance(value, list) and not (value and isinstance(value[0], str)): value = np.array(value)
+            if name == 'as_of_':
+                value = datetime.fromisoformat(value)
+            elif isinstance(value, list) and not (value and isinstance(value[0], str)):
+                value = np.array(value)
             setattr(model, name, value)
         return model
 
 # %% ../../nbs/35_models/01_base.ipynb #a68074ac
 class GoalModel(PlainEstimator):
     "Forecasts from a level, a home advantage, and an attack and a defence for every team."
-    learned: ClassVar[tuple[str, ...]] = (
-        'teams_', 'attack_', 'defence_', 'level_', 'home_advantage_', 'rho_', 'unseen_', 'as_of_')
-    teams_: list[str] # Names, sorted
-    attack_: np.ndarray # Shape (teams,), log scale
-    defence_: np.ndarray # Shape (teams,), log scale
-    level_: float # Log of the rate of an average team away to an average team
-    home_advantage_: float # Added to the log of the home rate, except at a neutral venue
-    rho_: float # Low-score dependence
-    unseen_: float # Attack and defence of a team that is not in `teams_`
-    as_of_: datetime # Moment of the fit
 
-    def __init__(self, max_goals: int = 10): # Largest score of either team kept in the grid
+    learned: ClassVar[tuple[str, ...]] = (
+        'teams_',
+        'attack_',
+        'defence_',
+        'level_',
+        'home_advantage_',
+        'rho_',
+        'unseen_',
+        'as_of_',
+    )
+    teams_: list[str]  # Names, sorted
+    attack_: np.ndarray  # Shape (teams,), log scale
+    defence_: np.ndarray  # Shape (teams,), log scale
+    level_: float  # Log of the rate of an average team away to an average team
+    home_advantage_: float  # Added to the log of the home rate, except at a neutral venue
+    rho_: float  # Low-score dependence
+    unseen_: float  # Attack and defence of a team that is not in `teams_`
+    as_of_: datetime  # Moment of the fit
+
+    def __init__(self, max_goals: int = 10):  # Largest score of either team kept in the grid
         self.max_goals = max_goals
 
-    def predict_rates(self,
-        fixtures: object, # Columns `home_team`, `away_team`, optional `neutral`; polars or pandas
-    ) -> np.ndarray: # Shape (fixtures, 2): home rate and away rate
+    def predict_rates(
+        self,
+        fixtures: object,  # Columns `home_team`, `away_team`, optional `neutral`; polars or pandas
+    ) -> np.ndarray:  # Shape (fixtures, 2): home rate and away rate
         "Expected goals of both teams."
         check_is_fitted(self, self.learned)
         home_team, away_team, neutral = read_fixtures(fixtures)
         known, unseen = pl.Enum(self.teams_), len(self.teams_)
-        home, away = (team.cast(known, strict=False).to_physical().cast(pl.Int64).fill_null(unseen).to_numpy()
-                      for team in (home_team, away_team))
-        attack, defence = np.append(self.attack_, self.unseen_), np.append(self.defence_, self.unseen_)
+        home, away = (
+            team.cast(known, strict=False).to_physical().cast(pl.Int64).fill_null(unseen).to_numpy()
+            for team in (home_team, away_team)
+        )
+        attack, defence = (
+            np.append(self.attack_, self.unseen_),
+            np.append(self.defence_, self.unseen_),
+        )
         ground = np.where(neutral, self.level_, self.level_ + self.home_advantage_)
-        return np.exp(np.stack([ground + attack[home] - defence[away], self.level_ + attack[away] - defence[home]], axis=1))
+        return np.exp(
+            np.stack(
+                [ground + attack[home] - defence[away], self.level_ + attack[away] - defence[home]],
+                axis=1,
+            )
+        )
 
-    def predict_grid(self,
-        fixtures: object, # Columns `home_team`, `away_team`, optional `neutral`
-        max_goals: int | None = None, # Largest score G kept; None: as the model was made
-    ) -> np.ndarray: # Shape (fixtures, G+1, G+1)
+    def predict_grid(
+        self,
+        fixtures: object,  # Columns `home_team`, `away_team`, optional `neutral`
+        max_goals: int | None = None,  # Largest score G kept; None: as the model was made
+    ) -> np.ndarray:  # Shape (fixtures, G+1, G+1)
         "Probability of every score."
         home_rate, away_rate = self.predict_rates(fixtures).T
-        return score_grid(home_rate, away_rate, self.rho_, self.max_goals if max_goals is None else max_goals)
+        return score_grid(
+            home_rate, away_rate, self.rho_, self.max_goals if max_goals is None else max_goals
+        )
 
-    def predict_proba(self,
-        fixtures: object, # Columns `home_team`, `away_team`, optional `neutral`
-    ) -> np.ndarray: # Shape (fixtures, 3) in the order of `OUTCOMES`
+    def predict_proba(
+        self,
+        fixtures: object,  # Columns `home_team`, `away_team`, optional `neutral`
+    ) -> np.ndarray:  # Shape (fixtures, 3) in the order of `OUTCOMES`
         "Probability of a home win, a draw and an away win."
         return outcome_probabilities(self.predict_grid(fixtures))
 
-    def strengths(self) -> pl.DataFrame: # Columns `team`, `attack` and `defence`
+    def strengths(self) -> pl.DataFrame:  # Columns `team`, `attack` and `defence`
         "What was learned about every team."
         check_is_fitted(self, self.learned)
         return pl.DataFrame({'team': self.teams_, 'attack': self.attack_, 'defence': self.defence_})

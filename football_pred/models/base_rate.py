@@ -12,42 +12,62 @@ from typing import ClassVar, Self
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
+from ..markets.score_grid import outcome_codes
 from .base import PlainEstimator
 from ..ratings.match_arrays import decay, read_fixtures, read_played
-from ..markets.score_grid import outcome_codes
 
 # %% ../../nbs/35_models/07_base_rate.ipynb #48f4e604
 class BaseRate(PlainEstimator):
     "The frequencies of home wins, draws and away wins."
+
     learned: ClassVar[tuple[str, ...]] = ('probabilities_', 'matches_', 'as_of_')
 
-    def __init__(self,
-        half_life: float | None = None, # Days after which a match counts half; None for no decay
-        prior_matches: float = 3.0, # Imagined matches, a third of each outcome
+    def __init__(
+        self,
+        half_life: float | None = None,  # Days after which a match counts half; None for no decay
+        prior_matches: float = 3.0,  # Imagined matches, a third of each outcome
     ):
         self.half_life, self.prior_matches = half_life, prior_matches
 
-    def fit(self,
-        matches: object, # Columns `home_team`, `away_team`, `home_goals`, `away_goals`, `kickoff`, optional `neutral` and `weight`
-        as_of: datetime | None = None, # Moment of the fit (UTC); None: the latest kick-off
-    ) -> Self: # The estimator itself
+    def fit(
+        self,
+        matches: object,  # Columns `home_team`, `away_team`, `home_goals`, `away_goals`, `kickoff`, optional `neutral` and `weight`
+        as_of: datetime | None = None,  # Moment of the fit (UTC); None: the latest kick-off
+    ) -> Self:  # The estimator itself
         "Count the outcomes."
-        if not 0 < self.prior_matches < np.inf: raise ValueError(f'prior_matches is {self.prior_matches}, expected a finite number above 0')
+        if not 0 < self.prior_matches < np.inf:
+            raise ValueError(
+                f'prior_matches is {self.prior_matches}, expected a finite number above 0'
+            )
         played = read_played(matches, as_of)
-        outcomes, weight = outcome_codes(played.home_goals, played.away_goals), played.weight*decay(played.age, self.half_life)
+        outcomes, weight = (
+            outcome_codes(played.home_goals, played.away_goals),
+            played.weight * decay(played.age, self.half_life),
+        )
         if not 0 < weight.sum() < np.inf:
-            raise ValueError(f'The weights of the {len(weight)} matches sum to {weight.sum():g}; check weight and half_life')
+            raise ValueError(
+                f'The weights of the {len(weight)} matches sum to {weight.sum():g}; check weight and half_life'
+            )
         counts = np.bincount(outcomes[~played.neutral], weight[~played.neutral], 3)
         home, draw, away = np.bincount(outcomes[played.neutral], weight[played.neutral], 3)
-        counts = counts + self.prior_matches/3 + np.array([(home + away)/2, draw, (home + away)/2])
-        self.probabilities_, self.matches_, self.as_of_ = counts/counts.sum(), len(outcomes), played.as_of
+        counts = (
+            counts + self.prior_matches / 3 + np.array([(home + away) / 2, draw, (home + away) / 2])
+        )
+        self.probabilities_, self.matches_, self.as_of_ = (
+            counts / counts.sum(),
+            len(outcomes),
+            played.as_of,
+        )
         return self
 
-    def predict_proba(self,
-        fixtures: object, # Columns `home_team`, `away_team`, optional `neutral`; polars or pandas
-    ) -> np.ndarray: # Shape (fixtures, 3) in the order of `OUTCOMES`
+    def predict_proba(
+        self,
+        fixtures: object,  # Columns `home_team`, `away_team`, optional `neutral`; polars or pandas
+    ) -> np.ndarray:  # Shape (fixtures, 3) in the order of `OUTCOMES`
         "The same three probabilities for every fixture, with the wins shared equally at a neutral venue."
         check_is_fitted(self, self.learned)
         *_, neutral = read_fixtures(fixtures)
         home, draw, away = self.probabilities_
-        return np.where(neutral[:, None], [(home + away)/2, draw, (home + away)/2], self.probabilities_)
+        return np.where(
+            neutral[:, None], [(home + away) / 2, draw, (home + away) / 2], self.probabilities_
+        )

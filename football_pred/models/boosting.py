@@ -11,17 +11,25 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from .feature_model import DescribedModel, Sides
 from ..core.numerics import softmax
+from .feature_model import DescribedModel, Sides
 
 # %% ../../nbs/35_models/10_boosting.ipynb #33ec96d2
-LARGEST = float(np.finfo(np.float64).max)  # a threshold above every number, where a node asks only whether there is one
+LARGEST = float(
+    np.finfo(np.float64).max
+)  # a threshold above every number, where a node asks only whether there is one
+
 
 def plain_trees(
-    fitted: Any, # Fitted HistGradientBoostingClassifier of the three outcomes
-) -> dict[str, list[Any]]: # `baseline` of outcomes, `roots` of trees (rounds, 3), and of each node where it asks, what is next and what it gives
+    fitted: Any,  # Fitted HistGradientBoostingClassifier of the three outcomes
+) -> dict[
+    str, list[Any]
+]:  # `baseline` of outcomes, `roots` of trees (rounds, 3), and of each node where it asks, what is next and what it gives
     "What was grown, as lists of numbers."
-    if len(fitted.classes_) != 3: raise ValueError(f'The trees are of the classes {fitted.classes_.tolist()}, expected the three outcomes 0, 1 and 2')
+    if len(fitted.classes_) != 3:
+        raise ValueError(
+            f'The trees are of the classes {fitted.classes_.tolist()}, expected the three outcomes 0, 1 and 2'
+        )
     parts: list[dict[str, np.ndarray]] = []
     roots: list[list[int]] = []
     first = 0
@@ -29,12 +37,21 @@ def plain_trees(
         roots.append([])
         for tree in trees:
             nodes, here = tree.nodes, np.arange(len(tree.nodes))
-            if nodes['is_categorical'].any(): raise ValueError('A tree asks for a category, columns are numbers')
+            if nodes['is_categorical'].any():
+                raise ValueError('A tree asks for a category, columns are numbers')
             leaf = nodes['is_leaf'].astype(bool)
-            parts.append({'column': np.where(leaf, 0, nodes['feature_idx']).astype(int),
-                'value': np.where(leaf, nodes['value'], 0.0), 'threshold': np.where(leaf, 0.0, np.minimum(nodes['num_threshold'], LARGEST)),
-                'missing_left': nodes['missing_go_to_left'].astype(bool),
-                **{side: first + np.where(leaf, here, nodes[side]).astype(int) for side in ('left', 'right')}})
+            parts.append(
+                {
+                    'column': np.where(leaf, 0, nodes['feature_idx']).astype(int),
+                    'value': np.where(leaf, nodes['value'], 0.0),
+                    'threshold': np.where(leaf, 0.0, np.minimum(nodes['num_threshold'], LARGEST)),
+                    'missing_left': nodes['missing_go_to_left'].astype(bool),
+                    **{
+                        side: first + np.where(leaf, here, nodes[side]).astype(int)
+                        for side in ('left', 'right')
+                    },
+                }
+            )
             roots[-1].append(first)
             first += len(nodes)
     table = {name: np.concatenate([part[name] for part in parts]).tolist() for name in parts[0]}
@@ -42,55 +59,95 @@ def plain_trees(
 
 
 def walk_trees(
-    trees: Mapping[str, list[Any]], # From `plain_trees`
-    columns: np.ndarray, # Numbers of the matches, nan where missing, shape (matches, columns)
-) -> np.ndarray: # Shape (matches, 3); each row sums to 1
+    trees: Mapping[str, list[Any]],  # From `plain_trees`
+    columns: np.ndarray,  # Numbers of the matches, nan where missing, shape (matches, columns)
+) -> np.ndarray:  # Shape (matches, 3); each row sums to 1
     "Probabilities that the trees give."
-    asked, threshold, left, right, missing_left, value = (np.array(trees[name]) for name in (
-        'column', 'threshold', 'left', 'right', 'missing_left', 'value'))
+    asked, threshold, left, right, missing_left, value = (
+        np.array(trees[name])
+        for name in ('column', 'threshold', 'left', 'right', 'missing_left', 'value')
+    )
     roots, rows = np.array(trees['roots']), np.arange(len(columns))[:, None]
     at = np.repeat(roots.reshape(1, -1), len(columns), axis=0)
     while (left[at] != at).any():
         numbers = columns[rows, asked[at]]
-        at = np.where(np.where(np.isnan(numbers), missing_left[at], numbers <= threshold[at]), left[at], right[at])
+        at = np.where(
+            np.where(np.isnan(numbers), missing_left[at], numbers <= threshold[at]),
+            left[at],
+            right[at],
+        )
     scores = np.tile(np.array(trees['baseline'], dtype=np.float64), (len(columns), 1))
-    for given in np.moveaxis(value[at].reshape(len(columns), *roots.shape), 1, 0): scores += given
+    for given in np.moveaxis(value[at].reshape(len(columns), *roots.shape), 1, 0):
+        scores += given
     return softmax(scores)
 
 # %% ../../nbs/35_models/10_boosting.ipynb #c2d5ba2e
 class GradientBoosting(DescribedModel):
     "Boosted trees on what was known of both teams."
-    learned: ClassVar[tuple[str, ...]] = ('trees_', *DescribedModel.learned)
-    trees_: dict[str, list[Any]] # From `plain_trees`
 
-    def __init__(self,
-        half_life: float | None = None, # Days after which a match counts half; None for no decay
-        rounds: int = 40, # Trees of each outcome
-        step: float = 0.05, # Share of each tree that is added
-        leaves: int = 6, # Leaves of a tree at most
-        leaf_matches: int = 40, # Matches in a leaf at least
-        ridge: float = 10.0, # Information on the value of each leaf beforehand
-        prior_matches: float = 3.0, # Imagined matches, a third of each outcome
+    learned: ClassVar[tuple[str, ...]] = ('trees_', *DescribedModel.learned)
+    trees_: dict[str, list[Any]]  # From `plain_trees`
+
+    def __init__(
+        self,
+        half_life: float | None = None,  # Days after which a match counts half; None for no decay
+        rounds: int = 40,  # Trees of each outcome
+        step: float = 0.05,  # Share of each tree that is added
+        leaves: int = 6,  # Leaves of a tree at most
+        leaf_matches: int = 40,  # Matches in a leaf at least
+        ridge: float = 10.0,  # Information on the value of each leaf beforehand
+        prior_matches: float = 3.0,  # Imagined matches, a third of each outcome
     ):
-        self.half_life, self.rounds, self.step, self.leaves, self.leaf_matches = half_life, rounds, step, leaves, leaf_matches
+        self.half_life, self.rounds, self.step, self.leaves, self.leaf_matches = (
+            half_life,
+            rounds,
+            step,
+            leaves,
+            leaf_matches,
+        )
         self.ridge, self.prior_matches = ridge, prior_matches
 
     def _columns(self, sides: Sides) -> np.ndarray:
-        return np.column_stack([1.0 - sides.neutral, sides.home, sides.away, sides.home - sides.away])
+        return np.column_stack(
+            [1.0 - sides.neutral, sides.home, sides.away, sides.home - sides.away]
+        )
 
     def _learn(self, sides: Sides, outcomes: np.ndarray, weight: np.ndarray) -> None:
         from sklearn.ensemble import HistGradientBoostingClassifier
-        for name, least in (('rounds', 1), ('step', 0), ('leaves', 2), ('leaf_matches', 1), ('ridge', 0), ('prior_matches', 0)):
+
+        for name, least in (
+            ('rounds', 1),
+            ('step', 0),
+            ('leaves', 2),
+            ('leaf_matches', 1),
+            ('ridge', 0),
+            ('prior_matches', 0),
+        ):
             value = getattr(self, name)
-            if not least <= value < np.inf or value == 0: raise ValueError(f'{name} is {value}, expected a finite number above 0, at least {least}')
+            if not least <= value < np.inf or value == 0:
+                raise ValueError(
+                    f'{name} is {value}, expected a finite number above 0, at least {least}'
+                )
         counts = weight > 0
         columns, outcomes, weight = self._columns(sides)[counts], outcomes[counts], weight[counts]
         known = ~np.isnan(columns).all(axis=0)
         columns[:, ~known] = 0.0  # what was never known tells nothing apart
         unknown = np.tile(np.where(known, np.nan, 0.0), (3, 1))
-        learner = HistGradientBoostingClassifier(max_iter=self.rounds, learning_rate=self.step, max_leaf_nodes=self.leaves,
-            min_samples_leaf=self.leaf_matches, l2_regularization=self.ridge, early_stopping=False, random_state=0)
-        learner.fit(np.vstack([columns, unknown]), np.append(outcomes, [0, 1, 2]), np.append(weight, np.full(3, self.prior_matches/3)))
+        learner = HistGradientBoostingClassifier(
+            max_iter=self.rounds,
+            learning_rate=self.step,
+            max_leaf_nodes=self.leaves,
+            min_samples_leaf=self.leaf_matches,
+            l2_regularization=self.ridge,
+            early_stopping=False,
+            random_state=0,
+        )
+        learner.fit(
+            np.vstack([columns, unknown]),
+            np.append(outcomes, [0, 1, 2]),
+            np.append(weight, np.full(3, self.prior_matches / 3)),
+        )
         self.trees_ = plain_trees(learner)
 
-    def _say(self, sides: Sides) -> np.ndarray: return walk_trees(self.trees_, self._columns(sides))
+    def _say(self, sides: Sides) -> np.ndarray:
+        return walk_trees(self.trees_, self._columns(sides))

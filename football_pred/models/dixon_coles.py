@@ -14,32 +14,39 @@ import numpy as np
 import polars as pl
 from scipy.linalg.lapack import dpocon, dposv
 
-from .base import GoalModel
 from ..core.numerics import NotConverged
-from ..ratings.match_arrays import read_played
+from .base import GoalModel
 from .pair_tables import PAUSE, Cells, cells_of
+from ..ratings.match_arrays import read_played
 
 # %% ../../nbs/35_models/04_dixon_coles.ipynb #cd0b2284
 def _rates(theta: np.ndarray, cells: Cells) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     "Rates of both sides, (2, venues, teams, teams); m and the low-score factors where `Cells.asked` says that they matter."
     size, venues = len(cells.teams), len(cells.weight)
-    attack, defence = np.exp(theta[:size]), np.exp(-theta[size:2*size])
+    attack, defence = np.exp(theta[:size]), np.exp(-theta[size : 2 * size])
     level, home_advantage = np.exp(theta[-3]), np.exp(theta[-2])
     rates = np.empty((2, venues, size, size), dtype=theta.dtype)
-    np.multiply.outer(level*attack, defence, out=rates[1, 0].T)
+    np.multiply.outer(level * attack, defence, out=rates[1, 0].T)
     rates[1, 1:] = rates[1, 0]
     rates[0, 1:] = rates[1, 0].T
     np.multiply(rates[1, 0].T, home_advantage, out=rates[0, 0])
-    m = np.concatenate([-(rates[0]*rates[1]).ravel(), rates.ravel()])[cells.asked]
-    return rates, m, 1 + theta[-1]*m
+    m = np.concatenate([-(rates[0] * rates[1]).ravel(), rates.ravel()])[cells.asked]
+    return rates, m, 1 + theta[-1] * m
 
 
 def _value(theta: np.ndarray, cells: Cells, rates: np.ndarray, factors: np.ndarray) -> float:
     size, (_, goals, at_home, one_one, logs) = len(cells.teams), cells.totals
     scored, conceded, _ = cells.by_team
-    low = cells.low_scores[:3].ravel()[cells.asked]@np.log(factors) + (one_one*np.log(1 - theta[-1]) if one_one else 0.0)
-    linear = scored@theta[:size] - conceded@theta[size:2*size] + goals*theta[-3] + at_home*theta[-2]
-    return linear - (cells.weight*rates).sum() + low - logs
+    low = cells.low_scores[:3].ravel()[cells.asked] @ np.log(factors) + (
+        one_one * np.log(1 - theta[-1]) if one_one else 0.0
+    )
+    linear = (
+        scored @ theta[:size]
+        - conceded @ theta[size : 2 * size]
+        + goals * theta[-3]
+        + at_home * theta[-2]
+    )
+    return linear - (cells.weight * rates).sum() + low - logs
 
 
 def _possible(theta: np.ndarray, cells: Cells, factors: np.ndarray) -> bool:
@@ -47,9 +54,9 @@ def _possible(theta: np.ndarray, cells: Cells, factors: np.ndarray) -> bool:
 
 
 def log_likelihood(
-    theta: np.ndarray, # Attack, defence, level, home advantage, rho: shape (2 teams + 3,), real or complex
-    cells: Cells, # From `cells_of`
-) -> float: # Minus infinity where a score that happened would have no chance
+    theta: np.ndarray,  # Attack, defence, level, home advantage, rho: shape (2 teams + 3,), real or complex
+    cells: Cells,  # From `cells_of`
+) -> float:  # Minus infinity where a score that happened would have no chance
     "Weighted log-likelihood of the scores."
     rates, _, factors = _rates(theta, cells)
     return _value(theta, cells, rates, factors) if _possible(theta, cells, factors) else -np.inf
@@ -57,24 +64,35 @@ def log_likelihood(
 # %% ../../nbs/35_models/04_dixon_coles.ipynb #243385e0
 class Derivatives(NamedTuple):
     "A function of the parameters at one point."
-    value: float # Minus infinity outside the region where it is defined; then the other two are zero
-    gradient: np.ndarray # Shape (2 teams + 3,)
-    hessian: np.ndarray # Shape (2 teams + 3, 2 teams + 3), symmetric
+
+    value: (
+        float  # Minus infinity outside the region where it is defined; then the other two are zero
+    )
+    gradient: np.ndarray  # Shape (2 teams + 3,)
+    hessian: np.ndarray  # Shape (2 teams + 3, 2 teams + 3), symmetric
 
 
 def derivatives(
-    theta: np.ndarray, # Attack, defence, level, home advantage, rho: shape (2 teams + 3,)
-    cells: Cells, # From `cells_of`
-) -> Derivatives: # Exact, up to rounding
+    theta: np.ndarray,  # Attack, defence, level, home advantage, rho: shape (2 teams + 3,)
+    cells: Cells,  # From `cells_of`
+) -> Derivatives:  # Exact, up to rounding
     "The log-likelihood with its gradient and its Hessian."
     rates, m, factors = _rates(theta, cells)
-    if not _possible(theta, cells, factors): return Derivatives(-np.inf, np.zeros(len(theta)), np.zeros((len(theta), len(theta))))
-    rho, value, shape, n = theta[-1], _value(theta, cells, rates, factors), cells.low_scores[:3].shape, len(cells.teams)
+    if not _possible(theta, cells, factors):
+        return Derivatives(-np.inf, np.zeros(len(theta)), np.zeros((len(theta), len(theta))))
+    rho, value, shape, n = (
+        theta[-1],
+        _value(theta, cells, rates, factors),
+        cells.low_scores[:3].shape,
+        len(cells.teams),
+    )
     d, e = np.zeros((2, *shape))
-    weighed = cells.low_scores[:3].ravel()[cells.asked]*m/factors
-    d.reshape(-1)[cells.asked], e.reshape(-1)[cells.asked] = weighed, weighed/factors
-    expected = cells.weight*rates
-    by = np.empty((7, *shape[1:]))  # by u and v less the goals; those by rho; by u twice, by v twice, by both
+    weighed = cells.low_scores[:3].ravel()[cells.asked] * m / factors
+    d.reshape(-1)[cells.asked], e.reshape(-1)[cells.asked] = weighed, weighed / factors
+    expected = cells.weight * rates
+    by = np.empty(
+        (7, *shape[1:])
+    )  # by u and v less the goals; those by rho; by u twice, by v twice, by both
     by[:2], by[2:4] = d[0] + d[1:], e[0] + e[1:]
     by[:2] *= rho
     by[:2] -= expected
@@ -82,23 +100,33 @@ def derivatives(
     by[4:6] -= expected
     np.multiply(e[0], rho, out=by[6])
     one_one = cells.totals[3]
-    rho_gradient = weighed.sum() - (one_one/(1 - rho) if one_one else 0.0)
-    rho_rho = -(weighed/factors)@m - (one_one/(1 - rho)**2 if one_one else 0.0)
-    return _assemble(float(value), cells, by.reshape(7, -1, n, n), float(rho_gradient), float(rho_rho))
+    rho_gradient = weighed.sum() - (one_one / (1 - rho) if one_one else 0.0)
+    rho_rho = -(weighed / factors) @ m - (one_one / (1 - rho) ** 2 if one_one else 0.0)
+    return _assemble(
+        float(value), cells, by.reshape(7, -1, n, n), float(rho_gradient), float(rho_rho)
+    )
 
 # %% ../../nbs/35_models/04_dixon_coles.ipynb #b3c75d1b
-def _assemble(value: float, cells: Cells, by: np.ndarray, rho_gradient: float, rho_rho: float) -> Derivatives:
+def _assemble(
+    value: float, cells: Cells, by: np.ndarray, rho_gradient: float, rho_rho: float
+) -> Derivatives:
     "Add up the derivatives of the cells by parameter."
     size, ones = len(cells.teams), np.ones(len(cells.teams))
-    of_home, of_away = by@ones, ones@by  # shape (7, venues, teams)
+    of_home, of_away = by @ ones, ones @ by  # shape (7, venues, teams)
     at_home, at_away, (uu, vv, uv) = (
-        (part[:, 0] for part in (of_home, of_away, by[4:])) if by.shape[1] == 1 else (part.sum(axis=1) for part in (of_home, of_away, by[4:])))
+        (part[:, 0] for part in (of_home, of_away, by[4:]))
+        if by.shape[1] == 1
+        else (part.sum(axis=1) for part in (of_home, of_away, by[4:]))
+    )
     # Home teams have their attack in u and their defence, with a minus, in v; away teams the other way round.
-    width, attack, defence = 2*size + 3, slice(0, size), slice(size, 2*size)
+    width, attack, defence = 2 * size + 3, slice(0, size), slice(size, 2 * size)
     hessian, gradient = np.empty((width, width)), np.empty(width)
     hessian[attack, attack] = hessian[defence, defence] = uv + uv.T
     hessian[attack, defence] = -(uu + vv.T)
-    diagonal, crossed = hessian.reshape(-1)[::width + 1], hessian.reshape(-1)[size:size*width:width + 1]
+    diagonal, crossed = (
+        hessian.reshape(-1)[:: width + 1],
+        hessian.reshape(-1)[size : size * width : width + 1],
+    )
     first, second, mixed = at_home[4] + at_away[5], at_away[4] + at_home[5], at_home[6] + at_away[6]
     diagonal[attack] += first
     diagonal[defence] += second
@@ -107,148 +135,226 @@ def _assemble(value: float, cells: Cells, by: np.ndarray, rho_gradient: float, r
     scored, conceded, _ = cells.by_team
     _, goals, home_goals, *_ = cells.totals
     hessian[-3, attack], hessian[-3, defence] = first + mixed, -(second + mixed)
-    hessian[-2, attack], hessian[-2, defence] = of_home[4, 0] + of_away[6, 0], -(of_away[4, 0] + of_home[6, 0])
+    hessian[-2, attack], hessian[-2, defence] = (
+        of_home[4, 0] + of_away[6, 0],
+        -(of_away[4, 0] + of_home[6, 0]),
+    )
     hessian[-1, attack], hessian[-1, defence] = at_home[2] + at_away[3], -(at_away[2] + at_home[3])
     hessian[:-3, -3:] = hessian[-3:, :-3].T
-    gradient[attack], gradient[defence] = scored + at_home[0] + at_away[1], -(conceded + at_away[0] + at_home[1])
+    gradient[attack], gradient[defence] = (
+        scored + at_home[0] + at_away[1],
+        -(conceded + at_away[0] + at_home[1]),
+    )
     u, v, u_rho, v_rho, u_u, v_v, u_v = at_home.sum(axis=1).tolist()
     h, _, h_rho, _, h_h, _, h_v = of_home[:, 0].sum(axis=1).tolist()
     gradient[-3:] = goals + u + v, home_goals + h, rho_gradient
-    hessian[-3:, -3:] = [[u_u + v_v + 2*u_v, h_h + h_v, u_rho + v_rho], [h_h + h_v, h_h, h_rho], [u_rho + v_rho, h_rho, rho_rho]]
+    hessian[-3:, -3:] = [
+        [u_u + v_v + 2 * u_v, h_h + h_v, u_rho + v_rho],
+        [h_h + h_v, h_h, h_rho],
+        [u_rho + v_rho, h_rho, rho_rho],
+    ]
     return Derivatives(value, gradient, hessian)
 
 # %% ../../nbs/35_models/04_dixon_coles.ipynb #d057be59
 NEW = 365.0  # days for which a team that came or came back counts as a newcomer
-LEAGUE_PRIOR = np.array([[0.2, 0.25, -0.05], [1.0, 1.0, 25.0]])  # level, home advantage, rho: values, and information in units of the ridge
+LEAGUE_PRIOR = np.array(
+    [[0.2, 0.25, -0.05], [1.0, 1.0, 25.0]]
+)  # level, home advantage, rho: values, and information in units of the ridge
+
 
 class Prior(NamedTuple):
     "A normal prior of every parameter, independent of each other."
-    mean: np.ndarray # Shape (2 teams + 3,)
-    information: np.ndarray # Reciprocal of the variance, shape (2 teams + 3,); all 0 for no prior
+
+    mean: np.ndarray  # Shape (2 teams + 3,)
+    information: np.ndarray  # Reciprocal of the variance, shape (2 teams + 3,); all 0 for no prior
 
 
 def newcomers(
-    cells: Cells, # From `cells_of`
-) -> np.ndarray: # bool of shape (teams,)
+    cells: Cells,  # From `cells_of`
+) -> np.ndarray:  # bool of shape (teams,)
     "The teams that came or came back within the last year, or have been away."
     return (cells.spell_age < NEW) | (cells.last_age >= PAUSE)
 
 
 def prior_of(
-    cells: Cells, # From `cells_of`
-    ridge: float, # Information on each attack and each defence, in match-weights; 0 for no prior
-    newcomer: float, # Attack and defence to expect of a newcomer, log scale
+    cells: Cells,  # From `cells_of`
+    ridge: float,  # Information on each attack and each defence, in match-weights; 0 for no prior
+    newcomer: float,  # Attack and defence to expect of a newcomer, log scale
 ) -> Prior:
     "What is known of every parameter before the matches are seen."
-    if not 0 <= ridge < np.inf: raise ValueError(f'ridge is {ridge}, expected a finite number of at least 0')
-    if not np.isfinite(newcomer): raise ValueError(f'newcomer is {newcomer}, expected a finite number')
+    if not 0 <= ridge < np.inf:
+        raise ValueError(f'ridge is {ridge}, expected a finite number of at least 0')
+    if not np.isfinite(newcomer):
+        raise ValueError(f'newcomer is {newcomer}, expected a finite number')
     means = np.where(newcomers(cells), float(newcomer), 0.0)
-    return Prior(np.concatenate([means, means, LEAGUE_PRIOR[0]]), ridge*np.concatenate([np.ones(2*len(means)), LEAGUE_PRIOR[1]]))
+    return Prior(
+        np.concatenate([means, means, LEAGUE_PRIOR[0]]),
+        ridge * np.concatenate([np.ones(2 * len(means)), LEAGUE_PRIOR[1]]),
+    )
 
 # %% ../../nbs/35_models/04_dixon_coles.ipynb #ee187913
 def start_of(
-    cells: Cells, # From `cells_of`
-) -> np.ndarray: # Shape (2 teams + 3,)
+    cells: Cells,  # From `cells_of`
+) -> np.ndarray:  # Shape (2 teams + 3,)
     "Parameters near the maximum."
-    (scored, conceded, weight), total, at_home = cells.by_team, cells.totals[0], cells.weight[0].any()
-    home_mean, away_mean = (cells.goals.sum(axis=(1, 2, 3)) + 1)/(total + 1)
-    mean = (home_mean + away_mean)/2
-    attack, defence = np.log((scored + mean)/((weight + 1)*mean)), -np.log((conceded + mean)/((weight + 1)*mean))
-    home_advantage = np.log(home_mean/away_mean) if at_home else 0.0
+    (scored, conceded, weight), total, at_home = (
+        cells.by_team,
+        cells.totals[0],
+        cells.weight[0].any(),
+    )
+    home_mean, away_mean = (cells.goals.sum(axis=(1, 2, 3)) + 1) / (total + 1)
+    mean = (home_mean + away_mean) / 2
+    attack, defence = (
+        np.log((scored + mean) / ((weight + 1) * mean)),
+        -np.log((conceded + mean) / ((weight + 1) * mean)),
+    )
+    home_advantage = np.log(home_mean / away_mean) if at_home else 0.0
     level = np.log(away_mean) + attack.mean() - defence.mean()
-    return np.concatenate([attack - attack.mean(), defence - defence.mean(), [level, home_advantage, 0.0]])
+    return np.concatenate(
+        [attack - attack.mean(), defence - defence.mean(), [level, home_advantage, 0.0]]
+    )
 
 
 def objective(
-    theta: np.ndarray, # Attack, defence, level, home advantage, rho: shape (2 teams + 3,)
-    cells: Cells, # From `cells_of`
-    prior: Prior, # From `prior_of`
-) -> Derivatives: # Log-likelihood less the penalties
+    theta: np.ndarray,  # Attack, defence, level, home advantage, rho: shape (2 teams + 3,)
+    cells: Cells,  # From `cells_of`
+    prior: Prior,  # From `prior_of`
+) -> Derivatives:  # Log-likelihood less the penalties
     "What is maximised."
     value, gradient, hessian = derivatives(theta, cells)
-    off, diagonal = theta - prior.mean, hessian.reshape(-1)[::len(theta) + 1]  # the diagonal is a view
+    off, diagonal = (
+        theta - prior.mean,
+        hessian.reshape(-1)[:: len(theta) + 1],
+    )  # the diagonal is a view
     diagonal -= prior.information
-    value, gradient = value - (prior.information*off)@off/2, gradient - prior.information*off
+    value, gradient = (
+        value - (prior.information * off) @ off / 2,
+        gradient - prior.information * off,
+    )
     if not prior.information.any():
-        size, scale = len(cells.teams), cells.totals[0]/len(cells.teams)
-        for group in (slice(0, size), slice(size, 2*size)):
-            value -= scale*theta[group].sum()**2/2
-            gradient[group] -= scale*theta[group].sum()
+        size, scale = len(cells.teams), cells.totals[0] / len(cells.teams)
+        for group in (slice(0, size), slice(size, 2 * size)):
+            value -= scale * theta[group].sum() ** 2 / 2
+            gradient[group] -= scale * theta[group].sum()
             hessian[group, group] -= scale
-        if not cells.weight[0].any(): diagonal[-2] -= scale  # no match was at home: the advantage stays 0
+        if not cells.weight[0].any():
+            diagonal[-2] -= scale  # no match was at home: the advantage stays 0
     return Derivatives(float(value), gradient, hessian)
 
 # %% ../../nbs/35_models/04_dixon_coles.ipynb #1d12a9b4
 class Maximum(NamedTuple):
     "Where the objective is largest."
-    theta: np.ndarray # Attack, defence, level, home advantage, rho: shape (2 teams + 3,)
-    log_likelihood: float # Of the scores, without the penalties
-    n_iterations: int # Newton steps taken
+
+    theta: np.ndarray  # Attack, defence, level, home advantage, rho: shape (2 teams + 3,)
+    log_likelihood: float  # Of the scores, without the penalties
+    n_iterations: int  # Newton steps taken
 
 
 def _check_goals_of_all(cells: Cells) -> None:
     "Without a prior every team must have scored and conceded."
     for what, goals in zip(('scored', 'conceded'), cells.by_team[:2], strict=True):
         if not goals.all():
-            raise NotConverged(f'{cells.teams[int(np.argmin(goals))]} has {what} no goal, so it has no finite estimate; use ridge > 0')
+            raise NotConverged(
+                f'{cells.teams[int(np.argmin(goals))]} has {what} no goal, so it has no finite estimate; use ridge > 0'
+            )
 
 # %% ../../nbs/35_models/04_dixon_coles.ipynb #d12772e7
 def maximise(
-    cells: Cells, # From `cells_of`
-    prior: Prior, # From `prior_of`
-    max_steps: int = 100, # Newton steps before it gives up
-    start: np.ndarray | None = None, # Parameters to begin with, where every factor is positive; None: `start_of`
-    tolerance: float = 1e-9, # It stops at a step that promises to raise the objective by less than this for each match of weight 1
+    cells: Cells,  # From `cells_of`
+    prior: Prior,  # From `prior_of`
+    max_steps: int = 100,  # Newton steps before it gives up
+    start: np.ndarray
+    | None = None,  # Parameters to begin with, where every factor is positive; None: `start_of`
+    tolerance: float = 1e-9,  # It stops at a step that promises to raise the objective by less than this for each match of weight 1
 ) -> Maximum:
     "Fit the parameters to the tables."
-    if free := not prior.information.any(): _check_goals_of_all(cells)
+    if free := not prior.information.any():
+        _check_goals_of_all(cells)
     theta = start_of(cells) if start is None else start
-    at, enough = objective(theta, cells, prior), tolerance*(cells.totals[0] + prior.information[0])
-    if not np.isfinite(at.value): raise NotConverged(f'The log-likelihood is {at.value} at the start; the weights sum to {cells.totals[0]:g}')
+    at, enough = (
+        objective(theta, cells, prior),
+        tolerance * (cells.totals[0] + prior.information[0]),
+    )
+    if not np.isfinite(at.value):
+        raise NotConverged(
+            f'The log-likelihood is {at.value} at the start; the weights sum to {cells.totals[0]:g}'
+        )
     for n_iterations in range(1, max_steps + 1):
         minus, damping = -at.hessian, 0.0
         factor, step, failed = dposv(minus, at.gradient, lower=1)
         while failed:
-            damping = max(10*damping, 1e-6*np.abs(np.diag(minus)).max())
-            factor, step, failed = dposv(minus + damping*np.eye(len(theta)), at.gradient, lower=1)
-        rise = at.gradient@step  # twice what a parabola promises
+            damping = max(10 * damping, 1e-6 * np.abs(np.diag(minus)).max())
+            factor, step, failed = dposv(minus + damping * np.eye(len(theta)), at.gradient, lower=1)
+        rise = at.gradient @ step  # twice what a parabola promises
         if rise <= enough:
-            if free and (damping > 0 or dpocon(factor, np.abs(minus).sum(axis=0).max(), uplo='L')[0] < 1e-12):
-                raise NotConverged(f'The {len(cells)} cells do not determine {len(theta)} parameters; use ridge > 0')
+            if free and (
+                damping > 0 or dpocon(factor, np.abs(minus).sum(axis=0).max(), uplo='L')[0] < 1e-12
+            ):
+                raise NotConverged(
+                    f'The {len(cells)} cells do not determine {len(theta)} parameters; use ridge > 0'
+                )
             return Maximum(theta + step, float(log_likelihood(theta + step, cells)), n_iterations)
         fraction, ahead = 1.0, objective(theta + step, cells, prior)
-        while not ahead.value >= at.value + 1e-4*fraction*rise and fraction > 1e-9:
+        while not ahead.value >= at.value + 1e-4 * fraction * rise and fraction > 1e-9:
             fraction /= 2
-            ahead = objective(theta + fraction*step, cells, prior)
-        if fraction <= 1e-9: break  # no step along this direction makes it rise
-        theta, at = theta + fraction*step, ahead
-    raise NotConverged(f'No maximum after {n_iterations} steps on {len(cells)} cells: log-likelihood {at.value:.6g}, the last step promised '
-                       f'{rise/2:.3g} more, largest parameter {np.abs(theta).max():.3g}; a larger ridge helps')
+            ahead = objective(theta + fraction * step, cells, prior)
+        if fraction <= 1e-9:
+            break  # no step along this direction makes it rise
+        theta, at = theta + fraction * step, ahead
+    raise NotConverged(
+        f'No maximum after {n_iterations} steps on {len(cells)} cells: log-likelihood {at.value:.6g}, the last step promised '
+        f'{rise / 2:.3g} more, largest parameter {np.abs(theta).max():.3g}; a larger ridge helps'
+    )
 
 # %% ../../nbs/35_models/04_dixon_coles.ipynb #d75a3b88
 class DixonColes(GoalModel):
     "Dixon-Coles model with time decay and shrinkage."
-    learned = (*GoalModel.learned, 'matches_', 'weight_', 'newcomer_', 'log_likelihood_', 'n_iterations_', 'converged_')
 
-    def __init__(self,
-        half_life: float | None = 300.0, # Days after which a match counts half; None for no decay
-        ridge: float = 6.0, # Information on each attack and each defence before its matches are seen, in match-weights
-        newcomer: float = -0.2, # Attack and defence to expect of a team that is new, returning or never seen, log scale
-        max_goals: int = 10, # Largest score of either team kept in the grid
+    learned = (
+        *GoalModel.learned,
+        'matches_',
+        'weight_',
+        'newcomer_',
+        'log_likelihood_',
+        'n_iterations_',
+        'converged_',
+    )
+
+    def __init__(
+        self,
+        half_life: float | None = 300.0,  # Days after which a match counts half; None for no decay
+        ridge: float = 6.0,  # Information on each attack and each defence before its matches are seen, in match-weights
+        newcomer: float = -0.2,  # Attack and defence to expect of a team that is new, returning or never seen, log scale
+        max_goals: int = 10,  # Largest score of either team kept in the grid
     ):
-        self.half_life, self.ridge, self.newcomer, self.max_goals = half_life, ridge, newcomer, max_goals
+        self.half_life, self.ridge, self.newcomer, self.max_goals = (
+            half_life,
+            ridge,
+            newcomer,
+            max_goals,
+        )
 
-    def fit(self,
-        matches: object, # Columns `home_team`, `away_team`, `home_goals`, `away_goals`, `kickoff`, optional `neutral` and `weight`
-        as_of: datetime | None = None, # Moment of the fit (UTC), from which ages are counted; None: the latest kick-off
-    ) -> Self: # The estimator itself
+    def fit(
+        self,
+        matches: object,  # Columns `home_team`, `away_team`, `home_goals`, `away_goals`, `kickoff`, optional `neutral` and `weight`
+        as_of: datetime
+        | None = None,  # Moment of the fit (UTC), from which ages are counted; None: the latest kick-off
+    ) -> Self:  # The estimator itself
         "Estimate the strengths."
         played = read_played(matches, as_of)
         return self._estimate(cells_of(played, half_life=self.half_life), played.as_of)
 
-    def _estimate(self, cells: Cells, as_of: datetime, start: np.ndarray | None = None, tolerance: float = 1e-9) -> Self:
+    def _estimate(
+        self,
+        cells: Cells,
+        as_of: datetime,
+        start: np.ndarray | None = None,
+        tolerance: float = 1e-9,
+    ) -> Self:
         prior = prior_of(cells, self.ridge, self.newcomer)
-        theta, self.log_likelihood_, self.n_iterations_ = maximise(cells, prior, start=start, tolerance=tolerance)
+        theta, self.log_likelihood_, self.n_iterations_ = maximise(
+            cells, prior, start=start, tolerance=tolerance
+        )
         self.teams_, (self.attack_, self.defence_) = cells.teams, theta[:-3].reshape(2, -1).copy()
         self.level_, self.home_advantage_, self.rho_ = theta[-3:].tolist()
         self.unseen_, self.as_of_, self.converged_ = float(self.newcomer), as_of, True
@@ -256,7 +362,16 @@ class DixonColes(GoalModel):
         self.weight_ = cells.by_team[2].copy()
         return self
 
-    def strengths(self) -> pl.DataFrame: # Columns `team`, `attack`, `defence`, `matches`, `weight` (their decayed number), `newcomer`
+    def strengths(
+        self,
+    ) -> pl.DataFrame:  # Columns `team`, `attack`, `defence`, `matches`, `weight` (their decayed number), `newcomer`
         "What was learned about every team, and from how much."
-        return super().strengths().with_columns(
-            pl.Series('matches', self.matches_), pl.Series('weight', self.weight_), pl.Series('newcomer', self.newcomer_))
+        return (
+            super()
+            .strengths()
+            .with_columns(
+                pl.Series('matches', self.matches_),
+                pl.Series('weight', self.weight_),
+                pl.Series('newcomer', self.newcomer_),
+            )
+        )

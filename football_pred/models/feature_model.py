@@ -15,120 +15,186 @@ import polars as pl
 from sklearn.utils.validation import check_is_fitted
 
 from ..features.build import FORM, LONG_FORM, build_features
+from ..markets.score_grid import outcome_codes
 from .base import PlainEstimator
 from ..ratings.match_arrays import decay
-from ..markets.score_grid import outcome_codes
 from ..ratings.rating_targets import DAY, read_asked, read_results
 
 # %% ../../nbs/35_models/08_feature_model.ipynb #17c4710a
 NUMBERS = {  # name of the feature without its side: usual value and usual spread
-    'elo': (1500.0, 100.0), 'pi': (0.0, 0.5), f'points_{FORM}': (1.37, 0.6), f'points_{LONG_FORM}': (1.37, 0.5),
-    f'goals_for_{FORM}': (1.35, 0.6), f'goals_against_{FORM}': (1.35, 0.6), 'goals_for_faded': (1.35, 0.4), 'goals_against_faded': (1.35, 0.4),
-    f'venue_points_{FORM}': (1.37, 0.6)}
-PI, VENUE = (list(NUMBERS).index(name) for name in ('pi', f'venue_points_{FORM}'))  # those that a team has at home and away
+    'elo': (1500.0, 100.0),
+    'pi': (0.0, 0.5),
+    f'points_{FORM}': (1.37, 0.6),
+    f'points_{LONG_FORM}': (1.37, 0.5),
+    f'goals_for_{FORM}': (1.35, 0.6),
+    f'goals_against_{FORM}': (1.35, 0.6),
+    'goals_for_faded': (1.35, 0.4),
+    'goals_against_faded': (1.35, 0.4),
+    f'venue_points_{FORM}': (1.37, 0.6),
+}
+PI, VENUE = (
+    list(NUMBERS).index(name) for name in ('pi', f'venue_points_{FORM}')
+)  # those that a team has at home and away
 NOBODY = '\x00'  # opponent in a match that is only asked about
 
 
 class Sides(NamedTuple):
     "Both teams of matches as numbers."
-    home: np.ndarray # `NUMBERS` of the home team on their usual spread, nan where unknown, shape (matches, numbers)
-    away: np.ndarray # The same of the away team
-    neutral: np.ndarray # True at a neutral venue, shape (matches,)
 
-    def swap(self) -> 'Sides': # The same matches
+    home: np.ndarray  # `NUMBERS` of the home team on their usual spread, nan where unknown, shape (matches, numbers)
+    away: np.ndarray  # The same of the away team
+    neutral: np.ndarray  # True at a neutral venue, shape (matches,)
+
+    def swap(self) -> 'Sides':  # The same matches
         "The teams named the other way round."
         return Sides(self.away, self.home, self.neutral)
 
 
 def _side(features: pl.DataFrame, side: str) -> np.ndarray:
     "Numbers of one side of every match."
-    return features.select((pl.col(f'{side}_{name}') - usual)/spread for name, (usual, spread) in NUMBERS.items()).to_numpy()
+    return features.select(
+        (pl.col(f'{side}_{name}') - usual) / spread for name, (usual, spread) in NUMBERS.items()
+    ).to_numpy()
 
 # %% ../../nbs/35_models/08_feature_model.ipynb #144b5068
 def describe_past(
-    results: pl.DataFrame, # From `read_results`
-    as_of: datetime, # Moment of the fit, UTC; results that became known later were handed over, so they count as known
-) -> tuple[Sides, dict[str, list[list[float | None]]]]: # The matches in their order; and `NUMBERS` of each team at home and away, None where unknown
+    results: pl.DataFrame,  # From `read_results`
+    as_of: datetime,  # Moment of the fit, UTC; results that became known later were handed over, so they count as known
+) -> tuple[
+    Sides, dict[str, list[list[float | None]]]
+]:  # The matches in their order; and `NUMBERS` of each team at home and away, None where unknown
     "What was known before each match, and what is known of each team now."
-    moment = [pl.from_epoch(name, time_unit='us').cast(pl.Datetime('us', 'UTC')) for name in ('moment', 'known')]
-    played = results.select('league', 'season', 'home_team', 'away_team', 'neutral', pl.col('home_goals', 'away_goals').cast(pl.Int64),
-        kickoff=moment[0], date=moment[0].dt.date(), status=pl.lit('finished'), result_known_at=moment[1],
-        match_id=pl.format('{}', pl.int_range(pl.len())))
+    moment = [
+        pl.from_epoch(name, time_unit='us').cast(pl.Datetime('us', 'UTC'))
+        for name in ('moment', 'known')
+    ]
+    played = results.select(
+        'league',
+        'season',
+        'home_team',
+        'away_team',
+        'neutral',
+        pl.col('home_goals', 'away_goals').cast(pl.Int64),
+        kickoff=moment[0],
+        date=moment[0].dt.date(),
+        status=pl.lit('finished'),
+        result_known_at=moment[1],
+        match_id=pl.format('{}', pl.int_range(pl.len())),
+    )
     latest: Any = played['result_known_at'].max()
     now: datetime = max(as_of.astimezone(UTC), latest)
     teams = pl.concat([results['home_team'], results['away_team']]).unique().sort()
     later, asked = now + timedelta(days=2), []
     for us, them in (('home', 'away'), ('away', 'home')):
-        asked.append(pl.DataFrame({f'{us}_team': teams}).with_columns(
-            pl.lit(NOBODY).alias(f'{them}_team'), league=pl.lit(''), season=pl.lit(''), neutral=pl.lit(False), status=pl.lit('scheduled'),
-            home_goals=pl.lit(None, pl.Int64), away_goals=pl.lit(None, pl.Int64), kickoff=pl.lit(later), date=pl.lit(later.date()),
-            result_known_at=pl.lit(None, pl.Datetime('us', 'UTC')), match_id=us + pl.col(f'{us}_team')).select(played.columns))
+        asked.append(
+            pl.DataFrame({f'{us}_team': teams})
+            .with_columns(
+                pl.lit(NOBODY).alias(f'{them}_team'),
+                league=pl.lit(''),
+                season=pl.lit(''),
+                neutral=pl.lit(False),
+                status=pl.lit('scheduled'),
+                home_goals=pl.lit(None, pl.Int64),
+                away_goals=pl.lit(None, pl.Int64),
+                kickoff=pl.lit(later),
+                date=pl.lit(later.date()),
+                result_known_at=pl.lit(None, pl.Datetime('us', 'UTC')),
+                match_id=us + pl.col(f'{us}_team'),
+            )
+            .select(played.columns)
+        )
     frame = pl.concat([played, *asked])
-    features = frame.select('match_id').join(build_features(frame, now), on='match_id', how='left', maintain_order='left')
+    features = frame.select('match_id').join(
+        build_features(frame, now), on='match_id', how='left', maintain_order='left'
+    )
     n, m, neutral = played.height, len(teams), results['neutral'].to_numpy()
-    home, away = _side(features[:n + m], 'home'), _side(pl.concat([features[:n], features[n + m:]]), 'away')
-    for side in (home, away): side[:n][neutral, VENUE] = np.nan
-    def plain(row: np.ndarray) -> list[float | None]: return [None if np.isnan(value) else float(value) for value in row]
-    return (Sides(home[:n], away[:n], neutral),
-            {team: [plain(home[n + i]), plain(away[n + i])] for i, team in enumerate(teams)})
+    home, away = (
+        _side(features[: n + m], 'home'),
+        _side(pl.concat([features[:n], features[n + m :]]), 'away'),
+    )
+    for side in (home, away):
+        side[:n][neutral, VENUE] = np.nan
+
+    def plain(row: np.ndarray) -> list[float | None]:
+        return [None if np.isnan(value) else float(value) for value in row]
+
+    return (
+        Sides(home[:n], away[:n], neutral),
+        {team: [plain(home[n + i]), plain(away[n + i])] for i, team in enumerate(teams)},
+    )
 
 
 def describe_fixtures(
-    fixtures: object, # Columns `home_team`, `away_team`, optional `neutral`; polars or pandas
-    teams: dict[str, list[list[float | None]]], # From `describe_past`
-) -> Sides: # A team that is not in `teams` has no numbers
+    fixtures: object,  # Columns `home_team`, `away_team`, optional `neutral`; polars or pandas
+    teams: dict[str, list[list[float | None]]],  # From `describe_past`
+) -> Sides:  # A team that is not in `teams` has no numbers
     "What is known of the teams of fixtures."
-    asked, unknown = read_asked(fixtures), [[None]*len(NUMBERS)]*2
+    asked, unknown = read_asked(fixtures), [[None] * len(NUMBERS)] * 2
     shape = (len(asked.home_team), 2, len(NUMBERS))
-    home, away = (np.array([teams.get(team, unknown) for team in column], dtype=np.float64).reshape(shape)
-                  for column in (asked.home_team, asked.away_team))
+    home, away = (
+        np.array([teams.get(team, unknown) for team in column], dtype=np.float64).reshape(shape)
+        for column in (asked.home_team, asked.away_team)
+    )
     sides = Sides(home[:, 0].copy(), away[:, 1].copy(), asked.neutral)
     for side, both in ((sides.home, home), (sides.away, away)):
-        side[asked.neutral, PI], side[asked.neutral, VENUE] = both[asked.neutral, :, PI].mean(axis=1), np.nan
+        side[asked.neutral, PI], side[asked.neutral, VENUE] = (
+            both[asked.neutral, :, PI].mean(axis=1),
+            np.nan,
+        )
     return sides
 
 # %% ../../nbs/35_models/08_feature_model.ipynb #d02f08c2
 def fairly(
-    say: Callable[[Sides], np.ndarray], # Probabilities of shape (matches, 3) of matches
-    sides: Sides, # The matches
-) -> np.ndarray: # Shape (matches, 3)
+    say: Callable[[Sides], np.ndarray],  # Probabilities of shape (matches, 3) of matches
+    sides: Sides,  # The matches
+) -> np.ndarray:  # Shape (matches, 3)
     "What is said of matches, where at a neutral venue it does not matter who is named first."
     said = say(sides)
-    if not sides.neutral.any(): return said
-    return np.where(sides.neutral[:, None], (said + say(sides.swap())[:, ::-1])/2, said)
+    if not sides.neutral.any():
+        return said
+    return np.where(sides.neutral[:, None], (said + say(sides.swap())[:, ::-1]) / 2, said)
 
 
 class DescribedModel(PlainEstimator):
     "An estimator of the outcome that learns from what was known of both teams before each match."
+
     learned: ClassVar[tuple[str, ...]] = ('teams_', 'matches_', 'as_of_')
-    half_life: float | None # Days after which a match counts half; None for no decay
-    teams_: dict[str, list[list[float | None]]] # `NUMBERS` of each team at home and away at the moment of the fit
-    matches_: int # Learned from
-    as_of_: datetime # Moment of the fit
+    half_life: float | None  # Days after which a match counts half; None for no decay
+    teams_: dict[
+        str, list[list[float | None]]
+    ]  # `NUMBERS` of each team at home and away at the moment of the fit
+    matches_: int  # Learned from
+    as_of_: datetime  # Moment of the fit
 
-    def _learn(self, sides: Sides, outcomes: np.ndarray, weight: np.ndarray) -> None: raise NotImplementedError
+    def _learn(self, sides: Sides, outcomes: np.ndarray, weight: np.ndarray) -> None:
+        raise NotImplementedError
 
-    def _say(self, sides: Sides) -> np.ndarray: raise NotImplementedError
+    def _say(self, sides: Sides) -> np.ndarray:
+        raise NotImplementedError
 
-    def fit(self,
-        matches: object, # Columns `home_team`, `away_team`, `home_goals`, `away_goals`, `kickoff`, optional `neutral`, `weight` and `result_known_at`
-        as_of: datetime | None = None, # Moment of the fit (UTC); None: the latest kick-off
-    ) -> Self: # The estimator itself
+    def fit(
+        self,
+        matches: object,  # Columns `home_team`, `away_team`, `home_goals`, `away_goals`, `kickoff`, optional `neutral`, `weight` and `result_known_at`
+        as_of: datetime | None = None,  # Moment of the fit (UTC); None: the latest kick-off
+    ) -> Self:  # The estimator itself
         "Describe the matches, and learn what the numbers are worth."
         results: Any = read_results(matches, as_of)
         moment, given = results['moment'].to_numpy(), results['weight'].to_numpy()
-        as_of = as_of or datetime.fromtimestamp(int(moment.max())/1e6, UTC)
-        weight = given*decay((as_of.timestamp()*1e6 - moment)/DAY, self.half_life)
+        as_of = as_of or datetime.fromtimestamp(int(moment.max()) / 1e6, UTC)
+        weight = given * decay((as_of.timestamp() * 1e6 - moment) / DAY, self.half_life)
         if not 0 < weight.sum() < np.inf:
-            raise ValueError(f'The weights of the {len(weight)} matches sum to {weight.sum():g}; check weight and half_life')
+            raise ValueError(
+                f'The weights of the {len(weight)} matches sum to {weight.sum():g}; check weight and half_life'
+            )
         sides, teams = describe_past(results, as_of)
         self._learn(sides, outcome_codes(results['home_goals'], results['away_goals']), weight)
         self.teams_, self.matches_, self.as_of_ = teams, results.height, as_of
         return self
 
-    def predict_proba(self,
-        fixtures: object, # Columns `home_team`, `away_team`, optional `neutral`; polars or pandas
-    ) -> np.ndarray: # Shape (fixtures, 3) in the order of `OUTCOMES`
+    def predict_proba(
+        self,
+        fixtures: object,  # Columns `home_team`, `away_team`, optional `neutral`; polars or pandas
+    ) -> np.ndarray:  # Shape (fixtures, 3) in the order of `OUTCOMES`
         "Probability of a home win, a draw and an away win."
         check_is_fitted(self, self.learned)
         return fairly(self._say, describe_fixtures(fixtures, self.teams_))

@@ -10,18 +10,18 @@ from typing import ClassVar
 
 import numpy as np
 
-from .feature_model import NUMBERS, DescribedModel, Sides
+from ..core.numerics import NotConverged, linear, softmax
 from ..features.build import FORM
-from ..core.numerics import NotConverged
+from .feature_model import NUMBERS, DescribedModel, Sides
 from .softmax_regression import fit_softmax
-from ..core.numerics import linear, softmax
 
 # %% ../../nbs/35_models/09_logits.ipynb #8ca3abb6
 LEADS = len(NUMBERS) + 1  # one for each number, and one for being new
 
+
 def leads(
-    sides: Sides, # The matches
-) -> np.ndarray: # Shape (matches, LEADS)
+    sides: Sides,  # The matches
+) -> np.ndarray:  # Shape (matches, LEADS)
     "How far the home team is ahead in each number."
     place = list(NUMBERS).index(f'points_{FORM}')  # known from the fifth match on
     new = np.isnan(sides.home[:, place]).astype(float) - np.isnan(sides.away[:, place])
@@ -30,90 +30,144 @@ def leads(
 
 def _check(ridge: float, prior_matches: float) -> None:
     for name, value in (('ridge', ridge), ('prior_matches', prior_matches)):
-        if not 0 < value < np.inf: raise ValueError(f'{name} is {value}, expected a finite number above 0')
+        if not 0 < value < np.inf:
+            raise ValueError(f'{name} is {value}, expected a finite number above 0')
 
 # %% ../../nbs/35_models/09_logits.ipynb #99107109
-EQUALS = np.array([0.37, 0.26, 0.37])  # outcomes of imagined matches between equals on neutral ground
+EQUALS = np.array(
+    [0.37, 0.26, 0.37]
+)  # outcomes of imagined matches between equals on neutral ground
+
 
 def fit_ordered(
-    design: np.ndarray, # Columns that turn their sign with the teams, shape (matches, columns)
-    target: np.ndarray, # Probabilities or 1 for what happened, times the weight of the match, shape (matches, 3)
-    prior: np.ndarray, # Coefficients to expect, shape (columns,)
-    information: float, # On each coefficient before the matches are seen, above 0
-) -> tuple[np.ndarray, float]: # Coefficients, shape (columns,), and half the width of a draw, above 0
+    design: np.ndarray,  # Columns that turn their sign with the teams, shape (matches, columns)
+    target: np.ndarray,  # Probabilities or 1 for what happened, times the weight of the match, shape (matches, 3)
+    prior: np.ndarray,  # Coefficients to expect, shape (columns,)
+    information: float,  # On each coefficient before the matches are seen, above 0
+) -> tuple[
+    np.ndarray, float
+]:  # Coefficients, shape (columns,), and half the width of a draw, above 0
     "Ordered logistic regression with equal cuts by Newton's method."
-    home, away = (np.column_stack([sign*design, np.full(len(design), -1.0)]) for sign in (1, -1))
+    home, away = (np.column_stack([sign * design, np.full(len(design), -1.0)]) for sign in (1, -1))
     (won, drawn, lost), at = target.T, np.append(prior, 0.5)
-    ridge, middle, draws = np.append(np.full(len(prior), information), 0.0), np.append(prior, 0.0), target[:, 1].sum()
+    ridge, middle, draws = (
+        np.append(np.full(len(prior), information), 0.0),
+        np.append(prior, 0.0),
+        target[:, 1].sum(),
+    )
+
     def loss(x: np.ndarray) -> float:
-        if x[-1] <= 0: return np.inf
-        up, down = home@x, away@x
-        return float(won@np.logaddexp(0, -up) + lost@np.logaddexp(0, -down) + drawn@(np.logaddexp(0, up) + np.logaddexp(0, down))
-                     - draws*np.log(-np.expm1(-2*x[-1])) + ridge@(x - middle)**2/2)
+        if x[-1] <= 0:
+            return np.inf
+        up, down = home @ x, away @ x
+        return float(
+            won @ np.logaddexp(0, -up)
+            + lost @ np.logaddexp(0, -down)
+            + drawn @ (np.logaddexp(0, up) + np.logaddexp(0, down))
+            - draws * np.log(-np.expm1(-2 * x[-1]))
+            + ridge @ (x - middle) ** 2 / 2
+        )
+
     for _ in range(100):
-        up, down = 1/(1 + np.exp(-np.clip(home@at, -500, 500))), 1/(1 + np.exp(-np.clip(away@at, -500, 500)))
-        gradient = home.T@(won - (won + drawn)*up) + away.T@(lost - (lost + drawn)*down) - ridge*(at - middle)
-        hessian = (home.T*((won + drawn)*up*(1 - up)))@home + (away.T*((lost + drawn)*down*(1 - down)))@away + np.diag(ridge)
-        gradient[-1] += 2*draws/np.expm1(2*at[-1])
-        hessian[-1, -1] += draws/np.sinh(at[-1])**2
+        up, down = (
+            1 / (1 + np.exp(-np.clip(home @ at, -500, 500))),
+            1 / (1 + np.exp(-np.clip(away @ at, -500, 500))),
+        )
+        gradient = (
+            home.T @ (won - (won + drawn) * up)
+            + away.T @ (lost - (lost + drawn) * down)
+            - ridge * (at - middle)
+        )
+        hessian = (
+            (home.T * ((won + drawn) * up * (1 - up))) @ home
+            + (away.T * ((lost + drawn) * down * (1 - down))) @ away
+            + np.diag(ridge)
+        )
+        gradient[-1] += 2 * draws / np.expm1(2 * at[-1])
+        hessian[-1, -1] += draws / np.sinh(at[-1]) ** 2
         step, fraction, now = np.linalg.solve(hessian, gradient), 1.0, loss(at)
-        while loss(at + fraction*step) > now + 1e-9*abs(now) and fraction > 1e-9: fraction /= 2
-        at = at + fraction*step
-        if gradient@step < 1e-13*(1 + target.sum()): return at[:-1], float(at[-1])
-    raise NotConverged(f'No maximum after 100 steps on {len(design)} matches; use more information than {information:g}')
+        while loss(at + fraction * step) > now + 1e-9 * abs(now) and fraction > 1e-9:
+            fraction /= 2
+        at = at + fraction * step
+        if gradient @ step < 1e-13 * (1 + target.sum()):
+            return at[:-1], float(at[-1])
+    raise NotConverged(
+        f'No maximum after 100 steps on {len(design)} matches; use more information than {information:g}'
+    )
 
 # %% ../../nbs/35_models/09_logits.ipynb #c861ef7f
 class OrderedLogit(DescribedModel):
     "One lead, from which home win, draw and away win are read off."
-    learned: ClassVar[tuple[str, ...]] = ('coefficients_', 'width_', *DescribedModel.learned)
-    coefficients_: np.ndarray # Of the home advantage and of `leads`, shape (1 + LEADS,)
-    width_: float # Half the width of a draw on the scale of the lead
 
-    def __init__(self,
-        half_life: float | None = None, # Days after which a match counts half; None for no decay
-        ridge: float = 10.0, # Information on each coefficient beforehand
-        prior_matches: float = 3.0, # Imagined matches between equals
+    learned: ClassVar[tuple[str, ...]] = ('coefficients_', 'width_', *DescribedModel.learned)
+    coefficients_: np.ndarray  # Of the home advantage and of `leads`, shape (1 + LEADS,)
+    width_: float  # Half the width of a draw on the scale of the lead
+
+    def __init__(
+        self,
+        half_life: float | None = None,  # Days after which a match counts half; None for no decay
+        ridge: float = 10.0,  # Information on each coefficient beforehand
+        prior_matches: float = 3.0,  # Imagined matches between equals
     ):
         self.half_life, self.ridge, self.prior_matches = half_life, ridge, prior_matches
 
-    def _design(self, sides: Sides) -> np.ndarray: return np.column_stack([1.0 - sides.neutral, leads(sides)])
+    def _design(self, sides: Sides) -> np.ndarray:
+        return np.column_stack([1.0 - sides.neutral, leads(sides)])
 
     def _learn(self, sides: Sides, outcomes: np.ndarray, weight: np.ndarray) -> None:
         _check(self.ridge, self.prior_matches)
         design, prior = self._design(sides), np.zeros(1 + LEADS)
         prior[:2] = 0.35, 0.4  # what the ground and 100 points of Elo are usually worth
-        target = np.vstack([np.eye(3)[outcomes]*weight[:, None], self.prior_matches*EQUALS])
-        self.coefficients_, self.width_ = fit_ordered(np.vstack([design, np.zeros(design.shape[1])]), target, prior, self.ridge)
+        target = np.vstack([np.eye(3)[outcomes] * weight[:, None], self.prior_matches * EQUALS])
+        self.coefficients_, self.width_ = fit_ordered(
+            np.vstack([design, np.zeros(design.shape[1])]), target, prior, self.ridge
+        )
 
     def _say(self, sides: Sides) -> np.ndarray:
         lead = linear(self._design(sides), self.coefficients_[:, None])[:, 0]
-        up, down = (1/(1 + np.exp(np.minimum(self.width_ - sign*lead, 500))) for sign in (1, -1))
-        return np.stack([up, (1 - up)*(1 - down)*-np.expm1(-2*self.width_), down], axis=1)
+        up, down = (
+            1 / (1 + np.exp(np.minimum(self.width_ - sign * lead, 500))) for sign in (1, -1)
+        )
+        return np.stack([up, (1 - up) * (1 - down) * -np.expm1(-2 * self.width_), down], axis=1)
 
 # %% ../../nbs/35_models/09_logits.ipynb #6171ce26
 class MultinomialLogit(DescribedModel):
     "A score for each outcome."
-    learned: ClassVar[tuple[str, ...]] = ('coefficients_', *DescribedModel.learned)
-    coefficients_: np.ndarray # Of one, the home advantage, `leads` and the distance of the ratings; shape (3 + LEADS, 3)
 
-    def __init__(self,
-        half_life: float | None = None, # Days after which a match counts half; None for no decay
-        ridge: float = 10.0, # Information on each coefficient beforehand
-        prior_matches: float = 3.0, # Imagined matches between equals
+    learned: ClassVar[tuple[str, ...]] = ('coefficients_', *DescribedModel.learned)
+    coefficients_: (
+        np.ndarray
+    )  # Of one, the home advantage, `leads` and the distance of the ratings; shape (3 + LEADS, 3)
+
+    def __init__(
+        self,
+        half_life: float | None = None,  # Days after which a match counts half; None for no decay
+        ridge: float = 10.0,  # Information on each coefficient beforehand
+        prior_matches: float = 3.0,  # Imagined matches between equals
     ):
         self.half_life, self.ridge, self.prior_matches = half_life, ridge, prior_matches
 
     def _design(self, sides: Sides) -> np.ndarray:
         ahead = leads(sides)
-        return np.column_stack([np.ones(len(ahead)), 1.0 - sides.neutral, ahead, np.abs(ahead[:, 0])])
+        return np.column_stack(
+            [np.ones(len(ahead)), 1.0 - sides.neutral, ahead, np.abs(ahead[:, 0])]
+        )
 
     def _learn(self, sides: Sides, outcomes: np.ndarray, weight: np.ndarray) -> None:
         _check(self.ridge, self.prior_matches)
         design, prior = self._design(sides), np.zeros((3 + LEADS, 3))
         prior[0], prior[1], prior[2] = np.log(EQUALS), (0.2, 0, -0.2), (0.3, 0, -0.3)
         equals = np.eye(1, design.shape[1])
-        information = np.append(1e-6, np.full(design.shape[1] - 1, self.ridge))  # how often teams draw is for the matches to say
-        self.coefficients_ = fit_softmax(np.vstack([design, equals]), np.vstack([np.eye(3)[outcomes], EQUALS]),
-                                         np.append(weight, self.prior_matches), prior, information)
+        information = np.append(
+            1e-6, np.full(design.shape[1] - 1, self.ridge)
+        )  # how often teams draw is for the matches to say
+        self.coefficients_ = fit_softmax(
+            np.vstack([design, equals]),
+            np.vstack([np.eye(3)[outcomes], EQUALS]),
+            np.append(weight, self.prior_matches),
+            prior,
+            information,
+        )
 
-    def _say(self, sides: Sides) -> np.ndarray: return softmax(linear(self._design(sides), self.coefficients_))
+    def _say(self, sides: Sides) -> np.ndarray:
+        return softmax(linear(self._design(sides), self.coefficients_))

@@ -12,8 +12,8 @@ from typing import NamedTuple, Self
 import numpy as np
 
 from .dixon_coles import DixonColes, log_likelihood
-from ..ratings.match_arrays import Played, decay, read_played
 from .pair_tables import PAUSE, Cells
+from ..ratings.match_arrays import Played, decay, read_played
 
 # %% ../../nbs/35_models/05_online_dixon_coles.ipynb #64001e9f
 DAY = 86_400_000_000  # microseconds
@@ -21,14 +21,20 @@ SUMS = 8  # of weights, home goals, away goals, 0-0, 0-1, 1-0, 1-1, log(x! y!)
 
 
 def sums_of(
-    played: Played, # Matches, from `read_played`
-    weight: np.ndarray, # Decayed weight of each, shape (matches,)
-) -> np.ndarray: # Shape (matches, SUMS)
+    played: Played,  # Matches, from `read_played`
+    weight: np.ndarray,  # Decayed weight of each, shape (matches,)
+) -> np.ndarray:  # Shape (matches, SUMS)
     "What each match adds to its cell."
     x, y = played.home_goals, played.away_goals
     table = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, max(x.max(), y.max()) + 1)))])
-    columns = [np.ones(len(x)), x, y, *((x == i) & (y == j) for i in (0, 1) for j in (0, 1)), table[x.astype(int)] + table[y.astype(int)]]
-    return np.stack(columns, axis=1)*weight[:, None]
+    columns = [
+        np.ones(len(x)),
+        x,
+        y,
+        *((x == i) & (y == j) for i in (0, 1) for j in (0, 1)),
+        table[x.astype(int)] + table[y.astype(int)],
+    ]
+    return np.stack(columns, axis=1) * weight[:, None]
 
 # %% ../../nbs/35_models/05_online_dixon_coles.ipynb #e91c2b97
 NEVER = np.iinfo(np.int64).min  # a moment that did not come
@@ -36,97 +42,141 @@ NEVER = np.iinfo(np.int64).min  # a moment that did not come
 
 class Clubs(NamedTuple):
     "What is kept of each team beside the tables."
-    matches: np.ndarray # Number, int64 of shape (teams,)
-    came: np.ndarray # Kick-off with which it came or came back, in microseconds, `NEVER` if it was there from the start
-    last: np.ndarray # Kick-off of its last match, `NEVER` before the first
 
-    def grown(self,
-        teams: int, # How many there are now
-    ) -> 'Clubs': # The same with the new ones behind
+    matches: np.ndarray  # Number, int64 of shape (teams,)
+    came: np.ndarray  # Kick-off with which it came or came back, in microseconds, `NEVER` if it was there from the start
+    last: np.ndarray  # Kick-off of its last match, `NEVER` before the first
+
+    def grown(
+        self,
+        teams: int,  # How many there are now
+    ) -> 'Clubs':  # The same with the new ones behind
         "Make room for new teams."
         new = teams - len(self.matches)
-        return Clubs(np.pad(self.matches, (0, new)), *(np.pad(part, (0, new), constant_values=NEVER) for part in (self.came, self.last)))
+        return Clubs(
+            np.pad(self.matches, (0, new)),
+            *(np.pad(part, (0, new), constant_values=NEVER) for part in (self.came, self.last)),
+        )
 
-    def add(self,
-        pairs: np.ndarray, # Places of both teams of each match, shape (matches, 2), oldest first
-        moment: np.ndarray, # Kick-offs in microseconds, shape (matches,)
-        start: int, # First kick-off of all
+    def add(
+        self,
+        pairs: np.ndarray,  # Places of both teams of each match, shape (matches, 2), oldest first
+        moment: np.ndarray,  # Kick-offs in microseconds, shape (matches,)
+        start: int,  # First kick-off of all
     ) -> None:
         "Count matches, and see who came with them."
-        pause = int(PAUSE*DAY)
+        pause = int(PAUSE * DAY)
         for now, pair in zip(moment.tolist(), pairs.tolist(), strict=True):
             for team in pair:
-                if now - max(int(self.last[team]), start) >= pause: self.came[team] = now
+                if now - max(int(self.last[team]), start) >= pause:
+                    self.came[team] = now
                 self.last[team] = max(now, int(self.last[team]))
                 self.matches[team] += 1
 
 # %% ../../nbs/35_models/05_online_dixon_coles.ipynb #93554e38
 class CarriedDixonColes(DixonColes):
     "A Dixon-Coles model that learns match by match and forgets the matches."
-    _tables: np.ndarray # Shape (2 venues, teams, teams, SUMS); venue 1 is neutral
-    _clubs: Clubs # In the order of `_places`
-    _places: dict[str, int] # Place of each team, in the order in which they were first seen
-    _at: int # Moment of the tables in microseconds
-    _start: int # First kick-off of all
 
-    def fit(self,
-        matches: object, # As `DixonColes.fit` takes them
-        as_of: datetime | None = None, # Moment of the fit (UTC); None: the latest kick-off
-    ) -> Self: # The estimator itself
+    _tables: np.ndarray  # Shape (2 venues, teams, teams, SUMS); venue 1 is neutral
+    _clubs: Clubs  # In the order of `_places`
+    _places: dict[str, int]  # Place of each team, in the order in which they were first seen
+    _at: int  # Moment of the tables in microseconds
+    _start: int  # First kick-off of all
+
+    def fit(
+        self,
+        matches: object,  # As `DixonColes.fit` takes them
+        as_of: datetime | None = None,  # Moment of the fit (UTC); None: the latest kick-off
+    ) -> Self:  # The estimator itself
         "Forget everything, and learn from matches."
         self._tables, self._clubs = np.zeros((2, 0, 0, SUMS)), Clubs(*np.zeros((3, 0), np.int64))
         self._places, self._at, self._start = {}, NEVER, NEVER
-        if hasattr(self, 'teams_'): del self.teams_  # no warm start
+        if hasattr(self, 'teams_'):
+            del self.teams_  # no warm start
         return self.update(matches, as_of)
 
-    def update(self,
-        matches: object, # New matches, in the form of `fit`; None or an empty frame only lets time pass
-        as_of: datetime | None = None, # Moment of the fit (UTC), not before the last; None: the latest kick-off
-    ) -> Self: # The estimator itself, as a fit on all matches so far would leave it
+    def update(
+        self,
+        matches: object,  # New matches, in the form of `fit`; None or an empty frame only lets time pass
+        as_of: datetime
+        | None = None,  # Moment of the fit (UTC), not before the last; None: the latest kick-off
+    ) -> Self:  # The estimator itself, as a fit on all matches so far would leave it
         "Learn from new matches."
-        if not hasattr(self, '_tables'): return self.fit(matches, as_of)
+        if not hasattr(self, '_tables'):
+            return self.fit(matches, as_of)
         played = None if matches is None or not len(matches) else read_played(matches, as_of)  # type: ignore[arg-type]
-        if played is None and self._at == NEVER: raise ValueError('There are no matches to learn from')
-        if played is None and as_of is None: raise ValueError('There are no new matches; say as_of')
+        if played is None and self._at == NEVER:
+            raise ValueError('There are no matches to learn from')
+        if played is None and as_of is None:
+            raise ValueError('There are no new matches; say as_of')
         moment = played.as_of if played else as_of
-        at = round(moment.timestamp()*1e6)  # type: ignore[union-attr]
-        if at < self._at: raise ValueError(f'as_of is {moment}, before the last update; a model goes forward only')
-        if self._at != NEVER: self._tables *= decay(np.array((at - self._at)/DAY), self.half_life)
+        at = round(moment.timestamp() * 1e6)  # type: ignore[union-attr]
+        if at < self._at:
+            raise ValueError(
+                f'as_of is {moment}, before the last update; a model goes forward only'
+            )
+        if self._at != NEVER:
+            self._tables *= decay(np.array((at - self._at) / DAY), self.half_life)
         self._at = at
-        if played: self._add(played)
+        if played:
+            self._add(played)
         cells = self._cells()
-        return self._estimate(cells, datetime.fromtimestamp(at/1e6, UTC), self._warm(cells), tolerance=1e-11)
+        return self._estimate(
+            cells, datetime.fromtimestamp(at / 1e6, UTC), self._warm(cells), tolerance=1e-11
+        )
 
     def _add(self, played: Played) -> None:
         "Add matches to the tables."
         for side in (played.home_team, played.away_team):
-            for name in side: self._places.setdefault(name, len(self._places))
+            for name in side:
+                self._places.setdefault(name, len(self._places))
         size, old = len(self._places), self._tables.shape[1]
-        if size > old: self._tables, self._clubs = np.pad(self._tables, ((0, 0), *[(0, size - old)]*2, (0, 0))), self._clubs.grown(size)
-        pairs = np.array([[self._places[name] for name in side] for side in (played.home_team, played.away_team)]).T
-        moment = self._at - np.rint(played.age*DAY).astype(np.int64)
-        if self._start == NEVER: self._start = int(moment[0])
+        if size > old:
+            self._tables, self._clubs = (
+                np.pad(self._tables, ((0, 0), *[(0, size - old)] * 2, (0, 0))),
+                self._clubs.grown(size),
+            )
+        pairs = np.array(
+            [[self._places[name] for name in side] for side in (played.home_team, played.away_team)]
+        ).T
+        moment = self._at - np.rint(played.age * DAY).astype(np.int64)
+        if self._start == NEVER:
+            self._start = int(moment[0])
         self._clubs.add(pairs, moment, self._start)
-        np.add.at(self._tables, (played.neutral.astype(int), *pairs.T), sums_of(played, played.weight*decay(played.age, self.half_life)))
+        np.add.at(
+            self._tables,
+            (played.neutral.astype(int), *pairs.T),
+            sums_of(played, played.weight * decay(played.age, self.half_life)),
+        )
 
     def _cells(self) -> Cells:
         "The tables as cells, teams in the order of their names."
         names, size = list(self._places), len(self._places)
         order = np.array(sorted(range(size), key=names.__getitem__))
         sums = np.moveaxis(self._tables[:, order[:, None], order], -1, 0)
-        if not sums[0, 1].any(): sums = sums[:, :1]
+        if not sums[0, 1].any():
+            sums = sums[:, :1]
         if not 0 < sums[0].sum() < np.inf:
-            raise ValueError(f'The weights of {size} teams sum to {sums[0].sum():g}; check weight and half_life')
+            raise ValueError(
+                f'The weights of {size} teams sum to {sums[0].sum():g}; check weight and half_life'
+            )
         sums = np.ascontiguousarray(sums)
         matches, came, last = (part[order] for part in self._clubs)
-        ages = [np.where(part == NEVER, np.inf, (self._at - part)/DAY) for part in (came, last)]
-        return Cells([names[i] for i in order], sums[0], sums[1:3], sums[3:7], sums[7], matches, *ages)
+        ages = [np.where(part == NEVER, np.inf, (self._at - part) / DAY) for part in (came, last)]
+        return Cells(
+            [names[i] for i in order], sums[0], sums[1:3], sums[3:7], sums[7], matches, *ages
+        )
 
     def _warm(self, cells: Cells) -> np.ndarray | None:
         "The last maximum with the teams of now; None at first, and where it gives a score that happened no chance."
-        if not hasattr(self, 'teams_') or not set(self.teams_) <= set(cells.teams): return None
-        start = np.full(2*len(cells.teams) + 3, float(self.newcomer))
-        known = np.flatnonzero(np.isin(cells.teams, self.teams_)) if len(self.teams_) < len(cells.teams) else np.arange(len(cells.teams))
+        if not hasattr(self, 'teams_') or not set(self.teams_) <= set(cells.teams):
+            return None
+        start = np.full(2 * len(cells.teams) + 3, float(self.newcomer))
+        known = (
+            np.flatnonzero(np.isin(cells.teams, self.teams_))
+            if len(self.teams_) < len(cells.teams)
+            else np.arange(len(cells.teams))
+        )
         start[known], start[len(cells.teams) + known] = self.attack_, self.defence_
         start[-3:] = self.level_, self.home_advantage_, self.rho_
         return start if np.isfinite(log_likelihood(start, cells)) else None

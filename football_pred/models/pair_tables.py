@@ -19,50 +19,81 @@ from ..ratings.match_arrays import Played, decay, read_played
 @dataclass(frozen=True, eq=False)
 class Cells:
     "Everything about the matches that the likelihood depends on."
-    teams: list[str] # Names, sorted; the arrays below hold the home team in the last axis but one, the away team in the last
-    weight: np.ndarray # Sum of the weights w, shape (venues, teams, teams); venue 1 is neutral, and absent where no match was
-    goals: np.ndarray # Weighted goals of the home team and of the away team, shape (2, venues, teams, teams)
-    low_scores: np.ndarray # Weights of the matches that ended 0-0, 0-1, 1-0 and 1-1, shape (4, venues, teams, teams)
-    log_factorials: np.ndarray # Weighted log(x! y!), which no parameter changes, shape (venues, teams, teams)
-    matches: np.ndarray # Matches of each team, int64 of shape (teams,)
-    spell_age: np.ndarray # Days since the team came or came back, infinite if it was there from the start, shape (teams,)
-    last_age: np.ndarray # Days since the last match of the team, shape (teams,)
+
+    teams: list[
+        str
+    ]  # Names, sorted; the arrays below hold the home team in the last axis but one, the away team in the last
+    weight: np.ndarray  # Sum of the weights w, shape (venues, teams, teams); venue 1 is neutral, and absent where no match was
+    goals: (
+        np.ndarray
+    )  # Weighted goals of the home team and of the away team, shape (2, venues, teams, teams)
+    low_scores: (
+        np.ndarray
+    )  # Weights of the matches that ended 0-0, 0-1, 1-0 and 1-1, shape (4, venues, teams, teams)
+    log_factorials: (
+        np.ndarray
+    )  # Weighted log(x! y!), which no parameter changes, shape (venues, teams, teams)
+    matches: np.ndarray  # Matches of each team, int64 of shape (teams,)
+    spell_age: np.ndarray  # Days since the team came or came back, infinite if it was there from the start, shape (teams,)
+    last_age: np.ndarray  # Days since the last match of the team, shape (teams,)
 
     @cached_property
-    def by_team(self) -> np.ndarray: # Shape (3, teams)
+    def by_team(self) -> np.ndarray:  # Shape (3, teams)
         "Weighted goals that each team scored and conceded, and its weight."
-        sums, ones = np.stack([self.goals[0].sum(axis=0), self.goals[1].sum(axis=0), self.weight.sum(axis=0)]), np.ones(len(self.teams))
-        at_home, away = sums@ones, ones@sums
+        sums, ones = (
+            np.stack(
+                [self.goals[0].sum(axis=0), self.goals[1].sum(axis=0), self.weight.sum(axis=0)]
+            ),
+            np.ones(len(self.teams)),
+        )
+        at_home, away = sums @ ones, ones @ sums
         return np.stack([at_home[0] + away[1], at_home[1] + away[0], at_home[2] + away[2]])
 
     @cached_property
-    def totals(self) -> tuple[float, float, float, float, float]: # Weight, all goals, home goals not at a neutral venue, 1-1, log(x! y!)
+    def totals(
+        self,
+    ) -> tuple[
+        float, float, float, float, float
+    ]:  # Weight, all goals, home goals not at a neutral venue, 1-1, log(x! y!)
         "Sums over all cells."
-        return (float(self.weight.sum()), float(self.goals.sum()), float(self.goals[0, 0].sum()), float(self.low_scores[3].sum()),
-                float(self.log_factorials.sum()))
+        return (
+            float(self.weight.sum()),
+            float(self.goals.sum()),
+            float(self.goals[0, 0].sum()),
+            float(self.low_scores[3].sum()),
+            float(self.log_factorials.sum()),
+        )
 
     @cached_property
-    def asked(self) -> np.ndarray: # Positions in the ravelled `low_scores[:3]`
+    def asked(self) -> np.ndarray:  # Positions in the ravelled `low_scores[:3]`
         "Where a match ended 0-0, 0-1 or 1-0."
         return np.flatnonzero(self.low_scores[:3])
 
-    def __len__(self) -> int: return int(np.count_nonzero(self.weight)) # How many pairs met, those at a neutral venue apart
+    def __len__(self) -> int:
+        return int(
+            np.count_nonzero(self.weight)
+        )  # How many pairs met, those at a neutral venue apart
 
 # %% ../../nbs/35_models/03_pair_tables.ipynb #6b71360d
 PAUSE = 300.0  # days without a match after which a team that plays again is new or returning
 
+
 def spells(
-    home: np.ndarray, # Home team of each match, from 0, oldest first
-    away: np.ndarray, # Away team of each match
-    age: np.ndarray, # Days from kick-off to the moment of the fit
-    n_teams: int, # Number of teams
-) -> tuple[np.ndarray, np.ndarray]: # Days since each team came or came back (else infinite), and since its last match
+    home: np.ndarray,  # Home team of each match, from 0, oldest first
+    away: np.ndarray,  # Away team of each match
+    age: np.ndarray,  # Days from kick-off to the moment of the fit
+    n_teams: int,  # Number of teams
+) -> tuple[
+    np.ndarray, np.ndarray
+]:  # Days since each team came or came back (else infinite), and since its last match
     "How long every team has been there."
     team = np.stack([home, away], axis=1).ravel()
     order = np.argsort(team.astype(np.min_scalar_type(n_teams)), kind='stable')
     team, age = team[order], np.repeat(age, 2)[order]
     before = np.concatenate([age[:1], age[:-1]])
-    before[np.searchsorted(team, np.arange(n_teams))] = age.max()  # the first match of a team is compared with the start of the data
+    before[np.searchsorted(team, np.arange(n_teams))] = (
+        age.max()
+    )  # the first match of a team is compared with the start of the data
     came = before - age >= PAUSE
     spell_age, last_age = np.full(n_teams, np.inf), np.empty(n_teams)
     spell_age[team[came]] = age[came]  # oldest first, so the last one written is the latest
@@ -71,33 +102,51 @@ def spells(
 
 # %% ../../nbs/35_models/03_pair_tables.ipynb #0f2f0c79
 def team_codes(
-    played: Played, # Matches, from `read_played`
-) -> tuple[list[str], np.ndarray]: # Names, sorted; and the position of home and away team in it, int64 of shape (2, matches)
+    played: Played,  # Matches, from `read_played`
+) -> tuple[
+    list[str], np.ndarray
+]:  # Names, sorted; and the position of home and away team in it, int64 of shape (2, matches)
     "Number the teams in the order of their names."
-    sides = pa.chunked_array([team.to_arrow() for team in (played.home_team, played.away_team)]).dictionary_encode()
-    names = sides.chunk(1).dictionary.to_pylist()  # encoded in turn, so the last dictionary is the whole one
+    sides = pa.chunked_array(
+        [team.to_arrow() for team in (played.home_team, played.away_team)]
+    ).dictionary_encode()
+    names = sides.chunk(
+        1
+    ).dictionary.to_pylist()  # encoded in turn, so the last dictionary is the whole one
     order = sorted(range(len(names)), key=names.__getitem__)
-    return [names[i] for i in order], np.argsort(order)[np.stack([side.indices.to_numpy() for side in sides.chunks])]
+    return [names[i] for i in order], np.argsort(order)[
+        np.stack([side.indices.to_numpy() for side in sides.chunks])
+    ]
 
 
 def cells_of(
-    matches: object, # Played matches, as `read_played` takes them, or its result
-    as_of: datetime | None = None, # Moment of the fit (UTC); None: the latest kick-off
-    half_life: float | None = None, # Days after which a match counts half; None for no decay
-) -> Cells: # One cell for each ordered pair of teams
+    matches: object,  # Played matches, as `read_played` takes them, or its result
+    as_of: datetime | None = None,  # Moment of the fit (UTC); None: the latest kick-off
+    half_life: float | None = None,  # Days after which a match counts half; None for no decay
+) -> Cells:  # One cell for each ordered pair of teams
     "Add the matches up."
     played = matches if isinstance(matches, Played) else read_played(matches, as_of)
     teams, (home, away) = team_codes(played)
-    weight, size = played.weight*decay(played.age, half_life), len(teams)
+    weight, size = played.weight * decay(played.age, half_life), len(teams)
     if not 0 < weight.sum() < np.inf:
-        raise ValueError(f'The weights of the {len(weight)} matches sum to {weight.sum():g}; check weight and half_life')
+        raise ValueError(
+            f'The weights of the {len(weight)} matches sum to {weight.sum():g}; check weight and half_life'
+        )
     x, y = played.home_goals.astype(np.int64), played.away_goals.astype(np.int64)
     table = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, max(x.max(), y.max()) + 1)))])
-    cell, bins = home*size + away, size**2
-    if played.neutral.any(): cell, bins = cell + played.neutral*bins, 2*bins
-    kind = np.where(np.maximum(x, y) <= 1, 2*x + y, 4)  # 0-0, 0-1, 1-0, 1-1, any other
-    scores = np.bincount(kind*bins + cell, weight, 5*bins).reshape(5, -1, size, size)
+    cell, bins = home * size + away, size**2
+    if played.neutral.any():
+        cell, bins = cell + played.neutral * bins, 2 * bins
+    kind = np.where(np.maximum(x, y) <= 1, 2 * x + y, 4)  # 0-0, 0-1, 1-0, 1-1, any other
+    scores = np.bincount(kind * bins + cell, weight, 5 * bins).reshape(5, -1, size, size)
     goals, logs = np.empty((2, *scores.shape[1:])), table[x] + table[y]
-    goals[0].flat, goals[1].flat = (np.bincount(cell, weight*values, bins) for values in (x, y))
-    return Cells(teams, scores.sum(axis=0), goals, scores[:4], np.bincount(cell, weight*logs, bins).reshape(scores.shape[1:]),
-                 np.bincount(np.concatenate([home, away]), minlength=size), *spells(home, away, played.age, size))
+    goals[0].flat, goals[1].flat = (np.bincount(cell, weight * values, bins) for values in (x, y))
+    return Cells(
+        teams,
+        scores.sum(axis=0),
+        goals,
+        scores[:4],
+        np.bincount(cell, weight * logs, bins).reshape(scores.shape[1:]),
+        np.bincount(np.concatenate([home, away]), minlength=size),
+        *spells(home, away, played.age, size),
+    )

@@ -14,69 +14,102 @@ import pandas as pd
 import statsmodels.formula.api as smf
 from statsmodels.genmod.families import Poisson
 
-from .base import GoalModel
 from ..core.numerics import NotConverged
+from .base import GoalModel
 from ..ratings.match_arrays import Played, decay, read_played
 
 # %% ../../nbs/35_models/02_poisson.ipynb #7e077347
 AVERAGE = '(average)'  # the reference level: an opponent of average attack and defence
 USUAL_GOALS = (1.5, 1.2)  # of home and away teams, where nothing is known of the league
 
+
 def rows_of(
-    played: Played, # Matches, from `read_played`
-    half_life: float | None, # Days after which a match counts half; None for no decay
-    prior_matches: float, # Matches of each team against the average
-) -> pd.DataFrame: # Columns `team`, `opponent`, `home` (1 for the home team of a match that is not neutral), `goals` (mean) and `weight`
+    played: Played,  # Matches, from `read_played`
+    half_life: float | None,  # Days after which a match counts half; None for no decay
+    prior_matches: float,  # Matches of each team against the average
+) -> pd.DataFrame:  # Columns `team`, `opponent`, `home` (1 for the home team of a match that is not neutral), `goals` (mean) and `weight`
     "One row for the goals of a team against an opponent, in all their matches together, played or imagined."
-    weight = played.weight*decay(played.age, half_life)
+    weight = played.weight * decay(played.age, half_life)
     if not 0 < weight.sum() < np.inf:
-        raise ValueError(f'The weights of the {len(weight)} matches sum to {weight.sum():g}; check weight and half_life')
-    home, away, ground = played.home_team.to_numpy(), played.away_team.to_numpy(), np.where(played.neutral, 0, 1)
+        raise ValueError(
+            f'The weights of the {len(weight)} matches sum to {weight.sum():g}; check weight and half_life'
+        )
+    home, away, ground = (
+        played.home_team.to_numpy(),
+        played.away_team.to_numpy(),
+        np.where(played.neutral, 0, 1),
+    )
     teams = np.unique(np.concatenate([home, away]))
-    if AVERAGE in teams: raise ValueError(f'A team is called {AVERAGE}, which is kept for the average opponent')
-    at_home = weight*ground
-    home_mean, away_mean = ((at_home@goals + prior_matches*usual)/(at_home.sum() + prior_matches)
-                            for goals, usual in zip((played.home_goals, played.away_goals), USUAL_GOALS, strict=True))
+    if AVERAGE in teams:
+        raise ValueError(f'A team is called {AVERAGE}, which is kept for the average opponent')
+    at_home = weight * ground
+    home_mean, away_mean = (
+        (at_home @ goals + prior_matches * usual) / (at_home.sum() + prior_matches)
+        for goals, usual in zip((played.home_goals, played.away_goals), USUAL_GOALS, strict=True)
+    )
     average, teams = np.full(len(teams) + 1, AVERAGE), np.append(teams, AVERAGE)
-    half = np.full(len(teams), prior_matches/2)
-    parts = [(home, away, played.home_goals, ground, weight), (away, home, played.away_goals, 0*ground, weight)]
+    half = np.full(len(teams), prior_matches / 2)
+    parts = [
+        (home, away, played.home_goals, ground, weight),
+        (away, home, played.away_goals, 0 * ground, weight),
+    ]
     for team, opponent in ((teams, average), (average, teams)):
-        parts += [(team, opponent, np.full(len(teams), home_mean), np.ones(len(teams), int), half),
-                  (team, opponent, np.full(len(teams), away_mean), np.zeros(len(teams), int), half)]
+        parts += [
+            (team, opponent, np.full(len(teams), home_mean), np.ones(len(teams), int), half),
+            (team, opponent, np.full(len(teams), away_mean), np.zeros(len(teams), int), half),
+        ]
     names, columns = ('team', 'opponent', 'goals', 'home', 'weight'), zip(*parts, strict=True)
-    rows = pd.DataFrame({name: np.concatenate(values) for name, values in zip(names, columns, strict=True)})
+    rows = pd.DataFrame(
+        {name: np.concatenate(values) for name, values in zip(names, columns, strict=True)}
+    )
     rows['goals'] *= rows['weight']
     sums = rows[rows['weight'] > 0].groupby(['team', 'opponent', 'home'], as_index=False).sum()
-    return sums.assign(goals=sums['goals']/sums['weight'])
+    return sums.assign(goals=sums['goals'] / sums['weight'])
 
 # %% ../../nbs/35_models/02_poisson.ipynb #48d74778
 class PoissonGoals(GoalModel):
     "Independent Poisson goals of both teams, by a generalised linear model."
+
     learned: ClassVar[tuple[str, ...]] = (*GoalModel.learned, 'converged_')
 
-    def __init__(self,
-        half_life: float | None = 300.0, # Days after which a match counts half; None for no decay
-        prior_matches: float = 4.0, # Matches of each team against the average, before its own are seen
-        max_goals: int = 10, # Largest score of either team kept in the grid
+    def __init__(
+        self,
+        half_life: float | None = 300.0,  # Days after which a match counts half; None for no decay
+        prior_matches: float = 4.0,  # Matches of each team against the average, before its own are seen
+        max_goals: int = 10,  # Largest score of either team kept in the grid
     ):
         self.half_life, self.prior_matches, self.max_goals = half_life, prior_matches, max_goals
 
-    def fit(self,
-        matches: object, # Columns `home_team`, `away_team`, `home_goals`, `away_goals`, `kickoff`, optional `neutral` and `weight`
-        as_of: datetime | None = None, # Moment of the fit (UTC), from which ages are counted; None: the latest kick-off
-    ) -> Self: # The estimator itself; `result_` holds the regression as statsmodels gives it
+    def fit(
+        self,
+        matches: object,  # Columns `home_team`, `away_team`, `home_goals`, `away_goals`, `kickoff`, optional `neutral` and `weight`
+        as_of: datetime
+        | None = None,  # Moment of the fit (UTC), from which ages are counted; None: the latest kick-off
+    ) -> Self:  # The estimator itself; `result_` holds the regression as statsmodels gives it
         "Estimate the strengths."
-        if not 0 < self.prior_matches < np.inf: raise ValueError(f'prior_matches is {self.prior_matches}, expected a finite number above 0')
+        if not 0 < self.prior_matches < np.inf:
+            raise ValueError(
+                f'prior_matches is {self.prior_matches}, expected a finite number above 0'
+            )
         played = read_played(matches, as_of)
         rows = rows_of(played, self.half_life, self.prior_matches)
         factor = 'C({}, Treatment("' + AVERAGE + '"))'
         formula = f'goals ~ home + {factor.format("team")} + {factor.format("opponent")}'
-        self.result_ = smf.glm(formula, rows, family=Poisson(), freq_weights=rows['weight'].to_numpy()).fit(tol=1e-12)
-        if not self.result_.converged: raise NotConverged(f'No maximum after {self.result_.fit_history["iteration"]} steps on {len(rows)} rows')
+        self.result_ = smf.glm(
+            formula, rows, family=Poisson(), freq_weights=rows['weight'].to_numpy()
+        ).fit(tol=1e-12)
+        if not self.result_.converged:
+            raise NotConverged(
+                f'No maximum after {self.result_.fit_history["iteration"]} steps on {len(rows)} rows'
+            )
         effects = self.result_.params
         self.teams_ = sorted(set(rows['team']) - {AVERAGE})
-        self.attack_ = np.array([effects[f'{factor.format("team")}[T.{team}]'] for team in self.teams_])
-        self.defence_ = np.array([-effects[f'{factor.format("opponent")}[T.{team}]'] for team in self.teams_])
+        self.attack_ = np.array(
+            [effects[f'{factor.format("team")}[T.{team}]'] for team in self.teams_]
+        )
+        self.defence_ = np.array(
+            [-effects[f'{factor.format("opponent")}[T.{team}]'] for team in self.teams_]
+        )
         self.level_, self.home_advantage_ = float(effects['Intercept']), float(effects['home'])
         self.rho_, self.unseen_, self.as_of_, self.converged_ = 0.0, 0.0, played.as_of, True
         return self

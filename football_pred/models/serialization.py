@@ -20,9 +20,14 @@ from ..core.parsing import nearest, slug
 
 # %% ../../nbs/35_models/13_serialization.ipynb #e2431f20
 CLASSES = {
-    'PoissonGoals': 'football_pred.models.poisson', 'DixonColes': 'football_pred.models.dixon_coles', 'BaseRate': 'football_pred.models.base_rate',
-    'OrderedLogit': 'football_pred.models.logits', 'MultinomialLogit': 'football_pred.models.logits', 'GradientBoosting': 'football_pred.models.boosting',
-    'StagedModel': 'football_pred.models.stacked_ratings'}
+    'PoissonGoals': 'football_pred.models.poisson',
+    'DixonColes': 'football_pred.models.dixon_coles',
+    'BaseRate': 'football_pred.models.base_rate',
+    'OrderedLogit': 'football_pred.models.logits',
+    'MultinomialLogit': 'football_pred.models.logits',
+    'GradientBoosting': 'football_pred.models.boosting',
+    'StagedModel': 'football_pred.models.stacked_ratings',
+}
 
 
 class ModelError(ValueError):
@@ -30,64 +35,96 @@ class ModelError(ValueError):
 
 
 def new_model(
-    name: str, # One of `CLASSES`, or a product: a file of `products`
-    arguments: Mapping[str, Any] | None = None, # Constructor's arguments; those of a product are in its file and may be replaced here
-    products: Path | None = None, # Folder of products, such as params/models
-) -> Any: # Unfitted estimator
+    name: str,  # One of `CLASSES`, or a product: a file of `products`
+    arguments: Mapping[str, Any]
+    | None = None,  # Constructor's arguments; those of a product are in its file and may be replaced here
+    products: Path | None = None,  # Folder of products, such as params/models
+) -> Any:  # Unfitted estimator
     "An estimator by its name."
     files = {path.stem: path for path in sorted(products.glob('*.yaml'))} if products else {}
     if name in files:
         written = yaml.safe_load(files[name].read_text())
-        if not isinstance(written, dict) or set(written) - {'class', 'arguments'} or 'class' not in written:
+        if (
+            not isinstance(written, dict)
+            or set(written) - {'class', 'arguments'}
+            or 'class' not in written
+        ):
             raise ModelError(f'{files[name]} needs a class, and may have arguments')
         return new_model(written['class'], (written.get('arguments') or {}) | dict(arguments or {}))
-    if name not in CLASSES: raise ModelError(f'unknown model {name!r}{nearest(name, [*CLASSES, *files])}')
-    try: return getattr(import_module(CLASSES[name]), name)(**(arguments or {}))
-    except TypeError as error: raise ModelError(f'model {name}: {error}') from None
+    if name not in CLASSES:
+        raise ModelError(f'unknown model {name!r}{nearest(name, [*CLASSES, *files])}')
+    try:
+        return getattr(import_module(CLASSES[name]), name)(**(arguments or {}))
+    except TypeError as error:
+        raise ModelError(f'model {name}: {error}') from None
 
 # %% ../../nbs/35_models/13_serialization.ipynb #22247789
 def recipe(
-    model: Any, # Estimator, fitted or not
-) -> dict[str, Any]: # Keys `class` and `arguments`, values fit for JSON
+    model: Any,  # Estimator, fitted or not
+) -> dict[str, Any]:  # Keys `class` and `arguments`, values fit for JSON
     "How a model is made, whatever it learns from."
-    arguments = {name: None if value == float('inf') else value for name, value in model.get_params().items()}
-    return json.loads(json.dumps({'class': type(model).__name__, 'arguments': arguments}, sort_keys=True))
+    arguments = {
+        name: None if value == float('inf') else value for name, value in model.get_params().items()
+    }
+    return json.loads(
+        json.dumps({'class': type(model).__name__, 'arguments': arguments}, sort_keys=True)
+    )
 
 
 def model_name(
-    league: str, # League code
-    kind: str, # One of `CLASSES`, or a product
-    arguments: Mapping[str, Any] | None = None, # Arguments that differ from the usual ones
-) -> str: # Such as 'E0-dixon-coles', or 'E0-dixon-coles-1f3a' with arguments
+    league: str,  # League code
+    kind: str,  # One of `CLASSES`, or a product
+    arguments: Mapping[str, Any] | None = None,  # Arguments that differ from the usual ones
+) -> str:  # Such as 'E0-dixon-coles', or 'E0-dixon-coles-1f3a' with arguments
     "Name that a league's models of a kind are known by."
     name = f"{league}-{slug(re.sub('(?<=[a-z])(?=[A-Z])', ' ', kind))}"
-    return f'{name}-{hashlib.sha256(json.dumps(arguments, sort_keys=True).encode()).hexdigest()[:4]}' if arguments else name
+    return (
+        f'{name}-{hashlib.sha256(json.dumps(arguments, sort_keys=True).encode()).hexdigest()[:4]}'
+        if arguments
+        else name
+    )
 
 # %% ../../nbs/35_models/13_serialization.ipynb #0f8e09ba
 def version_of(
-    content: bytes, # From `pack_model`
-) -> str: # The first 16 hexadecimal digits of its sha256
+    content: bytes,  # From `pack_model`
+) -> str:  # The first 16 hexadecimal digits of its sha256
     "Version of a packed model."
     return hashlib.sha256(content).hexdigest()[:16]
 
 
 def pack_model(
-    model: Any, # Fitted estimator of `CLASSES`
-    name: str, # Name it is known by, such as 'E0-dixon-coles'
-    trained_on: Mapping[str, Any], # What identifies the training: as_of, matches, fingerprint, ...
-) -> bytes: # JSON; the same model and training give the same bytes
+    model: Any,  # Fitted estimator of `CLASSES`
+    name: str,  # Name it is known by, such as 'E0-dixon-coles'
+    trained_on: Mapping[str, Any],  # What identifies the training: as_of, matches, fingerprint, ...
+) -> bytes:  # JSON; the same model and training give the same bytes
     "A fitted model as bytes."
-    return json.dumps({'class': type(model).__name__, 'model': model.to_data(), 'name': name, 'trained_on': dict(trained_on)},
-                      sort_keys=True, indent=1, allow_nan=False).encode()
+    return json.dumps(
+        {
+            'class': type(model).__name__,
+            'model': model.to_data(),
+            'name': name,
+            'trained_on': dict(trained_on),
+        },
+        sort_keys=True,
+        indent=1,
+        allow_nan=False,
+    ).encode()
 
 
 def unpack_model(
-    content: bytes, # From `pack_model`
-    version: str, # Its version
-) -> tuple[Any, dict[str, Any]]: # Fitted estimator, and what it was trained on
+    content: bytes,  # From `pack_model`
+    version: str,  # Its version
+) -> tuple[Any, dict[str, Any]]:  # Fitted estimator, and what it was trained on
     "Read a model back, after making sure that it is the one that was packed."
     if (digest := version_of(content)) != version:
-        raise ModelError(f'model {version} was changed after it was kept: its digest is {digest}, so it is not used')
+        raise ModelError(
+            f'model {version} was changed after it was kept: its digest is {digest}, so it is not used'
+        )
     kept = json.loads(content)
-    if kept['class'] not in CLASSES: raise ModelError(f"model {version} is a {kept['class']!r}, which is not one of {', '.join(CLASSES)}")
-    return getattr(import_module(CLASSES[kept['class']]), kept['class']).from_data(kept['model']), kept['trained_on']
+    if kept['class'] not in CLASSES:
+        raise ModelError(
+            f"model {version} is a {kept['class']!r}, which is not one of {', '.join(CLASSES)}"
+        )
+    return getattr(import_module(CLASSES[kept['class']]), kept['class']).from_data(
+        kept['model']
+    ), kept['trained_on']

@@ -12,48 +12,94 @@ from ..core.numerics import NotConverged, softmax
 
 # %% ../../nbs/35_models/06_softmax_regression.ipynb #a33c0002
 def fit_softmax(
-    design: np.ndarray, # Shape (matches, columns)
-    target: np.ndarray, # Probabilities or 1 for what happened, shape (matches, outcomes)
-    weight: np.ndarray, # Of each match, shape (matches,)
-    prior: np.ndarray, # Coefficients to expect, shape (columns, outcomes)
-    information: np.ndarray, # On each column before the matches are seen, above 0, shape (columns,)
-) -> np.ndarray: # Coefficients, shape (columns, outcomes)
+    design: np.ndarray,  # Shape (matches, columns)
+    target: np.ndarray,  # Probabilities or 1 for what happened, shape (matches, outcomes)
+    weight: np.ndarray,  # Of each match, shape (matches,)
+    prior: np.ndarray,  # Coefficients to expect, shape (columns, outcomes)
+    information: np.ndarray,  # On each column before the matches are seen, above 0, shape (columns,)
+) -> np.ndarray:  # Coefficients, shape (columns, outcomes)
     "Multinomial logistic regression by Newton's method."
-    (columns, outcomes), values, penalty = prior.shape, prior.copy(), np.repeat(information, prior.shape[1])
+    (columns, outcomes), values, penalty = (
+        prior.shape,
+        prior.copy(),
+        np.repeat(information, prior.shape[1]),
+    )
+
     def loss(at: np.ndarray) -> float:
-        return float(-weight@(target*np.log(np.maximum(softmax(design@at), 1e-300))).sum(axis=1) + ((at - prior)**2).sum(axis=1)@information/2)
+        return float(
+            -weight @ (target * np.log(np.maximum(softmax(design @ at), 1e-300))).sum(axis=1)
+            + ((at - prior) ** 2).sum(axis=1) @ information / 2
+        )
+
     for _ in range(100):
-        given = softmax(design@values)
-        gradient = (design.T@(weight[:, None]*(target - given))).ravel() - penalty*(values - prior).ravel()
-        spread = weight[:, None, None]*(np.eye(outcomes)*given[:, :, None] - given[:, :, None]*given[:, None])
-        hessian = np.stack([design.T@(design*spread[:, i, j, None]) for i in range(outcomes) for j in range(outcomes)])
-        hessian = hessian.reshape(outcomes, outcomes, columns, columns).transpose(2, 0, 3, 1).reshape(penalty.size, penalty.size)
-        step, fraction, now = np.linalg.solve(hessian + np.diag(penalty), gradient).reshape(values.shape), 1.0, loss(values)
-        rise = np.sum(gradient*step.ravel())  # twice what a parabola promises
-        while loss(values + fraction*step) > now + 1e-9*abs(now) and fraction > 1e-6: fraction /= 2
-        values = values + fraction*step
-        if rise < 1e-13*(1 + weight.sum()): return values
-    raise NotConverged(f'No maximum after 100 steps on {len(design)} matches; use more information than {information.min():g}')
+        given = softmax(design @ values)
+        gradient = (design.T @ (weight[:, None] * (target - given))).ravel() - penalty * (
+            values - prior
+        ).ravel()
+        spread = weight[:, None, None] * (
+            np.eye(outcomes) * given[:, :, None] - given[:, :, None] * given[:, None]
+        )
+        hessian = np.stack(
+            [
+                design.T @ (design * spread[:, i, j, None])
+                for i in range(outcomes)
+                for j in range(outcomes)
+            ]
+        )
+        hessian = (
+            hessian.reshape(outcomes, outcomes, columns, columns)
+            .transpose(2, 0, 3, 1)
+            .reshape(penalty.size, penalty.size)
+        )
+        step, fraction, now = (
+            np.linalg.solve(hessian + np.diag(penalty), gradient).reshape(values.shape),
+            1.0,
+            loss(values),
+        )
+        rise = np.sum(gradient * step.ravel())  # twice what a parabola promises
+        while loss(values + fraction * step) > now + 1e-9 * abs(now) and fraction > 1e-6:
+            fraction /= 2
+        values = values + fraction * step
+        if rise < 1e-13 * (1 + weight.sum()):
+            return values
+    raise NotConverged(
+        f'No maximum after 100 steps on {len(design)} matches; use more information than {information.min():g}'
+    )
 
 # %% ../../nbs/35_models/06_softmax_regression.ipynb #a33c0003
 def fit_log_linear(
-    design: np.ndarray, # Shape (matches, columns)
-    target: np.ndarray, # Counts or expected counts, at least 0, shape (matches,)
-    weight: np.ndarray, # Of each match, shape (matches,)
-    prior: np.ndarray, # Coefficients to expect, shape (columns,)
-    information: np.ndarray, # On each coefficient before the matches are seen, above 0, shape (columns,)
-) -> np.ndarray: # Coefficients of the logarithm of the expected count, shape (columns,)
+    design: np.ndarray,  # Shape (matches, columns)
+    target: np.ndarray,  # Counts or expected counts, at least 0, shape (matches,)
+    weight: np.ndarray,  # Of each match, shape (matches,)
+    prior: np.ndarray,  # Coefficients to expect, shape (columns,)
+    information: np.ndarray,  # On each coefficient before the matches are seen, above 0, shape (columns,)
+) -> np.ndarray:  # Coefficients of the logarithm of the expected count, shape (columns,)
     "Poisson regression by Newton's method."
     values = prior.copy()
+
     def loss(at: np.ndarray) -> float:
-        logs = design@at
-        return float(weight@(np.exp(np.minimum(logs, 50)) - target*logs) + (at - prior)**2@information/2)
+        logs = design @ at
+        return float(
+            weight @ (np.exp(np.minimum(logs, 50)) - target * logs)
+            + (at - prior) ** 2 @ information / 2
+        )
+
     for _ in range(100):
-        expected = np.exp(np.minimum(design@values, 50))
-        gradient = design.T@(weight*(target - expected)) - information*(values - prior)
-        step, fraction, now = np.linalg.solve(design.T@(design*(weight*expected)[:, None]) + np.diag(information), gradient), 1.0, loss(values)
-        rise = np.sum(gradient*step.ravel())  # twice what a parabola promises
-        while loss(values + fraction*step) > now + 1e-9*abs(now) and fraction > 1e-6: fraction /= 2
-        values = values + fraction*step
-        if rise < 1e-13*(1 + weight.sum()): return values
-    raise NotConverged(f'No maximum after 100 steps on {len(design)} matches; use more information than {information.min():g}')
+        expected = np.exp(np.minimum(design @ values, 50))
+        gradient = design.T @ (weight * (target - expected)) - information * (values - prior)
+        step, fraction, now = (
+            np.linalg.solve(
+                design.T @ (design * (weight * expected)[:, None]) + np.diag(information), gradient
+            ),
+            1.0,
+            loss(values),
+        )
+        rise = np.sum(gradient * step.ravel())  # twice what a parabola promises
+        while loss(values + fraction * step) > now + 1e-9 * abs(now) and fraction > 1e-6:
+            fraction /= 2
+        values = values + fraction * step
+        if rise < 1e-13 * (1 + weight.sum()):
+            return values
+    raise NotConverged(
+        f'No maximum after 100 steps on {len(design)} matches; use more information than {information.min():g}'
+    )

@@ -14,111 +14,223 @@ import numpy as np
 import polars as pl
 from sklearn.utils.validation import check_is_fitted
 
-from .base import PlainEstimator
-from ..ratings.match_arrays import decay
 from ..markets.score_grid import outcome_codes, outcome_probabilities, score_grid
-from .stacking import LEAST, Past, Stage, feature_times, fit_stage, learning_moment, mix_fairly, probabilities_of, usable_prices
-from ..ratings.team_strengths import NEVER, USUAL, Rated, Strengths, TeamRates, no_rates, walk_rates
-from ..ratings.rating_targets import CLOSING, DAY, OPENING, PRICE_RHO, Asked, as_polars, rates_behind, read_asked, read_ratings, read_results, watch
+from .base import PlainEstimator
+from football_pred.models.stacking import (
+    LEAST,
+    Past,
+    Stage,
+    feature_times,
+    fit_stage,
+    learning_moment,
+    mix_fairly,
+    probabilities_of,
+    usable_prices,
+)
+from ..ratings.match_arrays import decay
+from football_pred.ratings.rating_targets import (
+    CLOSING,
+    DAY,
+    OPENING,
+    PRICE_RHO,
+    Asked,
+    as_polars,
+    rates_behind,
+    read_asked,
+    read_ratings,
+    read_results,
+    watch,
+)
+from football_pred.ratings.team_strengths import (
+    NEVER,
+    USUAL,
+    Rated,
+    Strengths,
+    TeamRates,
+    no_rates,
+    walk_rates,
+)
 
 # %% ../../nbs/35_models/12_stacked_ratings.ipynb #5fe3dd7d
 def rate_all(
-    results: pl.DataFrame, # From `read_results`
-    asked: Asked, # Matches to be rated
-    at: np.ndarray, # Moment of each in microseconds
-    ratings: Sequence[Any], # From `read_ratings`
-    until: int, # Moment of the ratings that are given back
-) -> tuple[Rated, dict[str, TeamRates]]: # What was said of the matches, and the ratings of each country
+    results: pl.DataFrame,  # From `read_results`
+    asked: Asked,  # Matches to be rated
+    at: np.ndarray,  # Moment of each in microseconds
+    ratings: Sequence[Any],  # From `read_ratings`
+    until: int,  # Moment of the ratings that are given back
+) -> tuple[
+    Rated, dict[str, TeamRates]
+]:  # What was said of the matches, and the ratings of each country
     "Rate the matches of all countries."
     watched, country = watch(results, ratings), results['country'].to_numpy()
     rated, states = no_rates(len(ratings), len(at)), {}
     for name in sorted(set(country)):
         rows = np.flatnonzero(asked.country == name)
-        part, states[name] = walk_rates(watched.take(country == name), asked.take(rows), at[rows], ratings, until)
+        part, states[name] = walk_rates(
+            watched.take(country == name), asked.take(rows), at[rows], ratings, until
+        )
         rated.put(rows, part)
     if (missing := np.flatnonzero(~np.isin(asked.country, list(states)))).size:
         rated.put(missing, TeamRates(ratings).strengths.rate(asked.take(missing)))
     return rated, states
 
 # %% ../../nbs/35_models/12_stacked_ratings.ipynb #06cf369b
-RECIPE = ({'goals': 1, 'half_life': 2500, 'ridge': 3}, {'goals': 1, 'half_life': 800, 'ridge': 3}, {'goals': 1, 'half_life': 300, 'ridge': 2})
-YEAR = 365*DAY
+RECIPE = (
+    {'goals': 1, 'half_life': 2500, 'ridge': 3},
+    {'goals': 1, 'half_life': 800, 'ridge': 3},
+    {'goals': 1, 'half_life': 300, 'ridge': 2},
+)
+YEAR = 365 * DAY
 
 
 class SecondStage(PlainEstimator):
     "What the second stage learns from."
 
-    def __init__(self,
-        ratings: Sequence[Mapping[str, Any]] = RECIPE, # What each rating watches and how long it remembers, as `Rating`
-        years: float = 14, # Years of matches that the second stage learns from
-        half_life: float | None = None, # Days after which a match counts half for it; None for no decay
-        ridge: float = 3.0, # Information on each of its coefficients beforehand
-        outcome_share: float = 0.6, # Weight of the outcome regression; the rest has the regression of goals
-        learn_from: str = 'outcome', # 'outcome', or 'closing' for the closing prices of earlier matches
-        prices: bool = False, # Whether the opening price of the match itself is used where it is known
-        hours_before: float | None = None, # Hours before kick-off at which a backtest asks; None: when it asks the others
-        max_goals: int = 10, # Largest score of either team kept in the grid
+    def __init__(
+        self,
+        ratings: Sequence[
+            Mapping[str, Any]
+        ] = RECIPE,  # What each rating watches and how long it remembers, as `Rating`
+        years: float = 14,  # Years of matches that the second stage learns from
+        half_life: float
+        | None = None,  # Days after which a match counts half for it; None for no decay
+        ridge: float = 3.0,  # Information on each of its coefficients beforehand
+        outcome_share: float = 0.6,  # Weight of the outcome regression; the rest has the regression of goals
+        learn_from: str = 'outcome',  # 'outcome', or 'closing' for the closing prices of earlier matches
+        prices: bool = False,  # Whether the opening price of the match itself is used where it is known
+        hours_before: float
+        | None = None,  # Hours before kick-off at which a backtest asks; None: when it asks the others
+        max_goals: int = 10,  # Largest score of either team kept in the grid
     ):
-        self.ratings, self.years, self.half_life, self.ridge, self.outcome_share = ratings, years, half_life, ridge, outcome_share
-        self.learn_from, self.prices, self.hours_before, self.max_goals = learn_from, prices, hours_before, max_goals
+        self.ratings, self.years, self.half_life, self.ridge, self.outcome_share = (
+            ratings,
+            years,
+            half_life,
+            ridge,
+            outcome_share,
+        )
+        self.learn_from, self.prices, self.hours_before, self.max_goals = (
+            learn_from,
+            prices,
+            hours_before,
+            max_goals,
+        )
 
     def _check(self) -> None:
-        if self.learn_from not in ('outcome', 'closing'): raise ValueError(f"learn_from is {self.learn_from!r}, expected 'outcome' or 'closing'")
-        if not 0 <= self.outcome_share <= 1: raise ValueError(f'outcome_share is {self.outcome_share}, expected a number from 0 to 1')
-        for name, value in (('ridge', self.ridge), ('years', self.years), ('half_life', 1.0 if self.half_life is None else self.half_life)):
-            if not 0 < value < np.inf: raise ValueError(f'{name} is {value}, expected a finite number above 0')
+        if self.learn_from not in ('outcome', 'closing'):
+            raise ValueError(f"learn_from is {self.learn_from!r}, expected 'outcome' or 'closing'")
+        if not 0 <= self.outcome_share <= 1:
+            raise ValueError(
+                f'outcome_share is {self.outcome_share}, expected a number from 0 to 1'
+            )
+        for name, value in (
+            ('ridge', self.ridge),
+            ('years', self.years),
+            ('half_life', 1.0 if self.half_life is None else self.half_life),
+        ):
+            if not 0 < value < np.inf:
+                raise ValueError(f'{name} is {value}, expected a finite number above 0')
 
     def _past(self, results: pl.DataFrame, asked: Asked, rated: Rated) -> Past:
         "What there is to learn from; the matches are those of `results`, in its order."
-        goals, weight = results.select('home_goals', 'away_goals').to_numpy(), results['weight'].to_numpy()
-        if not 0 < weight.sum() < np.inf: raise ValueError(f'The weights of the {len(weight)} matches sum to {weight.sum():g}; check weight')
+        goals, weight = (
+            results.select('home_goals', 'away_goals').to_numpy(),
+            results['weight'].to_numpy(),
+        )
+        if not 0 < weight.sum() < np.inf:
+            raise ValueError(
+                f'The weights of the {len(weight)} matches sum to {weight.sum():g}; check weight'
+            )
         outcome = np.eye(3)[outcome_codes(*goals.T)]
         if self.learn_from == 'closing':
             outcome = probabilities_of(results, CLOSING)
             there = np.isfinite(outcome[:, 0])
-            if not there.any(): raise ValueError(f'None of {len(there)} matches has the closing prices to learn from, {", ".join(CLOSING)}')
-            weight, outcome[~there] = weight*there, 1/3
+            if not there.any():
+                raise ValueError(
+                    f'None of {len(there)} matches has the closing prices to learn from, {", ".join(CLOSING)}'
+                )
+            weight, outcome[~there] = weight * there, 1 / 3
             goals = rates_behind(outcome)
-        opening = probabilities_of(results, OPENING) if self.prices else np.full((len(weight), 3), np.nan)
-        return Past(asked, rated, results['moment'].to_numpy(), results['known'].to_numpy(), weight, outcome, goals, opening)
+        opening = (
+            probabilities_of(results, OPENING) if self.prices else np.full((len(weight), 3), np.nan)
+        )
+        return Past(
+            asked,
+            rated,
+            results['moment'].to_numpy(),
+            results['known'].to_numpy(),
+            weight,
+            outcome,
+            goals,
+            opening,
+        )
 
     def _learn(self, past: Past, moment: int) -> dict[str, Stage]:
         "The second stages of all kinds of match, from what was known at a moment."
-        rows = (past.known <= moment) & (past.weight > 0) & (past.moment > moment - self.years*YEAR)
-        first = {country: past.moment[past.asked.country == country].min() for country in set(past.asked.country)}
-        ripe = rows & (past.moment >= np.array([first[country] for country in past.asked.country]) + YEAR)
-        if ripe.sum() >= LEAST: rows = ripe
-        past = past._replace(weight=past.weight*decay((moment - past.moment)/DAY, self.half_life))
+        rows = (
+            (past.known <= moment) & (past.weight > 0) & (past.moment > moment - self.years * YEAR)
+        )
+        first = {
+            country: past.moment[past.asked.country == country].min()
+            for country in set(past.asked.country)
+        }
+        ripe = rows & (
+            past.moment >= np.array([first[country] for country in past.asked.country]) + YEAR
+        )
+        if ripe.sum() >= LEAST:
+            rows = ripe
+        past = past._replace(
+            weight=past.weight * decay((moment - past.moment) / DAY, self.half_life)
+        )
         stages, rho = {}, PRICE_RHO if self.learn_from == 'closing' else None
         for tier in (1, 2):
             mine = rows & (np.minimum(past.asked.tier, 2) == tier)
-            if mine.sum() < LEAST: mine = rows
+            if mine.sum() < LEAST:
+                mine = rows
             stages[f'{tier}'] = fit_stage(past, np.flatnonzero(mine), False, self.ridge, rho)
-            if self.prices: stages[f'{tier} priced'] = fit_stage(past, np.flatnonzero(mine & np.isfinite(past.opening[:, 0])), True, self.ridge, rho)
+            if self.prices:
+                stages[f'{tier} priced'] = fit_stage(
+                    past,
+                    np.flatnonzero(mine & np.isfinite(past.opening[:, 0])),
+                    True,
+                    self.ridge,
+                    rho,
+                )
         return stages
 
 # %% ../../nbs/35_models/12_stacked_ratings.ipynb #c09fae62
 class StagedModel(SecondStage):
     "Team ratings, and a second stage that learns what they are worth."
-    learned: ClassVar[tuple[str, ...]] = ('countries_', 'stages_', 'leagues_', 'matches_', 'as_of_')
-    countries_: dict[str, dict[str, Any]] # Strengths of each country, as data
-    stages_: dict[str, dict[str, Any]] # Second stage of each kind of match, as data
-    leagues_: list[str] # Leagues that were learned from
-    as_of_: datetime # Moment of the fit
 
-    def fit(self,
-        matches: object, # As `read_results` takes them: of one league, of a country or of many, which learn from each other
-        as_of: datetime | None = None, # Moment of the fit (UTC); None: the latest kick-off
-    ) -> Self: # The estimator itself
+    learned: ClassVar[tuple[str, ...]] = ('countries_', 'stages_', 'leagues_', 'matches_', 'as_of_')
+    countries_: dict[str, dict[str, Any]]  # Strengths of each country, as data
+    stages_: dict[str, dict[str, Any]]  # Second stage of each kind of match, as data
+    leagues_: list[str]  # Leagues that were learned from
+    as_of_: datetime  # Moment of the fit
+
+    def fit(
+        self,
+        matches: object,  # As `read_results` takes them: of one league, of a country or of many, which learn from each other
+        as_of: datetime | None = None,  # Moment of the fit (UTC); None: the latest kick-off
+    ) -> Self:  # The estimator itself
         "Rate the clubs, and learn what the ratings are worth."
         self._check()
         ratings, results = read_ratings(self.ratings), read_results(matches, as_of)
-        self.as_of_ = as_of or datetime.fromtimestamp(int(results['moment'].to_numpy().max())/1e6, UTC)
-        at, asked = round(self.as_of_.timestamp()*1e6), read_asked(results)
+        self.as_of_ = as_of or datetime.fromtimestamp(
+            int(results['moment'].to_numpy().max()) / 1e6, UTC
+        )
+        at, asked = round(self.as_of_.timestamp() * 1e6), read_asked(results)
         rated, states = rate_all(results, asked, feature_times(results), ratings, at)
         past = self._past(results, asked, rated)
-        self.stages_ = {kind: {'leagues': stage.leagues, 'outcome': stage.outcome.tolist(), 'rates': stage.rates.tolist(), 'rho': stage.rho}
-                        for kind, stage in self._learn(past, learning_moment(past, at)).items()}
+        self.stages_ = {
+            kind: {
+                'leagues': stage.leagues,
+                'outcome': stage.outcome.tolist(),
+                'rates': stage.rates.tolist(),
+                'rho': stage.rho,
+            }
+            for kind, stage in self._learn(past, learning_moment(past, at)).items()
+        }
         self.countries_ = {country: state.strengths.to_data() for country, state in states.items()}
         self.leagues_, self.matches_ = sorted(set(asked.league)), results.height
         return self
@@ -127,9 +239,14 @@ class StagedModel(SecondStage):
         "Fixtures, and the probabilities behind the prices that may be used."
         frame = as_polars(fixtures)
         if 'league' not in frame.columns and self.leagues_ != ['']:
-            if len(self.leagues_) > 1: raise ValueError(f'Column league is missing; the model knows the leagues {", ".join(self.leagues_)}')
+            if len(self.leagues_) > 1:
+                raise ValueError(
+                    f'Column league is missing; the model knows the leagues {", ".join(self.leagues_)}'
+                )
             frame = frame.with_columns(league=pl.lit(self.leagues_[0]))
-        return read_asked(frame), usable_prices(frame, self.as_of_) if self.prices else np.full((frame.height, 3), np.nan)
+        return read_asked(frame), usable_prices(frame, self.as_of_) if self.prices else np.full(
+            (frame.height, 3), np.nan
+        )
 
     def _say(self, fixtures: object) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         "Probabilities, rates and low-score dependence of fixtures."
@@ -138,64 +255,117 @@ class StagedModel(SecondStage):
         rated = no_rates(len(self.ratings), len(prices))
         for country in set(asked.country):
             rows, known = np.flatnonzero(asked.country == country), self.countries_.get(country)
-            strengths = Strengths.from_data(known) if known else TeamRates(read_ratings(self.ratings)).strengths
+            strengths = (
+                Strengths.from_data(known)
+                if known
+                else TeamRates(read_ratings(self.ratings)).strengths
+            )
             rated.put(rows, strengths.rate(asked.take(rows)))
-        stages = {kind: Stage(stage['leagues'], np.array(stage['outcome']), np.array(stage['rates']), stage['rho'])
-                  for kind, stage in self.stages_.items()}
+        stages = {
+            kind: Stage(
+                stage['leagues'], np.array(stage['outcome']), np.array(stage['rates']), stage['rho']
+            )
+            for kind, stage in self.stages_.items()
+        }
         return mix_fairly(stages, asked, rated, prices, self.outcome_share)
 
-    def predict_proba(self,
-        fixtures: object, # Columns `home_team`, `away_team`, optional `league`, `season`, `neutral`, opening prices with `opening_known_at`, `as_of`
-    ) -> np.ndarray: # Shape (fixtures, 3) in the order of `OUTCOMES`
+    def predict_proba(
+        self,
+        fixtures: object,  # Columns `home_team`, `away_team`, optional `league`, `season`, `neutral`, opening prices with `opening_known_at`, `as_of`
+    ) -> np.ndarray:  # Shape (fixtures, 3) in the order of `OUTCOMES`
         "Probability of a home win, a draw and an away win."
         return self._say(fixtures)[0]
 
-    def predict_grid(self,
-        fixtures: object, # As `predict_proba`
-        max_goals: int | None = None, # Largest score G kept; None: as the model was made
-    ) -> np.ndarray: # Shape (fixtures, G+1, G+1); its outcomes have the probabilities of `predict_proba`
+    def predict_grid(
+        self,
+        fixtures: object,  # As `predict_proba`
+        max_goals: int | None = None,  # Largest score G kept; None: as the model was made
+    ) -> (
+        np.ndarray
+    ):  # Shape (fixtures, G+1, G+1); its outcomes have the probabilities of `predict_proba`
         "Probability of every score."
         probabilities, rates, rho = self._say(fixtures)
-        grid = score_grid(*rates.T, rho=rho, max_goals=self.max_goals if max_goals is None else max_goals)  # type: ignore[misc]
-        share, size = probabilities/outcome_probabilities(grid), grid.shape[-1]
-        side = 1 - np.sign(np.subtract.outer(np.arange(size), np.arange(size)))  # 0 home win, 1 draw, 2 away win
-        return grid*share[:, side]
+        grid = score_grid(
+            *rates.T, rho=rho, max_goals=self.max_goals if max_goals is None else max_goals
+        )  # type: ignore[misc]
+        share, size = probabilities / outcome_probabilities(grid), grid.shape[-1]
+        side = 1 - np.sign(
+            np.subtract.outer(np.arange(size), np.arange(size))
+        )  # 0 home win, 1 draw, 2 away win
+        return grid * share[:, side]
 
-    def predict_rates(self,
-        fixtures: object, # As `predict_proba`
-    ) -> np.ndarray: # Shape (fixtures, 2): home rate and away rate
+    def predict_rates(
+        self,
+        fixtures: object,  # As `predict_proba`
+    ) -> np.ndarray:  # Shape (fixtures, 2): home rate and away rate
         "Expected goals of both teams, those of the score grid."
         grid = self.predict_grid(fixtures)
         goals = np.arange(grid.shape[-1])
-        return np.stack([(grid.sum(axis=axis)*goals).sum(axis=-1) for axis in (-1, -2)], axis=-1)
+        return np.stack([(grid.sum(axis=axis) * goals).sum(axis=-1) for axis in (-1, -2)], axis=-1)
 
-    def strengths(self) -> pl.DataFrame: # Columns `country`, `team`, `attack`, `defence` (log scale) and `weight` (matches); means of all ratings
+    def strengths(
+        self,
+    ) -> pl.DataFrame:  # Columns `country`, `team`, `attack`, `defence` (log scale) and `weight` (matches); means of all ratings
         "What was learned about every team, and from how many decayed matches."
         check_is_fitted(self, self.learned)
-        ridge, parts = np.array([rating.ridge for rating in read_ratings(self.ratings)])[:, None], []
+        ridge, parts = (
+            np.array([rating.ridge for rating in read_ratings(self.ratings)])[:, None],
+            [],
+        )
         for country, known in self.countries_.items():
-            goals = ridge*(1/np.array(known['attack_kept']) - 1)  # what matches told of each attack
-            parts.append(pl.DataFrame({'country': [country]*len(known['teams']), 'team': known['teams'], **{
-                name: np.mean(values, axis=0) for name, values in (*((name, known[name]) for name in ('attack', 'defence')),
-                                                                   ('weight', goals/np.exp(USUAL).mean()))}}))
+            goals = ridge * (
+                1 / np.array(known['attack_kept']) - 1
+            )  # what matches told of each attack
+            parts.append(
+                pl.DataFrame(
+                    {
+                        'country': [country] * len(known['teams']),
+                        'team': known['teams'],
+                        **{
+                            name: np.mean(values, axis=0)
+                            for name, values in (
+                                *((name, known[name]) for name in ('attack', 'defence')),
+                                ('weight', goals / np.exp(USUAL).mean()),
+                            )
+                        },
+                    }
+                )
+            )
         return pl.concat(parts)
 
-    def walk(self,
-        history: pl.DataFrame, # Finished matches of all leagues, with `result_known_at`
-        targets: pl.DataFrame, # Matches to forecast, with `as_of`
-    ) -> np.ndarray: # Shape (targets, 3); each row what a fit on what was known at its `as_of` would have said
+    def walk(
+        self,
+        history: pl.DataFrame,  # Finished matches of all leagues, with `result_known_at`
+        targets: pl.DataFrame,  # Matches to forecast, with `as_of`
+    ) -> (
+        np.ndarray
+    ):  # Shape (targets, 3); each row what a fit on what was known at its `as_of` would have said
         "Forecast many matches, each as of its own moment, in one pass over the history."
         self._check()
         ratings, results = read_ratings(self.ratings), read_results(history)
         learned, wanted = read_asked(results), read_asked(targets)
         at = targets['as_of'].dt.epoch('us').to_numpy()
         both = Asked._make(np.concatenate(pair) for pair in zip(learned, wanted, strict=True))
-        rated, _ = rate_all(results, both, np.concatenate([feature_times(results), at]), ratings, NEVER)
-        n, prices = results.height, usable_prices(targets, None) if self.prices else np.full((targets.height, 3), np.nan)
+        rated, _ = rate_all(
+            results, both, np.concatenate([feature_times(results), at]), ratings, NEVER
+        )
+        n, prices = (
+            results.height,
+            usable_prices(targets, None) if self.prices else np.full((targets.height, 3), np.nan),
+        )
         past = self._past(results, learned, rated.take(slice(0, n)))
-        moments, out = np.array([learning_moment(past, moment) for moment in at.tolist()]), np.empty((len(at), 3))
+        moments, out = (
+            np.array([learning_moment(past, moment) for moment in at.tolist()]),
+            np.empty((len(at), 3)),
+        )
         for moment in np.unique(moments):
             rows = np.flatnonzero(moments == moment)
             said = rated.take(n + rows)
-            out[rows] = mix_fairly(self._learn(past, int(moment)), wanted.take(rows), said, prices[rows], self.outcome_share)[0]
+            out[rows] = mix_fairly(
+                self._learn(past, int(moment)),
+                wanted.take(rows),
+                said,
+                prices[rows],
+                self.outcome_share,
+            )[0]
         return out

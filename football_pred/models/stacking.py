@@ -14,189 +14,265 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
-from ..markets.score_grid import outcome_probabilities, score_grid
-from ..markets.margin_removal import fair_probabilities
-from .softmax_regression import fit_log_linear, fit_softmax
 from ..core.numerics import linear, softmax
-from ..ratings.team_strengths import STAKES, USUAL, Rated
+from ..markets.margin_removal import fair_probabilities
+from ..markets.score_grid import outcome_probabilities, score_grid
+from .softmax_regression import fit_log_linear, fit_softmax
 from ..ratings.rating_targets import DAY, OPENING, Asked, plausible, rates_behind
+from ..ratings.team_strengths import STAKES, USUAL, Rated
 
 # %% ../../nbs/35_models/11_stacking.ipynb #06ed6ccf
 EARLY = 6.0  # matches after which the effect of a new season has fallen to 1/e
 
+
 def describe(
-    rated: Rated, # Of the matches
-    league: np.ndarray, # League code of each match
-    leagues: Sequence[str], # Leagues with a column of their own
-    prices: np.ndarray | None = None, # Probabilities behind the prices of the matches themselves, shape (matches, 3); None for a model without
-) -> np.ndarray: # Shape (matches, columns)
+    rated: Rated,  # Of the matches
+    league: np.ndarray,  # League code of each match
+    leagues: Sequence[str],  # Leagues with a column of their own
+    prices: np.ndarray
+    | None = None,  # Probabilities behind the prices of the matches themselves, shape (matches, 3); None for a model without
+) -> np.ndarray:  # Shape (matches, columns)
     "Matches as columns of numbers."
     home, away = rated.log_rates[..., 0], rated.log_rates[..., 1]
     lead, goals = home - away, home + away - USUAL.sum()
-    mean, early = lead.mean(axis=0), np.exp(-rated.played/EARLY).mean(axis=1)
-    columns = [np.ones(len(mean)), *lead, *goals, mean**2, np.abs(mean), early, *(early*lead), *(rated.stakes[:, 0] - rated.stakes[:, 1]).T,
-               *(1.0*(league == name) for name in leagues)]
-    if prices is not None: columns += [*np.log(prices[:, ::2]/prices[:, 1:2]).T, *np.log(rates_behind(prices)).T]
+    mean, early = lead.mean(axis=0), np.exp(-rated.played / EARLY).mean(axis=1)
+    columns = [
+        np.ones(len(mean)),
+        *lead,
+        *goals,
+        mean**2,
+        np.abs(mean),
+        early,
+        *(early * lead),
+        *(rated.stakes[:, 0] - rated.stakes[:, 1]).T,
+        *(1.0 * (league == name) for name in leagues),
+    ]
+    if prices is not None:
+        columns += [*np.log(prices[:, ::2] / prices[:, 1:2]).T, *np.log(rates_behind(prices)).T]
     return np.stack(columns, axis=1)
 
 
 def expected(
-    n_ratings: int, # Ratings of the model
-    n_leagues: int, # Leagues with a column of their own
-    priced: bool, # Whether the price of the match is a column
-) -> tuple[np.ndarray, np.ndarray]: # Coefficients of the scores of the three outcomes (columns, 3), and of the log rates (columns, 2)
+    n_ratings: int,  # Ratings of the model
+    n_leagues: int,  # Leagues with a column of their own
+    priced: bool,  # Whether the price of the match is a column
+) -> tuple[
+    np.ndarray, np.ndarray
+]:  # Coefficients of the scores of the three outcomes (columns, 3), and of the log rates (columns, 2)
     "What the second stage says before it has learned anything: the price if there is one, or else the mean of the ratings."
-    n, columns = n_ratings, 1 + 3*n_ratings + 3 + len(STAKES) + n_leagues
-    outcome, rates = np.zeros((columns + 4*priced, 3)), np.zeros((columns + 4*priced, 2))
-    if priced: outcome[columns, 0] = outcome[columns + 1, 2] = rates[columns + 2, 0] = rates[columns + 3, 1] = 1
+    n, columns = n_ratings, 1 + 3 * n_ratings + 3 + len(STAKES) + n_leagues
+    outcome, rates = np.zeros((columns + 4 * priced, 3)), np.zeros((columns + 4 * priced, 2))
+    if priced:
+        outcome[columns, 0] = outcome[columns + 1, 2] = rates[columns + 2, 0] = rates[
+            columns + 3, 1
+        ] = 1
     else:
-        outcome[0], outcome[1:n + 1], outcome[2*n + 1] = (0.33, 0, 0.33), np.array([[0.85, 0, -0.85]])/n, (0.14, 0, 0.14)
-        rates[0], rates[1:n + 1], rates[n + 1:2*n + 1] = USUAL.sum()/2, np.array([[0.5, -0.5]])/n, 0.5/n
+        outcome[0], outcome[1 : n + 1], outcome[2 * n + 1] = (
+            (0.33, 0, 0.33),
+            np.array([[0.85, 0, -0.85]]) / n,
+            (0.14, 0, 0.14),
+        )
+        rates[0], rates[1 : n + 1], rates[n + 1 : 2 * n + 1] = (
+            USUAL.sum() / 2,
+            np.array([[0.5, -0.5]]) / n,
+            0.5 / n,
+        )
     return outcome, rates
 
 # %% ../../nbs/35_models/11_stacking.ipynb #bebb6217
 LEAST = 300  # matches from which the second stage is learned once a year
 
+
 class Stage(NamedTuple):
     "What the second stage has learned of matches of one kind."
-    leagues: list[str] # Leagues with a column of their own
-    outcome: np.ndarray # Coefficients of the scores of the outcomes, shape (columns, 3)
-    rates: np.ndarray # Coefficients of the log rates of home and away, shape (columns, 2)
-    rho: float # Low-score dependence
+
+    leagues: list[str]  # Leagues with a column of their own
+    outcome: np.ndarray  # Coefficients of the scores of the outcomes, shape (columns, 3)
+    rates: np.ndarray  # Coefficients of the log rates of home and away, shape (columns, 2)
+    rho: float  # Low-score dependence
 
 
 class Past(NamedTuple):
     "Past matches as the second stage learns from them."
-    asked: Asked # The matches
-    rated: Rated # What the ratings said of them
-    moment: np.ndarray # Kick-offs in microseconds
-    known: np.ndarray # When each result became known
-    weight: np.ndarray # Of each match; 0 where there is nothing to learn
-    outcome: np.ndarray # What is learned from: outcomes or probabilities, shape (matches, 3)
-    goals: np.ndarray # Goals or expected goals, shape (matches, 2)
-    opening: np.ndarray # Probabilities behind the prices before the match, shape (matches, 3); nan where there were none
+
+    asked: Asked  # The matches
+    rated: Rated  # What the ratings said of them
+    moment: np.ndarray  # Kick-offs in microseconds
+    known: np.ndarray  # When each result became known
+    weight: np.ndarray  # Of each match; 0 where there is nothing to learn
+    outcome: np.ndarray  # What is learned from: outcomes or probabilities, shape (matches, 3)
+    goals: np.ndarray  # Goals or expected goals, shape (matches, 2)
+    opening: np.ndarray  # Probabilities behind the prices before the match, shape (matches, 3); nan where there were none
 
 
 def learning_moment(
-    past: Past, # Matches in any order
-    at: int, # Moment of the forecast in microseconds
-) -> int: # Moment by which a result must be known to be learned from
+    past: Past,  # Matches in any order
+    at: int,  # Moment of the forecast in microseconds
+) -> int:  # Moment by which a result must be known to be learned from
     "The last 1 July, or now while little is known."
-    now = datetime.fromtimestamp(at/1e6, UTC)
-    july = int(datetime(now.year - (now.month < 7), 7, 1, tzinfo=UTC).timestamp()*1e6)
+    now = datetime.fromtimestamp(at / 1e6, UTC)
+    july = int(datetime(now.year - (now.month < 7), 7, 1, tzinfo=UTC).timestamp() * 1e6)
     return july if ((past.known <= july) & (past.weight > 0)).sum() >= LEAST else at
 
 
 def feature_times(
-    results: pl.DataFrame, # From `read_results`
-) -> np.ndarray: # In microseconds, shape (matches,)
+    results: pl.DataFrame,  # From `read_results`
+) -> np.ndarray:  # In microseconds, shape (matches,)
     "The last midnight before each kick-off."
-    return (results['moment'].to_numpy() - 1)//DAY*DAY
+    return (results['moment'].to_numpy() - 1) // DAY * DAY
 
 
 def probabilities_of(
-    frame: pl.DataFrame, # With decimal prices, possibly empty
-    columns: Sequence[str], # Of home, draw and away
-) -> np.ndarray: # Probabilities, shape (matches, 3); nan where a price is missing
+    frame: pl.DataFrame,  # With decimal prices, possibly empty
+    columns: Sequence[str],  # Of home, draw and away
+) -> np.ndarray:  # Probabilities, shape (matches, 3); nan where a price is missing
     "Probabilities behind prices, where there are any."
-    if not set(columns) <= set(frame.columns): return np.full((frame.height, 3), np.nan)
+    if not set(columns) <= set(frame.columns):
+        return np.full((frame.height, 3), np.nan)
     prices = frame.select(pl.col(columns).cast(pl.Float64)).to_numpy()
     there, out = plausible(prices), np.full((frame.height, 3), np.nan)
-    if there.any(): out[there] = fair_probabilities(prices[there])
+    if there.any():
+        out[there] = fair_probabilities(prices[there])
     return out
 
 
 def usable_prices(
-    frame: pl.DataFrame, # Fixtures, possibly with opening prices, `opening_known_at` and `as_of`
-    as_of: datetime | None, # Moment of looking where the fixtures have no `as_of`
-) -> np.ndarray: # Probabilities behind the prices, shape (fixtures, 3); nan where no price was known at the moment of looking
+    frame: pl.DataFrame,  # Fixtures, possibly with opening prices, `opening_known_at` and `as_of`
+    as_of: datetime | None,  # Moment of looking where the fixtures have no `as_of`
+) -> np.ndarray:  # Probabilities behind the prices, shape (fixtures, 3); nan where no price was known at the moment of looking
     "The prices that may be used: those that were known."
     probabilities = probabilities_of(frame, OPENING)
-    if 'opening_known_at' not in frame.columns: return np.full_like(probabilities, np.nan)
+    if 'opening_known_at' not in frame.columns:
+        return np.full_like(probabilities, np.nan)
     moment = pl.col('as_of') if 'as_of' in frame.columns else pl.lit(as_of)
-    known = frame.select((pl.col('opening_known_at') <= moment).fill_null(False)).to_series().to_numpy()
+    known = (
+        frame.select((pl.col('opening_known_at') <= moment).fill_null(False)).to_series().to_numpy()
+    )
     return np.where(known[:, None], probabilities, np.nan)
 
 # %% ../../nbs/35_models/11_stacking.ipynb #c4514a9f
-RHO = (-0.05, 0.03)  # mean and standard deviation of the low-score dependence, before matches are seen
+RHO = (
+    -0.05,
+    0.03,
+)  # mean and standard deviation of the low-score dependence, before matches are seen
+
 
 def fit_rho(
-    log_rates: np.ndarray, # Shape (matches, 2)
-    goals: np.ndarray, # Shape (matches, 2)
-    weight: np.ndarray, # Shape (matches,)
-) -> float: # Low-score dependence
+    log_rates: np.ndarray,  # Shape (matches, 2)
+    goals: np.ndarray,  # Shape (matches, 2)
+    weight: np.ndarray,  # Shape (matches,)
+) -> float:  # Low-score dependence
     "The dependence of low scores that makes those that happened most likely."
     low = (goals <= 1).all(axis=1) & (weight > 0)
     home, away = np.exp(log_rates[low]).T
     x, y = goals[low].T
-    m = np.where(x + y == 0, -home*away, np.where(x + y == 2, -1.0, np.where(x == 0, home, away)))
+    m = np.where(x + y == 0, -home * away, np.where(x + y == 2, -1.0, np.where(x == 0, home, away)))
     rhos = np.linspace(-0.2, 0.1, 121)
-    factors = 1 + rhos*m[:, None]
-    gains = weight[low]@np.log(np.maximum(factors, 1e-6)) - ((rhos - RHO[0])/RHO[1])**2/2
+    factors = 1 + rhos * m[:, None]
+    gains = weight[low] @ np.log(np.maximum(factors, 1e-6)) - ((rhos - RHO[0]) / RHO[1]) ** 2 / 2
     return float(rhos[gains.argmax()])
 
 
 def fit_stage(
-    past: Past, # Matches
-    rows: np.ndarray, # Places of those to learn from
-    priced: bool, # Whether the price of the match is used
-    ridge: float, # Information on each coefficient beforehand
-    rho: float | None, # Low-score dependence where it is not learned
+    past: Past,  # Matches
+    rows: np.ndarray,  # Places of those to learn from
+    priced: bool,  # Whether the price of the match is used
+    ridge: float,  # Information on each coefficient beforehand
+    rho: float | None,  # Low-score dependence where it is not learned
 ) -> Stage:
     "Learn the second stage from some matches."
     rated, leagues = past.rated.take(rows), sorted(set(past.asked.league[rows]))
-    design = describe(rated, past.asked.league[rows], leagues, past.opening[rows] if priced else None)
-    (outcome, rates), weight = expected(len(rated.log_rates), len(leagues), priced), past.weight[rows]
+    design = describe(
+        rated, past.asked.league[rows], leagues, past.opening[rows] if priced else None
+    )
+    (outcome, rates), weight = (
+        expected(len(rated.log_rates), len(leagues), priced),
+        past.weight[rows],
+    )
     information = np.full(design.shape[1], float(ridge))
     outcome = fit_softmax(design, past.outcome[rows], weight, outcome, information)
-    rates = np.stack([fit_log_linear(design, past.goals[rows, i], weight, rates[:, i], information) for i in (0, 1)], axis=1)
-    return Stage(leagues, outcome, rates, fit_rho(linear(design, rates), past.goals[rows], weight) if rho is None else rho)
+    rates = np.stack(
+        [
+            fit_log_linear(design, past.goals[rows, i], weight, rates[:, i], information)
+            for i in (0, 1)
+        ],
+        axis=1,
+    )
+    return Stage(
+        leagues,
+        outcome,
+        rates,
+        fit_rho(linear(design, rates), past.goals[rows], weight) if rho is None else rho,
+    )
 
 # %% ../../nbs/35_models/11_stacking.ipynb #211272d0
 def mix(
-    stages: Mapping[str, Stage], # Second stages by kind of match
-    asked: Asked, # The matches
-    rated: Rated, # What the ratings say of them
-    prices: np.ndarray, # Probabilities behind their prices, shape (matches, 3); nan where there is none to use
-    outcome_share: float, # Weight of the outcome regression
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]: # Probabilities (matches, 3), rates (matches, 2), and low-score dependence (matches,)
+    stages: Mapping[str, Stage],  # Second stages by kind of match
+    asked: Asked,  # The matches
+    rated: Rated,  # What the ratings say of them
+    prices: np.ndarray,  # Probabilities behind their prices, shape (matches, 3); nan where there is none to use
+    outcome_share: float,  # Weight of the outcome regression
+) -> tuple[
+    np.ndarray, np.ndarray, np.ndarray
+]:  # Probabilities (matches, 3), rates (matches, 2), and low-score dependence (matches,)
     "What the second stage says."
-    probabilities, rates, rho = np.empty((len(prices), 3)), np.empty((len(prices), 2)), np.empty(len(prices))
+    probabilities, rates, rho = (
+        np.empty((len(prices), 3)),
+        np.empty((len(prices), 2)),
+        np.empty(len(prices)),
+    )
     priced = np.isfinite(prices[:, 0])
     for tier in (1, 2):
         for has_price in (False, True):
             rows = np.flatnonzero((np.minimum(asked.tier, 2) == tier) & (priced == has_price))
-            if not len(rows): continue
+            if not len(rows):
+                continue
             stage = stages[f'{tier} priced' if has_price else f'{tier}']
             some = rated.take(rows)
-            design = describe(some, asked.league[rows], stage.leagues, prices[rows] if has_price else None)
-            rates[rows], rho[rows] = np.exp(np.clip(linear(design, stage.rates), -4, 2.5)), stage.rho
+            design = describe(
+                some, asked.league[rows], stage.leagues, prices[rows] if has_price else None
+            )
+            rates[rows], rho[rows] = (
+                np.exp(np.clip(linear(design, stage.rates), -4, 2.5)),
+                stage.rho,
+            )
             goals = outcome_probabilities(score_grid(*rates[rows].T, rho=stage.rho))  # type: ignore[misc]
-            probabilities[rows] = outcome_share*softmax(linear(design, stage.outcome)) + (1 - outcome_share)*goals
+            probabilities[rows] = (
+                outcome_share * softmax(linear(design, stage.outcome)) + (1 - outcome_share) * goals
+            )
     return probabilities, rates, rho
 
 
 def swap(
-    asked: Asked, # Matches
-    rated: Rated, # What the ratings say of them
-    prices: np.ndarray, # Probabilities, shape (matches, 3)
-) -> tuple[Asked, Rated, np.ndarray]: # The same, the sides named the other way round
+    asked: Asked,  # Matches
+    rated: Rated,  # What the ratings say of them
+    prices: np.ndarray,  # Probabilities, shape (matches, 3)
+) -> tuple[Asked, Rated, np.ndarray]:  # The same, the sides named the other way round
     "Name the sides of matches the other way round."
-    return (asked._replace(home_team=asked.away_team, away_team=asked.home_team),
-            Rated(rated.log_rates[..., ::-1], rated.played[:, ::-1], rated.stakes[:, ::-1]), prices[:, ::-1])
+    return (
+        asked._replace(home_team=asked.away_team, away_team=asked.home_team),
+        Rated(rated.log_rates[..., ::-1], rated.played[:, ::-1], rated.stakes[:, ::-1]),
+        prices[:, ::-1],
+    )
 
 
 def mix_fairly(
-    stages: Mapping[str, Stage], # As `mix`
-    asked: Asked, # As `mix`
-    rated: Rated, # As `mix`
-    prices: np.ndarray, # As `mix`
-    outcome_share: float, # As `mix`
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]: # As `mix`
+    stages: Mapping[str, Stage],  # As `mix`
+    asked: Asked,  # As `mix`
+    rated: Rated,  # As `mix`
+    prices: np.ndarray,  # As `mix`
+    outcome_share: float,  # As `mix`
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # As `mix`
     "What the second stage says, where at a neutral venue it does not matter who is named first."
     probabilities, rates, rho = mix(stages, asked, rated, prices, outcome_share)
-    if not asked.neutral.any(): return probabilities, rates, rho
+    if not asked.neutral.any():
+        return probabilities, rates, rho
     there = np.flatnonzero(asked.neutral)
-    turned = mix(stages, *(swap(asked.take(there), rated.take(there), prices[there])), outcome_share)
-    probabilities[there], rates[there] = (probabilities[there] + turned[0][:, ::-1])/2, (rates[there] + turned[1][:, ::-1])/2
+    turned = mix(
+        stages, *(swap(asked.take(there), rated.take(there), prices[there])), outcome_share
+    )
+    probabilities[there], rates[there] = (
+        (probabilities[there] + turned[0][:, ::-1]) / 2,
+        (rates[there] + turned[1][:, ::-1]) / 2,
+    )
     return probabilities, rates, rho

@@ -17,114 +17,192 @@ import polars as pl
 
 # %% ../../nbs/25_ratings/02_elo_and_pi.ipynb #5d257703
 def feature_time(
-    kickoff: str = 'kickoff', # Column of kick-offs, UTC
-) -> pl.Expr: # Last midnight UTC strictly before the kick-off
+    kickoff: str = 'kickoff',  # Column of kick-offs, UTC
+) -> pl.Expr:  # Last midnight UTC strictly before the kick-off
     "The moment at which the features of a match are fixed."
     return pl.col(kickoff).dt.offset_by('-1us').dt.truncate('1d').alias('feature_time')
 
 
 def as_utc(
-    as_of: datetime, # Moment of looking, with a time zone
-) -> datetime: # The same moment, UTC
+    as_of: datetime,  # Moment of looking, with a time zone
+) -> datetime:  # The same moment, UTC
     "A moment in UTC, or an error if it has no time zone."
-    if as_of.tzinfo is None: raise ValueError(f'as_of {as_of} has no time zone; give it in UTC, such as {as_of.isoformat()}+00:00')
+    if as_of.tzinfo is None:
+        raise ValueError(
+            f'as_of {as_of} has no time zone; give it in UTC, such as {as_of.isoformat()}+00:00'
+        )
     return as_of.astimezone(UTC)
 
 # %% ../../nbs/25_ratings/02_elo_and_pi.ipynb #4719ce37
-_NEEDED = ('match_id', 'league', 'season', 'kickoff', 'date', 'home_team', 'away_team', 'neutral', 'status', 'home_goals', 'away_goals',
-           'result_known_at')
+_NEEDED = (
+    'match_id',
+    'league',
+    'season',
+    'kickoff',
+    'date',
+    'home_team',
+    'away_team',
+    'neutral',
+    'status',
+    'home_goals',
+    'away_goals',
+    'result_known_at',
+)
+
 
 def known_results(
-    matches: pl.DataFrame, # Matches frame, in any order
-    as_of: datetime | None = None, # Moment of looking, UTC; None takes every result
-) -> pl.DataFrame: # Finished matches whose result was known, in the order in which the results became known
+    matches: pl.DataFrame,  # Matches frame, in any order
+    as_of: datetime | None = None,  # Moment of looking, UTC; None takes every result
+) -> (
+    pl.DataFrame
+):  # Finished matches whose result was known, in the order in which the results became known
     "The results that can be learned from, or an error about the first match that makes no sense."
     missing = [name for name in _NEEDED if name not in matches.columns]
-    if missing: raise ValueError(f'Matches lack the columns {missing}')
+    if missing:
+        raise ValueError(f'Matches lack the columns {missing}')
     goals, finished = ('home_goals', 'away_goals'), pl.col('status') == 'finished'
     for problem, wrong in {
         'match_id stands in more than one row': pl.col('match_id').is_duplicated(),
         'kickoff is empty': pl.col('kickoff').is_null(),
         'home_team and away_team are the same team': pl.col('home_team') == pl.col('away_team'),
-        **{f'status is finished and {name} is empty': finished & pl.col(name).is_null() for name in goals},
+        **{
+            f'status is finished and {name} is empty': finished & pl.col(name).is_null()
+            for name in goals
+        },
         **{f'{name} is negative': pl.col(name) < 0 for name in goals},
-        'status is finished and result_known_at is empty': finished & pl.col('result_known_at').is_null(),
-        'result_known_at is not after kickoff': finished & (pl.col('result_known_at') <= pl.col('kickoff')),
+        'status is finished and result_known_at is empty': finished
+        & pl.col('result_known_at').is_null(),
+        'result_known_at is not after kickoff': finished
+        & (pl.col('result_known_at') <= pl.col('kickoff')),
     }.items():
         bad = matches.filter(wrong)
-        if bad.height: raise ValueError(f"Match {bad['match_id'][0]}: {problem}; correct or remove the row")
+        if bad.height:
+            raise ValueError(f"Match {bad['match_id'][0]}: {problem}; correct or remove the row")
     known = finished if as_of is None else finished & (pl.col('result_known_at') <= as_utc(as_of))
     return matches.filter(known).sort('result_known_at', 'kickoff', 'match_id')
 
 # %% ../../nbs/25_ratings/02_elo_and_pi.ipynb #81b082ec
 def latest_known(
-    questions: pl.DataFrame, # With `asked_at` (UTC) and the columns `by`
-    facts: pl.DataFrame, # With `known_at` (UTC) and the columns `by`; of facts known at the same moment the last row counts
-    by: Sequence[str], # What a question and its fact have in common, such as the team
-) -> pl.DataFrame: # The questions in their order, with the other columns of `facts`; null where nothing was known
+    questions: pl.DataFrame,  # With `asked_at` (UTC) and the columns `by`
+    facts: pl.DataFrame,  # With `known_at` (UTC) and the columns `by`; of facts known at the same moment the last row counts
+    by: Sequence[str],  # What a question and its fact have in common, such as the team
+) -> (
+    pl.DataFrame
+):  # The questions in their order, with the other columns of `facts`; null where nothing was known
     "For each question the latest fact that was known when it was asked."
-    facts = facts.sort('known_at', maintain_order=True)  # of rows at the same moment the search finds the last
-    found = questions.with_row_index('_row').sort('asked_at').join_asof(
-        facts, left_on='asked_at', right_on='known_at', by=list(by), strategy='backward', coalesce=False, check_sortedness=False)
+    facts = facts.sort(
+        'known_at', maintain_order=True
+    )  # of rows at the same moment the search finds the last
+    found = (
+        questions.with_row_index('_row')
+        .sort('asked_at')
+        .join_asof(
+            facts,
+            left_on='asked_at',
+            right_on='known_at',
+            by=list(by),
+            strategy='backward',
+            coalesce=False,
+            check_sortedness=False,
+        )
+    )
     return found.sort('_row').drop('_row', 'known_at')
 
 # %% ../../nbs/25_ratings/02_elo_and_pi.ipynb #ce312612
 class Ratings:
     "What the rating systems have in common; a system adds `columns` and `_learn`."
-    columns: ClassVar[tuple[str, ...]] # Names of the numbers that a team has
-    ratings_: pl.DataFrame # One row per rated team, best first: `team` and `columns` after the last result
-    history_: pl.DataFrame # One row per team and result, in order: `team`, `match_id`, `season`, `known_at`, `columns` after it
 
-    def _learn(self, home: list[int], away: list[int], results: pl.DataFrame, n_teams: int) -> np.ndarray: raise NotImplementedError
+    columns: ClassVar[tuple[str, ...]]  # Names of the numbers that a team has
+    ratings_: (
+        pl.DataFrame
+    )  # One row per rated team, best first: `team` and `columns` after the last result
+    history_: pl.DataFrame  # One row per team and result, in order: `team`, `match_id`, `season`, `known_at`, `columns` after it
 
-    def _history(self,
-        results: pl.DataFrame, # From `known_results`
-    ) -> pl.DataFrame: # As `history_`
+    def _learn(
+        self, home: list[int], away: list[int], results: pl.DataFrame, n_teams: int
+    ) -> np.ndarray:
+        raise NotImplementedError
+
+    def _history(
+        self,
+        results: pl.DataFrame,  # From `known_results`
+    ) -> pl.DataFrame:  # As `history_`
         "Ratings of both teams after each result."
         sides = [results[side].cast(pl.String) for side in ('home_team', 'away_team')]
         teams = pl.concat(sides).unique().sort()
-        home, away = (side.replace_strict(teams, range(len(teams)), return_dtype=pl.Int64).to_list() for side in sides)
-        after = self._learn(home, away, results, len(teams)) # shape (results, 2 sides, columns)
-        rows = results.select('match_id', 'season', known_at='result_known_at', _row=pl.int_range(pl.len()))
-        frames = [rows.select(side.alias('team'), pl.all(), *[pl.Series(name, after[:, i, j]) for j, name in enumerate(self.columns)])
-            for i, side in enumerate(sides)]
+        home, away = (
+            side.replace_strict(teams, range(len(teams)), return_dtype=pl.Int64).to_list()
+            for side in sides
+        )
+        after = self._learn(home, away, results, len(teams))  # shape (results, 2 sides, columns)
+        rows = results.select(
+            'match_id', 'season', known_at='result_known_at', _row=pl.int_range(pl.len())
+        )
+        frames = [
+            rows.select(
+                side.alias('team'),
+                pl.all(),
+                *[pl.Series(name, after[:, i, j]) for j, name in enumerate(self.columns)],
+            )
+            for i, side in enumerate(sides)
+        ]
         return pl.concat(frames).sort('_row', maintain_order=True).drop('_row')
 
-    def _before(self,
-        matches: pl.DataFrame, # Matches frame, sorted
-        as_of: datetime | None, # Moment of looking, UTC
-    ) -> tuple[pl.DataFrame, pl.DataFrame]: # `season` and ratings of home team and away team; null without a result
+    def _before(
+        self,
+        matches: pl.DataFrame,  # Matches frame, sorted
+        as_of: datetime | None,  # Moment of looking, UTC
+    ) -> tuple[
+        pl.DataFrame, pl.DataFrame
+    ]:  # `season` and ratings of home team and away team; null without a result
         "Ratings of both teams as they were known at the feature time."
         results = known_results(matches, as_of)
         self.history_ = self._history(results)
-        self.ratings_ = self.history_.group_by('team', maintain_order=True).last().select('team', *self.columns).sort(
-            pl.mean_horizontal(self.columns), 'team', descending=[True, False])
-        asked_at = feature_time() if as_of is None else pl.min_horizontal(feature_time(), pl.lit(as_utc(as_of)))
-        asked = matches.select('home_team', 'away_team', 'neutral', asked_at=asked_at, asked_season='season')
+        self.ratings_ = (
+            self.history_.group_by('team', maintain_order=True)
+            .last()
+            .select('team', *self.columns)
+            .sort(pl.mean_horizontal(self.columns), 'team', descending=[True, False])
+        )
+        asked_at = (
+            feature_time()
+            if as_of is None
+            else pl.min_horizontal(feature_time(), pl.lit(as_utc(as_of)))
+        )
+        asked = matches.select(
+            'home_team', 'away_team', 'neutral', asked_at=asked_at, asked_season='season'
+        )
         home, away = (asked.with_columns(team=side) for side in ('home_team', 'away_team'))
-        return latest_known(home, self.history_, ['team']), latest_known(away, self.history_, ['team'])
+        return latest_known(home, self.history_, ['team']), latest_known(
+            away, self.history_, ['team']
+        )
 
 # %% ../../nbs/25_ratings/02_elo_and_pi.ipynb #38712170
 def _elo_pass(
-    home: list[int], # Number of the home team of each result, in the order of learning
-    away: list[int], # Number of the away team
-    stakes: list[float], # Points at stake
-    shares: list[float], # What the home team took: 1, 0.5 or 0
-    edges: list[float], # Home advantage in points
-    seasons: list[str], # Season of each result
-    rating: list[float], # Rating of each team before the first result; changed in place
-    scale: float, # As in `Elo`
-    carry: float, # As in `Elo`
-) -> list[float]: # Rating of the home team and of the away team after each result, one after the other
+    home: list[int],  # Number of the home team of each result, in the order of learning
+    away: list[int],  # Number of the away team
+    stakes: list[float],  # Points at stake
+    shares: list[float],  # What the home team took: 1, 0.5 or 0
+    edges: list[float],  # Home advantage in points
+    seasons: list[str],  # Season of each result
+    rating: list[float],  # Rating of each team before the first result; changed in place
+    scale: float,  # As in `Elo`
+    carry: float,  # As in `Elo`
+) -> list[
+    float
+]:  # Rating of the home team and of the away team after each result, one after the other
     "Learn the results one by one."
     after: list[float] = []
-    season, start = ['']*len(rating), list(rating)
-    for h, a, stake, share, edge, now in zip(home, away, stakes, shares, edges, seasons, strict=True):
+    season, start = [''] * len(rating), list(rating)
+    for h, a, stake, share, edge, now in zip(
+        home, away, stakes, shares, edges, seasons, strict=True
+    ):
         if carry != 1:
             for team in (h, a):
-                if season[team] not in ('', now): rating[team] = start[team] + carry*(rating[team] - start[team])
+                if season[team] not in ('', now):
+                    rating[team] = start[team] + carry * (rating[team] - start[team])
                 season[team] = now
-        move = stake*(share - 1/(1 + 10**((rating[a] - rating[h] - edge)/scale)))
+        move = stake * (share - 1 / (1 + 10 ** ((rating[a] - rating[h] - edge) / scale)))
         rating[h] += move
         rating[a] -= move
         after += (rating[h], rating[a])
@@ -134,59 +212,101 @@ def _elo_pass(
 @dataclass
 class Elo(Ratings):
     "Elo ratings of clubs, moved more by larger wins (Hvattum and Arntzen, 2010)."
-    k: float = 10 # Points at stake in a draw
-    goal_exponent: float = 1 # How the stake grows with the goal difference; 0 for not at all
-    home_advantage: float = 65 # Points added to the home team, unless the ground is neutral
-    scale: float = 400 # Lead in points at which the odds are 10 to 1
-    start: float = 1500 # Rating of a team without a result
-    carry: float = 1 # Share of the distance to `start` that a team keeps from one season to the next
+
+    k: float = 10  # Points at stake in a draw
+    goal_exponent: float = 1  # How the stake grows with the goal difference; 0 for not at all
+    home_advantage: float = 65  # Points added to the home team, unless the ground is neutral
+    scale: float = 400  # Lead in points at which the odds are 10 to 1
+    start: float = 1500  # Rating of a team without a result
+    carry: float = (
+        1  # Share of the distance to `start` that a team keeps from one season to the next
+    )
     columns: ClassVar[tuple[str, ...]] = ('elo',)
 
-    def _learn(self, home: list[int], away: list[int], results: pl.DataFrame, n_teams: int) -> np.ndarray:
+    def _learn(
+        self, home: list[int], away: list[int], results: pl.DataFrame, n_teams: int
+    ) -> np.ndarray:
         difference = (results['home_goals'] - results['away_goals']).to_numpy()
-        stakes, shares = self.k*(1.0 + np.abs(difference))**self.goal_exponent, (np.sign(difference) + 1)/2
+        stakes, shares = (
+            self.k * (1.0 + np.abs(difference)) ** self.goal_exponent,
+            (np.sign(difference) + 1) / 2,
+        )
         edges = np.where(results['neutral'].to_numpy(), 0.0, float(self.home_advantage))
-        after = _elo_pass(home, away, stakes.tolist(), shares.tolist(), edges.tolist(), results['season'].to_list(),
-            [float(self.start)]*n_teams, self.scale, self.carry)
+        after = _elo_pass(
+            home,
+            away,
+            stakes.tolist(),
+            shares.tolist(),
+            edges.tolist(),
+            results['season'].to_list(),
+            [float(self.start)] * n_teams,
+            self.scale,
+            self.carry,
+        )
         return np.array(after, dtype=np.float64).reshape(-1, 2, 1)
 
-    def rate(self,
-        matches: pl.DataFrame, # Matches frame: played and future, in any order
-        as_of: datetime | None = None, # Moment of looking, UTC; later results are ignored; None ignores none
-    ) -> pl.DataFrame: # One row per match, by `kickoff` and `match_id`: `match_id`, `home_elo`, `away_elo` in points at the feature time
+    def rate(
+        self,
+        matches: pl.DataFrame,  # Matches frame: played and future, in any order
+        as_of: datetime
+        | None = None,  # Moment of looking, UTC; later results are ignored; None ignores none
+    ) -> pl.DataFrame:  # One row per match, by `kickoff` and `match_id`: `match_id`, `home_elo`, `away_elo` in points at the feature time
         "Rating of both teams before each match."
         matches = matches.sort('kickoff', 'match_id')
-        moved = self.start + self.carry*(pl.col('elo') - self.start)
-        now = pl.when(pl.col('season') == pl.col('asked_season')).then('elo').otherwise(moved if self.carry != 1 else pl.col('elo'))
-        home, away = (side.select(now.fill_null(float(self.start))).to_series() for side in self._before(matches, as_of))
+        moved = self.start + self.carry * (pl.col('elo') - self.start)
+        now = (
+            pl.when(pl.col('season') == pl.col('asked_season'))
+            .then('elo')
+            .otherwise(moved if self.carry != 1 else pl.col('elo'))
+        )
+        home, away = (
+            side.select(now.fill_null(float(self.start))).to_series()
+            for side in self._before(matches, as_of)
+        )
         return matches.select('match_id').with_columns(home_elo=home, away_elo=away)
 
 # %% ../../nbs/25_ratings/02_elo_and_pi.ipynb #404dcd4f
 def pi_goals(
-    rating: pl.Expr, # pi-rating
-    c: float = 3, # Constant of the system
-) -> pl.Expr: # Goals per match, negative below average
+    rating: pl.Expr,  # pi-rating
+    c: float = 3,  # Constant of the system
+) -> pl.Expr:  # Goals per match, negative below average
     "Goal difference that a pi-rating stands for, against an average team."
-    return rating.sign()*(10**(rating.abs()/c) - 1)
+    return rating.sign() * (10 ** (rating.abs() / c) - 1)
 
 # %% ../../nbs/25_ratings/02_elo_and_pi.ipynb #eaf149e0
 def _pi_pass(
-    home: list[int], # Number of the home team of each result, in the order of learning
-    away: list[int], # Number of the away team
-    differences: list[int], # Home goals less away goals
-    neutral: list[bool], # Whether the ground was neutral
-    n_teams: int, # Number of teams
-    system: 'PiRatings', # Whose constants count
-) -> list[float]: # After each result: rating at home and away of the home team, then of the away team; one after the other
+    home: list[int],  # Number of the home team of each result, in the order of learning
+    away: list[int],  # Number of the away team
+    differences: list[int],  # Home goals less away goals
+    neutral: list[bool],  # Whether the ground was neutral
+    n_teams: int,  # Number of teams
+    system: 'PiRatings',  # Whose constants count
+) -> list[
+    float
+]:  # After each result: rating at home and away of the home team, then of the away team; one after the other
     "Learn the results one by one."
     after: list[float] = []
-    at_home, abroad = [0.0]*n_teams, [0.0]*n_teams
-    slope, step, share = log(10)/system.c, system.rate_of_learning*system.c, system.rate_of_transfer
+    at_home, abroad = [0.0] * n_teams, [0.0] * n_teams
+    slope, step, share = (
+        log(10) / system.c,
+        system.rate_of_learning * system.c,
+        system.rate_of_transfer,
+    )
     for h, a, difference, even in zip(home, away, differences, neutral, strict=True):
-        one, two = ((at_home[h] + abroad[h])/2, (at_home[a] + abroad[a])/2) if even else (at_home[h], abroad[a])
-        error = difference - copysign(expm1(slope*abs(one)), one) + copysign(expm1(slope*abs(two)), two)
-        move = copysign(step*log10(1 + abs(error)), error)
-        here, there = (move*(1 + share)/2, move*(1 + share)/2) if even else (move, share*move)
+        one, two = (
+            ((at_home[h] + abroad[h]) / 2, (at_home[a] + abroad[a]) / 2)
+            if even
+            else (at_home[h], abroad[a])
+        )
+        error = (
+            difference
+            - copysign(expm1(slope * abs(one)), one)
+            + copysign(expm1(slope * abs(two)), two)
+        )
+        move = copysign(step * log10(1 + abs(error)), error)
+        here, there = (
+            (move * (1 + share) / 2, move * (1 + share) / 2) if even else (move, share * move)
+        )
         at_home[h] += here
         abroad[h] += there
         abroad[a] -= here
@@ -198,24 +318,56 @@ def _pi_pass(
 @dataclass
 class PiRatings(Ratings):
     "pi-ratings at home and away (Constantinou and Fenton, 2013)."
-    rate_of_learning: float = 0.035 # $\lambda$, share of an error that moves the rating of the ground played on
-    rate_of_transfer: float = 0.7 # $\gamma$, share of that step that moves the rating of the other ground
-    c: float = 3 # Rating at which an average team is beaten by 9 goals, and weight of errors
+
+    rate_of_learning: float = (
+        0.035  # $\lambda$, share of an error that moves the rating of the ground played on
+    )
+    rate_of_transfer: float = (
+        0.7  # $\gamma$, share of that step that moves the rating of the other ground
+    )
+    c: float = 3  # Rating at which an average team is beaten by 9 goals, and weight of errors
     columns: ClassVar[tuple[str, ...]] = ('pi_home', 'pi_away')
 
-    def _learn(self, home: list[int], away: list[int], results: pl.DataFrame, n_teams: int) -> np.ndarray:
-        after = _pi_pass(home, away, (results['home_goals'] - results['away_goals']).to_list(), results['neutral'].to_list(), n_teams, self)
+    def _learn(
+        self, home: list[int], away: list[int], results: pl.DataFrame, n_teams: int
+    ) -> np.ndarray:
+        after = _pi_pass(
+            home,
+            away,
+            (results['home_goals'] - results['away_goals']).to_list(),
+            results['neutral'].to_list(),
+            n_teams,
+            self,
+        )
         return np.array(after, dtype=np.float64).reshape(-1, 2, 2)
 
-    def rate(self,
-        matches: pl.DataFrame, # Matches frame: played and future, in any order
-        as_of: datetime | None = None, # Moment of looking, UTC; later results are ignored; None ignores none
-    ) -> pl.DataFrame: # One row per match, by `kickoff` and `match_id`: `match_id`, `home_pi`, `away_pi`, `pi_difference` (expected goals)
+    def rate(
+        self,
+        matches: pl.DataFrame,  # Matches frame: played and future, in any order
+        as_of: datetime
+        | None = None,  # Moment of looking, UTC; later results are ignored; None ignores none
+    ) -> pl.DataFrame:  # One row per match, by `kickoff` and `match_id`: `match_id`, `home_pi`, `away_pi`, `pi_difference` (expected goals)
         "Rating of the home team at home and of the away team away before each match."
         matches = matches.sort('kickoff', 'match_id')
         home, away = self._before(matches, as_of)
+
         def on(ground: str, other: str) -> pl.Expr:
-            return pl.when('neutral').then((pl.col(ground) + pl.col(other))/2).otherwise(ground).fill_null(0.0)
-        home_pi, away_pi = home.select(on('pi_home', 'pi_away')).to_series(), away.select(on('pi_away', 'pi_home')).to_series()
-        return matches.select('match_id').with_columns(home_pi=home_pi, away_pi=away_pi).with_columns(
-            pi_difference=pi_goals(pl.col('home_pi'), self.c) - pi_goals(pl.col('away_pi'), self.c))
+            return (
+                pl.when('neutral')
+                .then((pl.col(ground) + pl.col(other)) / 2)
+                .otherwise(ground)
+                .fill_null(0.0)
+            )
+
+        home_pi, away_pi = (
+            home.select(on('pi_home', 'pi_away')).to_series(),
+            away.select(on('pi_away', 'pi_home')).to_series(),
+        )
+        return (
+            matches.select('match_id')
+            .with_columns(home_pi=home_pi, away_pi=away_pi)
+            .with_columns(
+                pi_difference=pi_goals(pl.col('home_pi'), self.c)
+                - pi_goals(pl.col('away_pi'), self.c)
+            )
+        )

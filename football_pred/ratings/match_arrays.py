@@ -11,92 +11,136 @@ from typing import NamedTuple
 
 import numpy as np
 import polars as pl
+
 from ..markets.score_grid import check_goals
 
 # %% ../../nbs/25_ratings/01_match_arrays.ipynb #ef7afeeb
 class Played(NamedTuple):
     "Matches to learn from, oldest first."
-    home_team: pl.Series # Strings, shape (matches,)
-    away_team: pl.Series # Strings, shape (matches,)
-    home_goals: np.ndarray # Whole numbers as float64, shape (matches,)
-    away_goals: np.ndarray # Whole numbers as float64, shape (matches,)
-    neutral: np.ndarray # True at a neutral venue, bool of shape (matches,)
-    age: np.ndarray # Days from kick-off to `as_of`, at least 0, shape (matches,)
-    weight: np.ndarray # Weight of the match before decay, shape (matches,)
-    as_of: datetime # Moment of the fit, UTC
+
+    home_team: pl.Series  # Strings, shape (matches,)
+    away_team: pl.Series  # Strings, shape (matches,)
+    home_goals: np.ndarray  # Whole numbers as float64, shape (matches,)
+    away_goals: np.ndarray  # Whole numbers as float64, shape (matches,)
+    neutral: np.ndarray  # True at a neutral venue, bool of shape (matches,)
+    age: np.ndarray  # Days from kick-off to `as_of`, at least 0, shape (matches,)
+    weight: np.ndarray  # Weight of the match before decay, shape (matches,)
+    as_of: datetime  # Moment of the fit, UTC
 
 
-def _columns(frame: object, needed: tuple[str, ...], optional: tuple[str, ...]) -> dict[str, pl.Series]:
+def _columns(
+    frame: object, needed: tuple[str, ...], optional: tuple[str, ...]
+) -> dict[str, pl.Series]:
     "The columns a model reads, as polars."
     names = list(getattr(frame, 'columns', frame))  # type: ignore[call-overload]
     missing = [name for name in needed if name not in names]
-    if missing: raise ValueError(f'Column {missing[0]} is missing, got {names}')
+    if missing:
+        raise ValueError(f'Column {missing[0]} is missing, got {names}')
     wanted = [name for name in names if name in needed or name in optional]
-    if isinstance(frame, pl.DataFrame): return {name: frame[name] for name in wanted}
+    if isinstance(frame, pl.DataFrame):
+        return {name: frame[name] for name in wanted}
     return {name: pl.Series(name, frame[name]) for name in wanted}  # type: ignore[index]
 
 
 def _teams(frame: dict[str, pl.Series]) -> tuple[pl.Series, pl.Series]:
     "Home and away teams, checked."
-    home, away = (frame[name] if frame[name].dtype == pl.String else frame[name].cast(pl.String) for name in ('home_team', 'away_team'))
+    home, away = (
+        frame[name] if frame[name].dtype == pl.String else frame[name].cast(pl.String)
+        for name in ('home_team', 'away_team')
+    )
     for name, column in (('home_team', home), ('away_team', away)):
-        if column.null_count(): raise ValueError(f'{name} is empty in row {column.is_null().arg_max()}')
+        if column.null_count():
+            raise ValueError(f'{name} is empty in row {column.is_null().arg_max()}')
     same = home == away
     if same.any():
         row = same.arg_max()
-        raise ValueError(f'home_team and away_team are both {home[row]!r} in row {row}, a team cannot play itself')  # type: ignore[index]
+        raise ValueError(
+            f'home_team and away_team are both {home[row]!r} in row {row}, a team cannot play itself'
+        )  # type: ignore[index]
     return home, away
 
 # %% ../../nbs/25_ratings/01_match_arrays.ipynb #c3d919a6
 def _numbers(frame: dict[str, pl.Series], name: str, default: float) -> np.ndarray:
     "A column of finite numbers of at least 0, or the default in every row."
-    if name not in frame: return np.full(len(frame['home_team']), float(default))
+    if name not in frame:
+        return np.full(len(frame['home_team']), float(default))
     values = frame[name].cast(pl.Float64).to_numpy()
     good = (values >= 0) & (values < np.inf)
-    if good.all(): return values
+    if good.all():
+        return values
     row = int(np.argmin(good))
-    raise ValueError(f'{name} is {values[row]:g} in row {row}, expected a finite number of at least 0')
+    raise ValueError(
+        f'{name} is {values[row]:g} in row {row}, expected a finite number of at least 0'
+    )
 
 
 def read_played(
-    matches: object, # polars or pandas: `home_team`, `away_team`, `home_goals`, `away_goals`, `kickoff`, optional `neutral`, `weight`
-    as_of: datetime | None = None, # Moment of the fit (UTC); None: the latest kick-off
-) -> Played: # Checked and oldest first
+    matches: object,  # polars or pandas: `home_team`, `away_team`, `home_goals`, `away_goals`, `kickoff`, optional `neutral`, `weight`
+    as_of: datetime | None = None,  # Moment of the fit (UTC); None: the latest kick-off
+) -> Played:  # Checked and oldest first
     "Read the matches that a model learns from."
-    frame = _columns(matches, ('home_team', 'away_team', 'home_goals', 'away_goals', 'kickoff'), ('neutral', 'weight'))
+    frame = _columns(
+        matches,
+        ('home_team', 'away_team', 'home_goals', 'away_goals', 'kickoff'),
+        ('neutral', 'weight'),
+    )
     kickoff = frame['kickoff']
-    if kickoff.is_empty(): raise ValueError('There are no matches to learn from')
-    if not isinstance(kickoff.dtype, pl.Datetime | pl.Date): raise ValueError(f'kickoff has the type {kickoff.dtype}, expected moments')
-    if kickoff.null_count(): raise ValueError(f'kickoff is empty in row {kickoff.is_null().arg_max()}')
+    if kickoff.is_empty():
+        raise ValueError('There are no matches to learn from')
+    if not isinstance(kickoff.dtype, pl.Datetime | pl.Date):
+        raise ValueError(f'kickoff has the type {kickoff.dtype}, expected moments')
+    if kickoff.null_count():
+        raise ValueError(f'kickoff is empty in row {kickoff.is_null().arg_max()}')
     home, away = _teams(frame)
-    home_goals, away_goals = check_goals(frame['home_goals'], 'home_goals'), check_goals(frame['away_goals'], 'away_goals')
+    home_goals, away_goals = (
+        check_goals(frame['home_goals'], 'home_goals'),
+        check_goals(frame['away_goals'], 'away_goals'),
+    )
     neutral, weight = _numbers(frame, 'neutral', 0) > 0, _numbers(frame, 'weight', 1)
-    moment = kickoff.to_numpy().astype('datetime64[us]').astype(np.int64)  # a kick-off without a time zone is taken as UTC
+    moment = (
+        kickoff.to_numpy().astype('datetime64[us]').astype(np.int64)
+    )  # a kick-off without a time zone is taken as UTC
     latest = int(moment.max())
-    if as_of is None: as_of = datetime.fromtimestamp(latest/1e6, UTC)
-    if as_of.tzinfo is None: raise ValueError(f'as_of is {as_of}, which has no time zone; pass a moment in UTC')
-    if latest > as_of.timestamp()*1e6: raise ValueError(f'kickoff is {kickoff.max()!s}, after as_of {as_of}; a forecast must not see it')
-    age = (as_of.timestamp()*1e6 - moment)/86_400e6
+    if as_of is None:
+        as_of = datetime.fromtimestamp(latest / 1e6, UTC)
+    if as_of.tzinfo is None:
+        raise ValueError(f'as_of is {as_of}, which has no time zone; pass a moment in UTC')
+    if latest > as_of.timestamp() * 1e6:
+        raise ValueError(
+            f'kickoff is {kickoff.max()!s}, after as_of {as_of}; a forecast must not see it'
+        )
+    age = (as_of.timestamp() * 1e6 - moment) / 86_400e6
     if (moment[1:] < moment[:-1]).any():
         order = np.argsort(moment, kind='stable')
-        home, away, home_goals, away_goals = home[order], away[order], home_goals[order], away_goals[order]
+        home, away, home_goals, away_goals = (
+            home[order],
+            away[order],
+            home_goals[order],
+            away_goals[order],
+        )
         neutral, age, weight = neutral[order], age[order], weight[order]
     return Played(home, away, home_goals, away_goals, neutral, age, weight, as_of)
 
 # %% ../../nbs/25_ratings/01_match_arrays.ipynb #366fd0bf
 def read_fixtures(
-    fixtures: object, # Fixtures, polars or pandas; columns `home_team`, `away_team`, optional `neutral`
-) -> tuple[pl.Series, pl.Series, np.ndarray]: # Home teams, away teams, and whether the venue is neutral (bool), each of shape (fixtures,)
+    fixtures: object,  # Fixtures, polars or pandas; columns `home_team`, `away_team`, optional `neutral`
+) -> tuple[
+    pl.Series, pl.Series, np.ndarray
+]:  # Home teams, away teams, and whether the venue is neutral (bool), each of shape (fixtures,)
     "Read the fixtures that a model forecasts."
     frame = _columns(fixtures, ('home_team', 'away_team'), ('neutral',))
     return *_teams(frame), _numbers(frame, 'neutral', 0) > 0
 
 # %% ../../nbs/25_ratings/01_match_arrays.ipynb #746d6dce
 def decay(
-    age: np.ndarray, # Days before the moment of the fit
-    half_life: float | None, # Days after which a match counts half; None or infinity for no decay
-) -> np.ndarray: # Between 0 and 1, of the shape of `age`
+    age: np.ndarray,  # Days before the moment of the fit
+    half_life: float | None,  # Days after which a match counts half; None or infinity for no decay
+) -> np.ndarray:  # Between 0 and 1, of the shape of `age`
     "Weight of matches by their age."
-    if half_life is None: return np.ones(np.shape(age))
-    if not half_life > 0: raise ValueError(f'half_life is {half_life} days, expected a number above 0, or None for no decay')
-    return np.exp2(-np.asarray(age)/half_life)
+    if half_life is None:
+        return np.ones(np.shape(age))
+    if not half_life > 0:
+        raise ValueError(
+            f'half_life is {half_life} days, expected a number above 0, or None for no decay'
+        )
+    return np.exp2(-np.asarray(age) / half_life)

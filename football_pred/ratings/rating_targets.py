@@ -16,134 +16,212 @@ from typing import Any, NamedTuple
 import numpy as np
 import polars as pl
 
-from ..markets.score_grid import OUTCOMES, check_goals
-from .match_arrays import read_fixtures, read_played
 from ..markets.implied_goals import implied_rates
 from ..markets.margin_removal import LEAST_OVERROUND, fair_probabilities
+from ..markets.score_grid import OUTCOMES, check_goals
+from .match_arrays import read_fixtures, read_played
 
 # %% ../../nbs/25_ratings/03_rating_targets.ipynb #e1dcfdcd
 @dataclass(frozen=True)
 class Rating:
     "What a rating watches, and how long it remembers."
-    goals: float = 0.0 # Share of goals in the target
-    on_target: float = 0.0 # Share of shots on target, on the scale of goals
-    off_target: float = 0.0 # Share of the other shots, on the scale of goals
-    corners: float = 0.0 # Share of corners, on the scale of goals
-    price: float = 0.0 # 1 for the rates that the closing price of the match stood for, which is known after it
-    half_life: float | None = None # Days after which a match counts half; None for no decay
-    ridge: float = 4.0 # Information on each attack and each defence before its matches are seen, in goals
-    tier_gap: float = 0.6 # How much weaker attack and defence are expected one division further down, log scale
-    fallback: float = 0.5 # Weight of a match of which only the goals are known; 1 for a match with all that is watched
+
+    goals: float = 0.0  # Share of goals in the target
+    on_target: float = 0.0  # Share of shots on target, on the scale of goals
+    off_target: float = 0.0  # Share of the other shots, on the scale of goals
+    corners: float = 0.0  # Share of corners, on the scale of goals
+    price: float = 0.0  # 1 for the rates that the closing price of the match stood for, which is known after it
+    half_life: float | None = None  # Days after which a match counts half; None for no decay
+    ridge: float = (
+        4.0  # Information on each attack and each defence before its matches are seen, in goals
+    )
+    tier_gap: float = (
+        0.6  # How much weaker attack and defence are expected one division further down, log scale
+    )
+    fallback: float = 0.5  # Weight of a match of which only the goals are known; 1 for a match with all that is watched
 
     def __post_init__(self) -> None:
         shares = {name: getattr(self, name) for name in SHARES}
         for name, value in (shares | {'fallback': self.fallback}).items():
-            if not 0 <= value <= 1: raise ValueError(f'{name} is {value}, expected a number from 0 to 1')
+            if not 0 <= value <= 1:
+                raise ValueError(f'{name} is {value}, expected a number from 0 to 1')
         if abs(sum(shares.values()) - 1) > 1e-9 or self.price not in (0, 1):
-            raise ValueError(f'The shares {shares} sum to {sum(shares.values()):g}, expected 1, all of it or nothing on price')
+            raise ValueError(
+                f'The shares {shares} sum to {sum(shares.values()):g}, expected 1, all of it or nothing on price'
+            )
         if self.half_life is not None and not self.half_life > 0:
-            raise ValueError(f'half_life is {self.half_life} days, expected a number above 0, or None for no decay')
-        if not 0 < self.ridge < np.inf: raise ValueError(f'ridge is {self.ridge}, expected a finite number above 0')
-        if not np.isfinite(self.tier_gap): raise ValueError(f'tier_gap is {self.tier_gap}, expected a finite number')
+            raise ValueError(
+                f'half_life is {self.half_life} days, expected a number above 0, or None for no decay'
+            )
+        if not 0 < self.ridge < np.inf:
+            raise ValueError(f'ridge is {self.ridge}, expected a finite number above 0')
+        if not np.isfinite(self.tier_gap):
+            raise ValueError(f'tier_gap is {self.tier_gap}, expected a finite number')
 
 
 SHARES = ('goals', 'on_target', 'off_target', 'corners', 'price')
 
 
 def read_ratings(
-    ratings: Sequence[Mapping[str, Any] | Rating], # As written in a params file: names of the fields of `Rating` and their values
-) -> list[Rating]: # The same, checked
+    ratings: Sequence[
+        Mapping[str, Any] | Rating
+    ],  # As written in a params file: names of the fields of `Rating` and their values
+) -> list[Rating]:  # The same, checked
     "Ratings as they are written, as objects."
-    if not ratings: raise ValueError('There are no ratings; name at least one, such as {goals: 1, half_life: 400}')
+    if not ratings:
+        raise ValueError(
+            'There are no ratings; name at least one, such as {goals: 1, half_life: 400}'
+        )
     known = [field.name for field in fields(Rating)]
     for rating in ratings:
         unknown = [] if isinstance(rating, Rating) else sorted(set(rating) - set(known))
-        if unknown: raise ValueError(f'{unknown[0]} is not a field of a rating; known: {", ".join(known)}')
+        if unknown:
+            raise ValueError(f'{unknown[0]} is not a field of a rating; known: {", ".join(known)}')
     return [rating if isinstance(rating, Rating) else Rating(**rating) for rating in ratings]
 
 # %% ../../nbs/25_ratings/03_rating_targets.ipynb #388675f0
 DAY = 86_400_000_000  # microseconds
 
+
 @cache
-def places() -> dict[str, tuple[str, int]]: # Country and tier of each league code
+def places() -> dict[str, tuple[str, int]]:  # Country and tier of each league code
     "Where every league stands."
-    content = (files('football_pred')/'data'/'leagues.csv').read_bytes()
-    rows = pl.read_csv(content, infer_schema=False).select('league', 'country', pl.col('tier').cast(pl.Int64)).iter_rows()
+    content = (files('football_pred') / 'data' / 'leagues.csv').read_bytes()
+    rows = (
+        pl.read_csv(content, infer_schema=False)
+        .select('league', 'country', pl.col('tier').cast(pl.Int64))
+        .iter_rows()
+    )
     return {league: (country, tier or 1) for league, country, tier in rows}
 
 
 def place(
-    league: pl.Series, # League codes; an empty one is a league without a name
-) -> tuple[pl.Series, np.ndarray]: # Country of each row, and its tier as int64
+    league: pl.Series,  # League codes; an empty one is a league without a name
+) -> tuple[pl.Series, np.ndarray]:  # Country of each row, and its tier as int64
     "Country and tier of each match."
     names, known = league.cast(pl.String).fill_null(''), places()
     unique = names.unique().to_list()
     country, tier = ({name: known.get(name, (name, 1))[i] for name in unique} for i in (0, 1))
-    return (names.replace_strict(country, return_dtype=pl.String),
-            names.replace_strict(tier, return_dtype=pl.Int64).to_numpy())
+    return (
+        names.replace_strict(country, return_dtype=pl.String),
+        names.replace_strict(tier, return_dtype=pl.Int64).to_numpy(),
+    )
 
 
 class Asked(NamedTuple):
     "Matches to be rated, in any order."
-    home_team: np.ndarray # Names, shape (matches,)
-    away_team: np.ndarray # Names, shape (matches,)
-    league: np.ndarray # League codes, shape (matches,)
-    country: np.ndarray # Country of each, shape (matches,)
-    tier: np.ndarray # Division, 1 for the first, shape (matches,)
-    neutral: np.ndarray # True at a neutral venue, shape (matches,)
-    season: np.ndarray # Seasons such as '2425', empty where unknown, shape (matches,)
 
-    def take(self,
-        rows: slice | np.ndarray, # Which matches
-    ) -> 'Asked': # The same columns with those matches
+    home_team: np.ndarray  # Names, shape (matches,)
+    away_team: np.ndarray  # Names, shape (matches,)
+    league: np.ndarray  # League codes, shape (matches,)
+    country: np.ndarray  # Country of each, shape (matches,)
+    tier: np.ndarray  # Division, 1 for the first, shape (matches,)
+    neutral: np.ndarray  # True at a neutral venue, shape (matches,)
+    season: np.ndarray  # Seasons such as '2425', empty where unknown, shape (matches,)
+
+    def take(
+        self,
+        rows: slice | np.ndarray,  # Which matches
+    ) -> 'Asked':  # The same columns with those matches
         "Some of the matches."
         return Asked._make(column[rows] for column in self)
 
 
 def as_polars(
-    frame: object, # polars, pandas or a dictionary of columns
-) -> pl.DataFrame: # The same columns
+    frame: object,  # polars, pandas or a dictionary of columns
+) -> pl.DataFrame:  # The same columns
     "A frame as polars."
-    if isinstance(frame, pl.DataFrame): return frame
+    if isinstance(frame, pl.DataFrame):
+        return frame
     return pl.DataFrame({name: pl.Series(name, frame[name]) for name in frame})  # type: ignore[attr-defined,index]
 
 
 def read_asked(
-    fixtures: object, # Columns `home_team`, `away_team`, optional `league`, `season` and `neutral`; polars or pandas
+    fixtures: object,  # Columns `home_team`, `away_team`, optional `league`, `season` and `neutral`; polars or pandas
 ) -> Asked:
     "Read the matches that are to be rated."
     home, away, neutral = read_fixtures(fixtures)
     names = list(getattr(fixtures, 'columns', fixtures))  # type: ignore[call-overload]
-    league, season = (pl.Series(fixtures[name]).cast(pl.String).fill_null('') if name in names  # type: ignore[index]
-                      else pl.repeat('', len(home), dtype=pl.String, eager=True) for name in ('league', 'season'))
+    league, season = (
+        pl.Series(fixtures[name]).cast(pl.String).fill_null('')
+        if name in names  # type: ignore[index]
+        else pl.repeat('', len(home), dtype=pl.String, eager=True)
+        for name in ('league', 'season')
+    )
     country, tier = place(league)
-    return Asked(home.to_numpy(), away.to_numpy(), league.to_numpy(), country.to_numpy(), tier, neutral, season.to_numpy())
+    return Asked(
+        home.to_numpy(),
+        away.to_numpy(),
+        league.to_numpy(),
+        country.to_numpy(),
+        tier,
+        neutral,
+        season.to_numpy(),
+    )
 
 # %% ../../nbs/25_ratings/03_rating_targets.ipynb #c5f630c1
 WATCHED = ('shots', 'shots_on_target', 'corners')  # each of the home team and of the away team
-OPENING, CLOSING = (tuple(f'{when}_{outcome}' for outcome in OUTCOMES) for when in ('opening', 'closing'))
+OPENING, CLOSING = (
+    tuple(f'{when}_{outcome}' for outcome in OUTCOMES) for when in ('opening', 'closing')
+)
+
 
 def read_results(
-    matches: object, # As `read_played` takes them; optional `league`, `season`, `result_known_at`, shots, corners and prices
-    as_of: Any = None, # Moment of the fit (UTC); None: the latest kick-off
-) -> pl.DataFrame: # Sorted by `usable`, in microseconds like `moment` and `known`; the watched columns are always there
+    matches: object,  # As `read_played` takes them; optional `league`, `season`, `result_known_at`, shots, corners and prices
+    as_of: Any = None,  # Moment of the fit (UTC); None: the latest kick-off
+) -> pl.DataFrame:  # Sorted by `usable`, in microseconds like `moment` and `known`; the watched columns are always there
     "Matches to learn from, in the order of learning."
     read_played(matches, as_of)  # its checks
     frame = as_polars(matches)
-    columns = [f'{side}_{name}' for name in WATCHED for side in ('home', 'away')] + [*OPENING, *CLOSING]
-    numbers = [pl.col(name).cast(pl.Float64).fill_nan(None) if name in frame.columns else pl.lit(None, pl.Float64).alias(name) for name in columns]
-    texts = [pl.col(name).cast(pl.String).fill_null('') if name in frame.columns else pl.lit('').alias(name) for name in ('league', 'season')]
-    kickoff = pl.col('kickoff').cast(pl.Datetime('us', getattr(frame.schema['kickoff'], 'time_zone', None))).dt.epoch('us')
-    midnight = (kickoff//DAY + 1)*DAY  # where nobody says when a result became known, it is the midnight after the kick-off
-    known = pl.col('result_known_at').dt.epoch('us').fill_null(midnight) if 'result_known_at' in frame.columns else midnight
+    columns = [f'{side}_{name}' for name in WATCHED for side in ('home', 'away')] + [
+        *OPENING,
+        *CLOSING,
+    ]
+    numbers = [
+        pl.col(name).cast(pl.Float64).fill_nan(None)
+        if name in frame.columns
+        else pl.lit(None, pl.Float64).alias(name)
+        for name in columns
+    ]
+    texts = [
+        pl.col(name).cast(pl.String).fill_null('')
+        if name in frame.columns
+        else pl.lit('').alias(name)
+        for name in ('league', 'season')
+    ]
+    kickoff = (
+        pl.col('kickoff')
+        .cast(pl.Datetime('us', getattr(frame.schema['kickoff'], 'time_zone', None)))
+        .dt.epoch('us')
+    )
+    midnight = (
+        kickoff // DAY + 1
+    ) * DAY  # where nobody says when a result became known, it is the midnight after the kick-off
+    known = (
+        pl.col('result_known_at').dt.epoch('us').fill_null(midnight)
+        if 'result_known_at' in frame.columns
+        else midnight
+    )
     country, tier = place(frame.select('home_team', texts[0])['league'])
-    return frame.select(
-        pl.col('home_team', 'away_team').cast(pl.String), *texts, *numbers, moment=kickoff, country=country, tier=pl.Series(tier),
-        known=known,
-        home_goals=pl.Series(check_goals(frame['home_goals'], 'home_goals')), away_goals=pl.Series(check_goals(frame['away_goals'], 'away_goals')),
-        neutral=pl.col('neutral').cast(pl.Boolean).fill_null(False) if 'neutral' in frame.columns else pl.lit(False),
-        weight=pl.col('weight').cast(pl.Float64) if 'weight' in frame.columns else pl.lit(1.0),
-    ).with_columns(usable=-(-pl.col('known')//DAY)*DAY).sort('usable', 'known', 'moment', 'league', 'home_team', 'away_team')
+    return (
+        frame.select(
+            pl.col('home_team', 'away_team').cast(pl.String),
+            *texts,
+            *numbers,
+            moment=kickoff,
+            country=country,
+            tier=pl.Series(tier),
+            known=known,
+            home_goals=pl.Series(check_goals(frame['home_goals'], 'home_goals')),
+            away_goals=pl.Series(check_goals(frame['away_goals'], 'away_goals')),
+            neutral=pl.col('neutral').cast(pl.Boolean).fill_null(False)
+            if 'neutral' in frame.columns
+            else pl.lit(False),
+            weight=pl.col('weight').cast(pl.Float64) if 'weight' in frame.columns else pl.lit(1.0),
+        )
+        .with_columns(usable=-(-pl.col('known') // DAY) * DAY)
+        .sort('usable', 'known', 'moment', 'league', 'home_team', 'away_team')
+    )
 
 # %% ../../nbs/25_ratings/03_rating_targets.ipynb #d9c9c8ff
 SCALE_MATCHES = 120  # half-life, in matches of the league, of the means that put shots and corners on the scale of goals
@@ -151,39 +229,44 @@ PRICE_RHO = -0.06  # low-score dependence of the grid that prices are translated
 
 
 def plausible(
-    prices: np.ndarray, # Decimal prices of home, draw and away, shape (matches, 3); nan where one is missing
-) -> np.ndarray: # bool of shape (matches,)
+    prices: np.ndarray,  # Decimal prices of home, draw and away, shape (matches, 3); nan where one is missing
+) -> np.ndarray:  # bool of shape (matches,)
     "Whether three prices are there and can have been offered together."
     bad = (prices <= 1).any(axis=1)
-    if bad.any(): raise ValueError(f'Prices {prices[np.argmax(bad)].tolist()} in row {np.argmax(bad)}, expected decimal prices above 1')
-    return (prices > 1).all(axis=1) & ((1/prices).sum(axis=1) >= LEAST_OVERROUND)
+    if bad.any():
+        raise ValueError(
+            f'Prices {prices[np.argmax(bad)].tolist()} in row {np.argmax(bad)}, expected decimal prices above 1'
+        )
+    return (prices > 1).all(axis=1) & ((1 / prices).sum(axis=1) >= LEAST_OVERROUND)
 
 
 def rates_behind(
-    probabilities: np.ndarray, # Of home win, draw and away win, shape (matches, 3)
-) -> np.ndarray: # Home rate and away rate, shape (matches, 2)
+    probabilities: np.ndarray,  # Of home win, draw and away win, shape (matches, 3)
+) -> np.ndarray:  # Home rate and away rate, shape (matches, 2)
     "The expected goals whose score grid gives these probabilities; of each match the same to the last bit, whatever other matches are asked."
     return np.stack(implied_rates(probabilities, rho=PRICE_RHO)[:2], axis=1)
 
 # %% ../../nbs/25_ratings/03_rating_targets.ipynb #fa476bd7
 class Watched(NamedTuple):
     "Matches as ratings learn from them, in the order of learning."
-    home: np.ndarray # Names of the home teams, shape (matches,)
-    away: np.ndarray # Names of the away teams, shape (matches,)
-    league: np.ndarray # League codes, shape (matches,)
-    season: np.ndarray # Seasons, empty where unknown, shape (matches,)
-    tier: np.ndarray # Division, 1 for the first, shape (matches,)
-    neutral: np.ndarray # True at a neutral venue, shape (matches,)
-    moment: np.ndarray # Kick-off in microseconds, shape (matches,)
-    known: np.ndarray # When the result became known, in microseconds, shape (matches,)
-    usable: np.ndarray # The midnight from which it counts, in microseconds, shape (matches,)
-    target: np.ndarray # What each rating watches of home and away, shape (ratings, 2, matches)
-    weight: np.ndarray # Weight of the match before decay, shape (ratings, matches)
-    points: np.ndarray # Of home and away in the table, shape (2, matches)
 
-    def take(self,
-        rows: slice | np.ndarray, # Which matches
-    ) -> 'Watched': # The same columns with those matches
+    home: np.ndarray  # Names of the home teams, shape (matches,)
+    away: np.ndarray  # Names of the away teams, shape (matches,)
+    league: np.ndarray  # League codes, shape (matches,)
+    season: np.ndarray  # Seasons, empty where unknown, shape (matches,)
+    tier: np.ndarray  # Division, 1 for the first, shape (matches,)
+    neutral: np.ndarray  # True at a neutral venue, shape (matches,)
+    moment: np.ndarray  # Kick-off in microseconds, shape (matches,)
+    known: np.ndarray  # When the result became known, in microseconds, shape (matches,)
+    usable: np.ndarray  # The midnight from which it counts, in microseconds, shape (matches,)
+    target: np.ndarray  # What each rating watches of home and away, shape (ratings, 2, matches)
+    weight: np.ndarray  # Weight of the match before decay, shape (ratings, matches)
+    points: np.ndarray  # Of home and away in the table, shape (2, matches)
+
+    def take(
+        self,
+        rows: slice | np.ndarray,  # Which matches
+    ) -> 'Watched':  # The same columns with those matches
         "Some of the matches."
         return Watched._make(column[..., rows] for column in self)
 
@@ -191,21 +274,45 @@ class Watched(NamedTuple):
 def _on_scale(results: pl.DataFrame) -> tuple[dict[str, np.ndarray], np.ndarray]:
     "Each share of home and away on the scale of goals, shape (2, matches); and whether the match has shots and corners."
     sides = ('home', 'away')
-    there = pl.all_horizontal(pl.col(f'{side}_{name}').is_not_null() for side in sides for name in WATCHED)
-    counts = {'on_target': [pl.col(f'{side}_shots_on_target') for side in sides], 'corners': [pl.col(f'{side}_corners') for side in sides],
-              'off_target': [(pl.col(f'{side}_shots') - pl.col(f'{side}_shots_on_target')).clip(lower_bound=0) for side in sides]}
+    there = pl.all_horizontal(
+        pl.col(f'{side}_{name}').is_not_null() for side in sides for name in WATCHED
+    )
+    counts = {
+        'on_target': [pl.col(f'{side}_shots_on_target') for side in sides],
+        'corners': [pl.col(f'{side}_corners') for side in sides],
+        'off_target': [
+            (pl.col(f'{side}_shots') - pl.col(f'{side}_shots_on_target')).clip(lower_bound=0)
+            for side in sides
+        ],
+    }
+
     def mean(both: list[pl.Expr]) -> pl.Expr:
-        return pl.when(there).then(both[0] + both[1]).ewm_mean(half_life=SCALE_MATCHES, ignore_nulls=True).over('league')
+        return (
+            pl.when(there)
+            .then(both[0] + both[1])
+            .ewm_mean(half_life=SCALE_MATCHES, ignore_nulls=True)
+            .over('league')
+        )
+
     goals = mean([pl.col(f'{side}_goals') for side in sides])
+
     def scaled(side: pl.Expr, both: list[pl.Expr]) -> pl.Expr:
-        return pl.when(there & (mean(both) > 0)).then(side*goals/mean(both)).fill_null(0.0)
-    return ({name: results.select(scaled(side, both).alias(str(i)) for i, side in enumerate(both)).to_numpy().T for name, both in counts.items()},
-            results.select(there).to_series().to_numpy())
+        return pl.when(there & (mean(both) > 0)).then(side * goals / mean(both)).fill_null(0.0)
+
+    return (
+        {
+            name: results.select(scaled(side, both).alias(str(i)) for i, side in enumerate(both))
+            .to_numpy()
+            .T
+            for name, both in counts.items()
+        },
+        results.select(there).to_series().to_numpy(),
+    )
 
 
 def watch(
-    results: pl.DataFrame, # From `read_results`
-    ratings: Sequence[Rating], # From `read_ratings`
+    results: pl.DataFrame,  # From `read_results`
+    ratings: Sequence[Rating],  # From `read_ratings`
 ) -> Watched:
     "What each rating learns from each match."
     shares, there = _on_scale(results)
@@ -213,13 +320,44 @@ def watch(
     prices = results.select(CLOSING).to_numpy()
     priced = plausible(prices)
     shares['price'] = goals.copy()
-    if priced.any(): shares['price'][:, priced] = rates_behind(fair_probabilities(prices[priced])).T
-    target, weight = np.empty((len(ratings), 2, results.height)), np.empty((len(ratings), results.height))
+    if priced.any():
+        shares['price'][:, priced] = rates_behind(fair_probabilities(prices[priced])).T
+    target, weight = (
+        np.empty((len(ratings), 2, results.height)),
+        np.empty((len(ratings), results.height)),
+    )
     for i, rating in enumerate(ratings):
-        seen = priced if rating.price else there if rating.goals < 1 else np.ones(results.height, dtype=bool)
-        target[i] = np.where(seen, sum(getattr(rating, name)*values for name, values in shares.items()), goals)
+        seen = (
+            priced
+            if rating.price
+            else there
+            if rating.goals < 1
+            else np.ones(results.height, dtype=bool)
+        )
+        target[i] = np.where(
+            seen, sum(getattr(rating, name) * values for name, values in shares.items()), goals
+        )
         weight[i] = np.where(seen, 1.0, rating.fallback)
-    columns = [results[name].to_numpy() for name in ('home_team', 'away_team', 'league', 'season', 'tier', 'neutral', 'moment', 'known',
-                                                 'usable')]
+    columns = [
+        results[name].to_numpy()
+        for name in (
+            'home_team',
+            'away_team',
+            'league',
+            'season',
+            'tier',
+            'neutral',
+            'moment',
+            'known',
+            'usable',
+        )
+    ]
     ahead = np.sign(goals[0] - goals[1])
-    return Watched._make([*columns, target, weight*results['weight'].to_numpy(), np.stack([1 + ahead + (ahead > 0), 1 - ahead + (ahead < 0)])])
+    return Watched._make(
+        [
+            *columns,
+            target,
+            weight * results['weight'].to_numpy(),
+            np.stack([1 + ahead + (ahead > 0), 1 - ahead + (ahead < 0)]),
+        ]
+    )

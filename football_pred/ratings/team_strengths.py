@@ -19,291 +19,495 @@ from .rating_targets import DAY, Asked, Rating, Watched
 
 # %% ../../nbs/25_ratings/04_team_strengths.ipynb #9ed9e8ce
 STAKES = ('safe', 'settled', 'threatened', 'racing')
-LATE, REACH = 10, 0.75  # matches left from which stakes count, and the share of their points that may still turn things
+LATE, REACH = (
+    10,
+    0.75,
+)  # matches left from which stakes count, and the share of their points that may still turn things
 
 
 def stakes_of(
-    points: np.ndarray, # Of the teams of a division so far, shape (teams,)
-    played: np.ndarray, # Their matches, shape (teams,)
-) -> np.ndarray: # 0 or 1, shape (teams, stakes)
+    points: np.ndarray,  # Of the teams of a division so far, shape (teams,)
+    played: np.ndarray,  # Their matches, shape (teams,)
+) -> np.ndarray:  # 0 or 1, shape (teams, stakes)
     "What each team of a table still plays for, if all meet twice and the last three go down."
-    size, left = len(points), 2*(len(points) - 1) - played
-    if size < 8: return np.zeros((size, len(STAKES)))
+    size, left = len(points), 2 * (len(points) - 1) - played
+    if size < 8:
+        return np.zeros((size, len(STAKES)))
     first, second, fourth, sixth, last_safe, drop = np.sort(points)[[-1, -2, -4, -6, 3, 2]]
-    ends, reach = (left > 0) & (left <= LATE), 3*REACH*left
+    ends, reach = (left > 0) & (left <= LATE), 3 * REACH * left
     safe = (points - drop > reach) & (sixth - points > reach)
     settled = (last_safe - points > reach) | ((points == first) & (points - second > reach))
     threatened = (np.abs(points - drop) <= 3) & (left <= 5)
     racing = ((first - points <= 4) | (np.abs(points - fourth) <= 3)) & (left <= 8)
-    return 1.0*(np.stack([safe, settled, threatened, racing], axis=1) & ends[:, None])
+    return 1.0 * (np.stack([safe, settled, threatened, racing], axis=1) & ends[:, None])
 
 # %% ../../nbs/25_ratings/04_team_strengths.ipynb #15074816
-USUAL = np.log([1.15, 1.5])  # log rates of a club away and at home, where nothing is known of the league
+USUAL = np.log(
+    [1.15, 1.5]
+)  # log rates of a club away and at home, where nothing is known of the league
+
 
 class Rated(NamedTuple):
     "What is said about matches before they are played."
-    log_rates: np.ndarray # Of the home team and of the away team, shape (ratings, matches, 2)
-    played: np.ndarray # Matches of both teams in this season so far, shape (matches, 2); infinite where the season is unknown
-    stakes: np.ndarray # `STAKES` of both teams, 0 or 1, shape (matches, 2, stakes)
 
-    def take(self,
-        rows: slice | np.ndarray, # Which matches
-    ) -> 'Rated': # The same columns with those matches
+    log_rates: np.ndarray  # Of the home team and of the away team, shape (ratings, matches, 2)
+    played: np.ndarray  # Matches of both teams in this season so far, shape (matches, 2); infinite where the season is unknown
+    stakes: np.ndarray  # `STAKES` of both teams, 0 or 1, shape (matches, 2, stakes)
+
+    def take(
+        self,
+        rows: slice | np.ndarray,  # Which matches
+    ) -> 'Rated':  # The same columns with those matches
         "What is said about some of the matches."
         return Rated(self.log_rates[:, rows], self.played[rows], self.stakes[rows])
 
-    def put(self,
-        rows: np.ndarray, # Places of the matches
-        said: 'Rated', # What is said about them
+    def put(
+        self,
+        rows: np.ndarray,  # Places of the matches
+        said: 'Rated',  # What is said about them
     ) -> None:
         "Write what is said about some of the matches."
         self.log_rates[:, rows], self.played[rows], self.stakes[rows] = said
 
 
 def no_rates(
-    n_ratings: int, # Number of ratings
-    n_matches: int, # Number of matches
-) -> Rated: # What is said of clubs and leagues of which nothing is known
+    n_ratings: int,  # Number of ratings
+    n_matches: int,  # Number of matches
+) -> Rated:  # What is said of clubs and leagues of which nothing is known
     "Room for what is said about matches."
-    return Rated(np.tile(USUAL[::-1], (n_ratings, n_matches, 1)), np.zeros((n_matches, 2)), np.zeros((n_matches, 2, len(STAKES))))
+    return Rated(
+        np.tile(USUAL[::-1], (n_ratings, n_matches, 1)),
+        np.zeros((n_matches, 2)),
+        np.zeros((n_matches, 2, len(STAKES))),
+    )
 
 
 @dataclass(eq=False)
 class Strengths:
     "What is known of the clubs of a country at one moment."
-    teams: dict[str, int] # Place of each club in the arrays, in the order in which they were first seen
-    leagues: dict[str, int] # Place of each league
-    tier: np.ndarray # Division in which each club was last seen, shape (teams,)
-    season: list[str] # Season in which each club was last seen
-    played: np.ndarray # Its matches in that season, shape (teams,)
-    points: np.ndarray # Its points in that season, shape (teams,)
-    attack: np.ndarray # Shape (ratings, teams), log scale
-    defence: np.ndarray # Shape (ratings, teams), log scale
-    attack_kept: np.ndarray # Share of the prior in each attack, shape (ratings, teams)
-    defence_kept: np.ndarray # Share of the prior in each defence, shape (ratings, teams)
-    level: np.ndarray # Log rate of a club away and at home, shape (ratings, leagues, 2)
-    gap: np.ndarray # Strength lost with each division further down, shape (ratings,)
 
-    def _of(self, strength: np.ndarray, kept: np.ndarray, team: np.ndarray, tier: np.ndarray) -> np.ndarray:
+    teams: dict[
+        str, int
+    ]  # Place of each club in the arrays, in the order in which they were first seen
+    leagues: dict[str, int]  # Place of each league
+    tier: np.ndarray  # Division in which each club was last seen, shape (teams,)
+    season: list[str]  # Season in which each club was last seen
+    played: np.ndarray  # Its matches in that season, shape (teams,)
+    points: np.ndarray  # Its points in that season, shape (teams,)
+    attack: np.ndarray  # Shape (ratings, teams), log scale
+    defence: np.ndarray  # Shape (ratings, teams), log scale
+    attack_kept: np.ndarray  # Share of the prior in each attack, shape (ratings, teams)
+    defence_kept: np.ndarray  # Share of the prior in each defence, shape (ratings, teams)
+    level: np.ndarray  # Log rate of a club away and at home, shape (ratings, leagues, 2)
+    gap: np.ndarray  # Strength lost with each division further down, shape (ratings,)
+
+    def _of(
+        self, strength: np.ndarray, kept: np.ndarray, team: np.ndarray, tier: np.ndarray
+    ) -> np.ndarray:
         "Strengths in the division asked about; of clubs that are not known, place -1, what the division stands for."
         gap = self.gap[:, None]
-        moved = strength[:, team] - gap*(tier - self.tier[team])*kept[:, team] if len(self.tier) else 0.0
-        return np.where(team < 0, -gap*(tier - 1), moved)
+        moved = (
+            strength[:, team] - gap * (tier - self.tier[team]) * kept[:, team]
+            if len(self.tier)
+            else 0.0
+        )
+        return np.where(team < 0, -gap * (tier - 1), moved)
 
-    def rate(self,
-        asked: Asked, # Matches of this country, from `read_asked`
+    def rate(
+        self,
+        asked: Asked,  # Matches of this country, from `read_asked`
     ) -> Rated:
         "Log rates of matches."
-        home, away = (np.array([self.teams.get(name, -1) for name in side], dtype=np.int64) for side in (asked.home_team, asked.away_team))
+        home, away = (
+            np.array([self.teams.get(name, -1) for name in side], dtype=np.int64)
+            for side in (asked.home_team, asked.away_team)
+        )
         league = np.array([self.leagues.get(name, -1) for name in asked.league], dtype=np.int64)
         usual = np.broadcast_to(USUAL, (len(self.gap), 1, 2))
-        there, here = np.moveaxis(np.concatenate([self.level, usual], axis=1)[:, league], 2, 0)  # place -1 is the usual level
+        there, here = np.moveaxis(
+            np.concatenate([self.level, usual], axis=1)[:, league], 2, 0
+        )  # place -1 is the usual level
         (own, other), (against, behind) = (
             [self._of(strength, kept, team, asked.tier) for team in (home, away)]
-            for strength, kept in ((self.attack, self.attack_kept), (self.defence, self.defence_kept)))
-        log_rates = np.stack([np.where(asked.neutral, there, here) + own - behind, there + other - against], axis=2)
-        played = [[np.inf if not season else self.played[i] if i >= 0 and self.season[i] == season else 0
-                   for i, season in zip(side, asked.season, strict=True)] for side in (home, away)]
-        return Rated(log_rates, np.array(played, dtype=np.float64).T, self._stakes(asked, np.stack([home, away], axis=1)))
+            for strength, kept in (
+                (self.attack, self.attack_kept),
+                (self.defence, self.defence_kept),
+            )
+        )
+        log_rates = np.stack(
+            [np.where(asked.neutral, there, here) + own - behind, there + other - against], axis=2
+        )
+        played = [
+            [
+                np.inf
+                if not season
+                else self.played[i]
+                if i >= 0 and self.season[i] == season
+                else 0
+                for i, season in zip(side, asked.season, strict=True)
+            ]
+            for side in (home, away)
+        ]
+        return Rated(
+            log_rates,
+            np.array(played, dtype=np.float64).T,
+            self._stakes(asked, np.stack([home, away], axis=1)),
+        )
 
     def _stakes(self, asked: Asked, team: np.ndarray) -> np.ndarray:
         "Stakes of both teams of matches, from the tables of their divisions."
         out, season = np.zeros((*team.shape, len(STAKES))), np.array(self.season)
-        for tier, now in {*zip(asked.tier.tolist(), asked.season.tolist(), strict=True)} if len(season) else ():
+        for tier, now in (
+            {*zip(asked.tier.tolist(), asked.season.tolist(), strict=True)} if len(season) else ()
+        ):
             there = np.flatnonzero((self.tier == tier) & (season == now) & (now != ''))
-            stakes = np.zeros((len(season) + 1, len(STAKES)))  # place -1 is a team that is not known
+            stakes = np.zeros(
+                (len(season) + 1, len(STAKES))
+            )  # place -1 is a team that is not known
             stakes[there] = stakes_of(self.points[there], self.played[there])
             rows = (asked.tier == tier) & (asked.season == now)
             out[rows] = stakes[team[rows]]
         return out
 
-    def to_data(self) -> dict[str, Any]: # Values fit for JSON
+    def to_data(self) -> dict[str, Any]:  # Values fit for JSON
         "The strengths as plain data."
-        return {'teams': list(self.teams), 'leagues': list(self.leagues), 'season': self.season,
-                **{name: getattr(self, name).tolist() for name in _ARRAYS}}
+        return {
+            'teams': list(self.teams),
+            'leagues': list(self.leagues),
+            'season': self.season,
+            **{name: getattr(self, name).tolist() for name in _ARRAYS},
+        }
 
     @classmethod
-    def from_data(cls,
-        data: dict[str, Any], # From `to_data`
+    def from_data(
+        cls,
+        data: dict[str, Any],  # From `to_data`
     ) -> Self:
         "The strengths that were written as plain data."
-        teams, leagues = ({name: i for i, name in enumerate(data[key])} for key in ('teams', 'leagues'))
+        teams, leagues = (
+            {name: i for i, name in enumerate(data[key])} for key in ('teams', 'leagues')
+        )
         arrays: dict[str, Any] = {name: np.array(data[name]) for name in _ARRAYS}
         return cls(teams=teams, leagues=leagues, season=list(data['season']), **arrays)
 
 
-_ARRAYS = ('tier', 'played', 'points', 'attack', 'defence', 'attack_kept', 'defence_kept', 'level', 'gap')
+_ARRAYS = (
+    'tier',
+    'played',
+    'points',
+    'attack',
+    'defence',
+    'attack_kept',
+    'defence_kept',
+    'level',
+    'gap',
+)
 
 # %% ../../nbs/25_ratings/04_team_strengths.ipynb #16da96b5
 class Tables(NamedTuple):
     "Everything that the fit depends on, decayed to one moment."
-    weight: np.ndarray # Weight with which a club attacked another, away and at home: (ratings, leagues, 2, attackers, defenders)
-    scored: np.ndarray # Decayed goals of each club, shape (ratings, teams)
-    conceded: np.ndarray # Decayed goals against each club, shape (ratings, teams)
-    total: np.ndarray # Decayed goals in each league, away and at home, shape (ratings, leagues, 2)
 
-    def grown(self,
-        n_teams: int, # Clubs there must be room for
-        n_leagues: int, # Leagues there must be room for
-    ) -> 'Tables': # The same tables, or larger ones with zeros
+    weight: np.ndarray  # Weight with which a club attacked another, away and at home: (ratings, leagues, 2, attackers, defenders)
+    scored: np.ndarray  # Decayed goals of each club, shape (ratings, teams)
+    conceded: np.ndarray  # Decayed goals against each club, shape (ratings, teams)
+    total: np.ndarray  # Decayed goals in each league, away and at home, shape (ratings, leagues, 2)
+
+    def grown(
+        self,
+        n_teams: int,  # Clubs there must be room for
+        n_leagues: int,  # Leagues there must be room for
+    ) -> 'Tables':  # The same tables, or larger ones with zeros
         "Make room for clubs and leagues that were not seen before."
         clubs, leagues = n_teams - self.scored.shape[1], n_leagues - self.total.shape[1]
-        if not (clubs or leagues): return self
+        if not (clubs or leagues):
+            return self
         more, new, none = (0, clubs), (0, leagues), (0, 0)
-        return Tables(np.pad(self.weight, (none, new, none, more, more)), np.pad(self.scored, (none, more)), np.pad(self.conceded, (none, more)),
-                      np.pad(self.total, (none, new, none)))
+        return Tables(
+            np.pad(self.weight, (none, new, none, more, more)),
+            np.pad(self.scored, (none, more)),
+            np.pad(self.conceded, (none, more)),
+            np.pad(self.total, (none, new, none)),
+        )
 
-    def add(self,
-        home: np.ndarray, # Places of the home teams, shape (matches,)
-        away: np.ndarray, # Places of the away teams
-        league: np.ndarray, # Places of the leagues
-        at_home: np.ndarray, # 1, or 0 at a neutral venue
-        target: np.ndarray, # Of home and away, shape (ratings, 2, matches)
-        weight: np.ndarray, # Decayed weights, shape (ratings, matches)
+    def add(
+        self,
+        home: np.ndarray,  # Places of the home teams, shape (matches,)
+        away: np.ndarray,  # Places of the away teams
+        league: np.ndarray,  # Places of the leagues
+        at_home: np.ndarray,  # 1, or 0 at a neutral venue
+        target: np.ndarray,  # Of home and away, shape (ratings, 2, matches)
+        weight: np.ndarray,  # Decayed weights, shape (ratings, matches)
     ) -> None:
         "Add matches."
-        every, goals = slice(None), target*weight[:, None]
-        for attack, defence, ground, side in ((home, away, at_home, 0), (away, home, 0*at_home, 1)):
+        every, goals = slice(None), target * weight[:, None]
+        for attack, defence, ground, side in (
+            (home, away, at_home, 0),
+            (away, home, 0 * at_home, 1),
+        ):
             cells: list[tuple[np.ndarray, tuple[Any, ...], np.ndarray]] = [
-                (self.weight, (every, league, ground, attack, defence), weight), (self.scored, (every, attack), goals[:, side]),
-                (self.conceded, (every, defence), goals[:, side]), (self.total, (every, league, ground), goals[:, side])]
-            for table, where, values in cells: np.add.at(table, where, values)
+                (self.weight, (every, league, ground, attack, defence), weight),
+                (self.scored, (every, attack), goals[:, side]),
+                (self.conceded, (every, defence), goals[:, side]),
+                (self.total, (every, league, ground), goals[:, side]),
+            ]
+            for table, where, values in cells:
+                np.add.at(table, where, values)
 
 # %% ../../nbs/25_ratings/04_team_strengths.ipynb #a87478e2
 LEVEL_PRIOR = 10.0  # information on the level of each league, in goals
 
+
 class Point(NamedTuple):
     "Parameters of all ratings."
-    attack: np.ndarray # Shape (ratings, teams)
-    defence: np.ndarray # Shape (ratings, teams)
-    level: np.ndarray # Shape (ratings, leagues, 2)
+
+    attack: np.ndarray  # Shape (ratings, teams)
+    defence: np.ndarray  # Shape (ratings, teams)
+    level: np.ndarray  # Shape (ratings, leagues, 2)
 
 
 def newton_step(
-    point: Point, # Where we are
-    tables: Tables, # What was seen
-    mean: np.ndarray, # Prior mean of attack and defence, shape (ratings, teams)
-    ridge: np.ndarray, # Prior information on them, shape (ratings, 1)
-) -> tuple[Point, Point, np.ndarray, np.ndarray]: # Step to take, gradient, and information from matches on each attack and defence
+    point: Point,  # Where we are
+    tables: Tables,  # What was seen
+    mean: np.ndarray,  # Prior mean of attack and defence, shape (ratings, teams)
+    ridge: np.ndarray,  # Prior information on them, shape (ratings, 1)
+) -> tuple[
+    Point, Point, np.ndarray, np.ndarray
+]:  # Step to take, gradient, and information from matches on each attack and defence
     "Newton's step of the penalised log-likelihood."
     n_ratings, size = point.attack.shape
     level, total = point.level.reshape(n_ratings, -1), tables.total.reshape(n_ratings, -1)
     weight = tables.weight.reshape(n_ratings, -1, size, size)
-    expected = weight*(np.exp(point.attack)[:, :, None]*np.exp(-point.defence)[:, None])[:, None]*np.exp(level)[:, :, None, None]
-    pairs, by_attack, by_defence = expected.sum(axis=1), expected.sum(axis=3).swapaxes(1, 2), expected.sum(axis=2).swapaxes(1, 2)
-    attacked, defended, in_league = by_attack.sum(axis=2), by_defence.sum(axis=2), by_attack.sum(axis=1)
-    usual = np.tile(USUAL, level.shape[1]//2)
-    attack_gradient = tables.scored - attacked - ridge*(point.attack - mean)
-    rest_gradient = np.concatenate([defended - tables.conceded - ridge*(point.defence - mean),
-                                    total - in_league - LEVEL_PRIOR*(level - usual)], axis=1)
+    expected = (
+        weight
+        * (np.exp(point.attack)[:, :, None] * np.exp(-point.defence)[:, None])[:, None]
+        * np.exp(level)[:, :, None, None]
+    )
+    pairs, by_attack, by_defence = (
+        expected.sum(axis=1),
+        expected.sum(axis=3).swapaxes(1, 2),
+        expected.sum(axis=2).swapaxes(1, 2),
+    )
+    attacked, defended, in_league = (
+        by_attack.sum(axis=2),
+        by_defence.sum(axis=2),
+        by_attack.sum(axis=1),
+    )
+    usual = np.tile(USUAL, level.shape[1] // 2)
+    attack_gradient = tables.scored - attacked - ridge * (point.attack - mean)
+    rest_gradient = np.concatenate(
+        [
+            defended - tables.conceded - ridge * (point.defence - mean),
+            total - in_league - LEVEL_PRIOR * (level - usual),
+        ],
+        axis=1,
+    )
     diagonal = attacked + ridge
     cross = np.concatenate([-pairs, by_attack], axis=2)
-    scaled = (cross/diagonal[:, :, None]).swapaxes(1, 2)
-    rest = -scaled@cross
+    scaled = (cross / diagonal[:, :, None]).swapaxes(1, 2)
+    rest = -scaled @ cross
     rest[:, :size, size:] -= by_defence
     rest[:, size:, :size] -= by_defence.swapaxes(1, 2)
     own = np.arange(rest.shape[1])
     rest[:, own, own] += np.concatenate([defended + ridge, in_league + LEVEL_PRIOR], axis=1)
-    step = np.linalg.solve(rest, (rest_gradient - (scaled@attack_gradient[:, :, None])[:, :, 0])[:, :, None])
-    attack_step = (attack_gradient - (cross@step)[:, :, 0])/diagonal
-    gradient = Point(attack_gradient, rest_gradient[:, :size], rest_gradient[:, size:].reshape(point.level.shape))
-    return Point(attack_step, step[:, :size, 0], step[:, size:, 0].reshape(point.level.shape)), gradient, attacked, defended
+    step = np.linalg.solve(
+        rest, (rest_gradient - (scaled @ attack_gradient[:, :, None])[:, :, 0])[:, :, None]
+    )
+    attack_step = (attack_gradient - (cross @ step)[:, :, 0]) / diagonal
+    gradient = Point(
+        attack_gradient, rest_gradient[:, :size], rest_gradient[:, size:].reshape(point.level.shape)
+    )
+    return (
+        Point(attack_step, step[:, :size, 0], step[:, size:, 0].reshape(point.level.shape)),
+        gradient,
+        attacked,
+        defended,
+    )
 
 # %% ../../nbs/25_ratings/04_team_strengths.ipynb #a1b64dca
 TOLERANCE = 1e-6  # largest change of a parameter in the last step; the error left is of the order of its square
 
+
 def settle(
-    point: Point, # Where to begin: the last maximum is near the next
-    tables: Tables, # What was seen
-    mean: np.ndarray, # Prior mean of attack and defence, shape (ratings, teams)
-    ridge: np.ndarray, # Prior information on them, shape (ratings, 1)
-) -> tuple[Point, np.ndarray, np.ndarray]: # The maximum, and information from matches on each attack and defence
+    point: Point,  # Where to begin: the last maximum is near the next
+    tables: Tables,  # What was seen
+    mean: np.ndarray,  # Prior mean of attack and defence, shape (ratings, teams)
+    ridge: np.ndarray,  # Prior information on them, shape (ratings, 1)
+) -> tuple[
+    Point, np.ndarray, np.ndarray
+]:  # The maximum, and information from matches on each attack and defence
     "Walk to the maximum."
     for _ in range(60):
         step, _, attacked, defended = newton_step(point, tables, mean, ridge)
         largest = max(np.abs(part).max(initial=0.0) for part in step)
-        fraction = min(1.0, 1/max(largest, 1e-300))  # no parameter moves by more than 1 at once
-        point = Point._make(old + fraction*move for old, move in zip(point, step, strict=True))
-        if largest < TOLERANCE: return point, attacked, defended
-    raise NotConverged(f'No maximum after 60 steps for {point.attack.shape[1]} clubs, the last step was {largest:.3g}; a larger ridge helps')
+        fraction = min(1.0, 1 / max(largest, 1e-300))  # no parameter moves by more than 1 at once
+        point = Point._make(old + fraction * move for old, move in zip(point, step, strict=True))
+        if largest < TOLERANCE:
+            return point, attacked, defended
+    raise NotConverged(
+        f'No maximum after 60 steps for {point.attack.shape[1]} clubs, the last step was {largest:.3g}; a larger ridge helps'
+    )
 
 # %% ../../nbs/25_ratings/04_team_strengths.ipynb #481a7d39
 class TeamRates:
     "Strengths of the clubs of one country, carried forward."
 
-    def __init__(self,
-        ratings: Sequence[Rating], # What is watched, and how long it is remembered
+    def __init__(
+        self,
+        ratings: Sequence[Rating],  # What is watched, and how long it is remembered
     ):
         self.ratings, self.at, empty = list(ratings), 0, np.zeros((len(ratings), 0))
         self.half_life = np.array([rating.half_life or np.inf for rating in ratings])[:, None]
         self.ridge = np.array([rating.ridge for rating in ratings])[:, None]
-        self.tables = Tables(np.zeros((len(ratings), 0, 2, 0, 0)), empty, empty, np.zeros((len(ratings), 0, 2)))
+        self.tables = Tables(
+            np.zeros((len(ratings), 0, 2, 0, 0)), empty, empty, np.zeros((len(ratings), 0, 2))
+        )
         gap = np.array([rating.tier_gap for rating in ratings])
         none = np.zeros(0)
-        self.strengths = Strengths({}, {}, np.zeros(0, np.int64), [], none, none, empty, empty, empty, empty, np.zeros((len(ratings), 0, 2)), gap)
+        self.strengths = Strengths(
+            {},
+            {},
+            np.zeros(0, np.int64),
+            [],
+            none,
+            none,
+            empty,
+            empty,
+            empty,
+            empty,
+            np.zeros((len(ratings), 0, 2)),
+            gap,
+        )
 
-    def update(self,
-        matches: Watched, # New matches of the country, from `watch`
-        at: int, # Moment of the fit in microseconds, not before the last
-    ) -> Self: # Itself, carried forward
+    def update(
+        self,
+        matches: Watched,  # New matches of the country, from `watch`
+        at: int,  # Moment of the fit in microseconds, not before the last
+    ) -> Self:  # Itself, carried forward
         "Learn from new matches."
-        if at < self.at: raise ValueError(f'at is {at}, before the last update at {self.at}; ratings go forward only')
+        if at < self.at:
+            raise ValueError(
+                f'at is {at}, before the last update at {self.at}; ratings go forward only'
+            )
         old = self.strengths
         teams, leagues, season = dict(old.teams), dict(old.leagues), list(old.season)
-        home, away = (np.array([teams.setdefault(name, len(teams)) for name in side], dtype=np.int64) for side in (matches.home, matches.away))
-        league = np.array([leagues.setdefault(name, len(leagues)) for name in matches.league], dtype=np.int64)
+        home, away = (
+            np.array([teams.setdefault(name, len(teams)) for name in side], dtype=np.int64)
+            for side in (matches.home, matches.away)
+        )
+        league = np.array(
+            [leagues.setdefault(name, len(leagues)) for name in matches.league], dtype=np.int64
+        )
         clubs, new = len(teams) - len(season), len(leagues) - len(old.leagues)
         more = ((0, 0), (0, clubs))
-        tier, played, points = (np.pad(part, (0, clubs)) for part in (old.tier, old.played, old.points))
-        season += ['']*clubs
-        for pair, won, division, now in zip(np.stack([home, away], axis=1), matches.points.T, matches.tier, matches.season, strict=True):
+        tier, played, points = (
+            np.pad(part, (0, clubs)) for part in (old.tier, old.played, old.points)
+        )
+        season += [''] * clubs
+        for pair, won, division, now in zip(
+            np.stack([home, away], axis=1),
+            matches.points.T,
+            matches.tier,
+            matches.season,
+            strict=True,
+        ):
             for i, more_points in zip(pair, won, strict=True):
                 same = season[i] == now
-                tier[i], played[i], points[i], season[i] = division, 1 + played[i]*same, more_points + points[i]*same, now
-        tables = Tables._make(np.exp2(-(at - self.at)/DAY/self.half_life.reshape(-1, *[1]*(part.ndim - 1)))*part for part in self.tables)
+                tier[i], played[i], points[i], season[i] = (
+                    division,
+                    1 + played[i] * same,
+                    more_points + points[i] * same,
+                    now,
+                )
+        tables = Tables._make(
+            np.exp2(-(at - self.at) / DAY / self.half_life.reshape(-1, *[1] * (part.ndim - 1)))
+            * part
+            for part in self.tables
+        )
         self.tables, self.at = tables.grown(len(teams), len(leagues)), at
-        self.tables.add(home, away, league, 1 - matches.neutral.astype(np.int64), matches.target,
-                        matches.weight*np.exp2(-np.maximum(at - matches.moment, 0)/DAY/self.half_life))
-        mean = -old.gap[:, None]*(tier - 1)
-        attack, defence = (np.where(np.arange(len(teams)) < len(old.season), np.pad(part, more), mean) for part in (old.attack, old.defence))
-        start = Point(attack, defence, np.concatenate([old.level, np.broadcast_to(USUAL, (len(self.ratings), new, 2))], axis=1))
+        self.tables.add(
+            home,
+            away,
+            league,
+            1 - matches.neutral.astype(np.int64),
+            matches.target,
+            matches.weight * np.exp2(-np.maximum(at - matches.moment, 0) / DAY / self.half_life),
+        )
+        mean = -old.gap[:, None] * (tier - 1)
+        attack, defence = (
+            np.where(np.arange(len(teams)) < len(old.season), np.pad(part, more), mean)
+            for part in (old.attack, old.defence)
+        )
+        start = Point(
+            attack,
+            defence,
+            np.concatenate(
+                [old.level, np.broadcast_to(USUAL, (len(self.ratings), new, 2))], axis=1
+            ),
+        )
         point, attacked, defended = settle(start, self.tables, mean, self.ridge)
-        kept = (self.ridge/(self.ridge + attacked), self.ridge/(self.ridge + defended))
-        self.strengths = Strengths(teams, leagues, tier, season, played, points, point.attack, point.defence, *kept, point.level, old.gap)
+        kept = (self.ridge / (self.ridge + attacked), self.ridge / (self.ridge + defended))
+        self.strengths = Strengths(
+            teams,
+            leagues,
+            tier,
+            season,
+            played,
+            points,
+            point.attack,
+            point.defence,
+            *kept,
+            point.level,
+            old.gap,
+        )
         return self
 
 # %% ../../nbs/25_ratings/04_team_strengths.ipynb #fb606e5b
 NEVER = np.iinfo(np.int64).max  # a moment that does not come
 
+
 def answer_at(
-    carried: TeamRates, # After the last midnight
-    following: Watched, # Matches that become usable at the next
-    at: int, # Moment of the question in microseconds
-) -> TeamRates: # The same, or a copy that has seen those of them whose result was known
+    carried: TeamRates,  # After the last midnight
+    following: Watched,  # Matches that become usable at the next
+    at: int,  # Moment of the question in microseconds
+) -> TeamRates:  # The same, or a copy that has seen those of them whose result was known
     "The ratings as of a moment between two midnights."
     rows = np.flatnonzero(following.known <= at)
     return deepcopy(carried).update(following.take(rows), at) if len(rows) else carried
 
 
 def walk_rates(
-    watched: Watched, # Matches of one country, in the order of learning
-    asked: Asked, # Matches of the same country to be rated
-    at: np.ndarray, # Moment of each question in microseconds, shape (asked,)
-    ratings: Sequence[Rating], # As `watched` was made with
-    until: int = NEVER, # Moment of the state that is given back, in microseconds; no question may be later
-) -> tuple[Rated, TeamRates]: # What was said about each match, and the ratings as of `until`
+    watched: Watched,  # Matches of one country, in the order of learning
+    asked: Asked,  # Matches of the same country to be rated
+    at: np.ndarray,  # Moment of each question in microseconds, shape (asked,)
+    ratings: Sequence[Rating],  # As `watched` was made with
+    until: int = NEVER,  # Moment of the state that is given back, in microseconds; no question may be later
+) -> tuple[Rated, TeamRates]:  # What was said about each match, and the ratings as of `until`
     "Rate each match as of its moment."
     carried, order, answered = TeamRates(ratings), np.argsort(at, kind='stable'), 0
     out = no_rates(len(ratings), len(at))
     midnights, begins = np.unique(watched.usable, return_index=True)
     bounds = [*begins.tolist(), len(watched.usable)]
-    for midnight, begin, end in zip([*midnights.tolist(), NEVER], bounds, [*bounds[1:], bounds[-1]], strict=True):
+    for midnight, begin, end in zip(
+        [*midnights.tolist(), NEVER], bounds, [*bounds[1:], bounds[-1]], strict=True
+    ):
         following = watched.take(slice(begin, end))
-        now = order[answered:answered + np.searchsorted(at[order[answered:]], midnight)]
+        now = order[answered : answered + np.searchsorted(at[order[answered:]], midnight)]
         answered += len(now)
-        first = following.known.min(initial=NEVER)  # up to here the last midnight has seen all that is known
-        for moments in (now[at[now] < first], *(now[at[now] == moment] for moment in np.unique(at[now][at[now] >= first]))):
-            if not len(moments): continue
-            out.put(moments, answer_at(carried, following, int(at[moments[-1]])).strengths.rate(asked.take(moments)))
-        if begin < end: carried.update(following, min(midnight, until))
+        first = following.known.min(
+            initial=NEVER
+        )  # up to here the last midnight has seen all that is known
+        for moments in (
+            now[at[now] < first],
+            *(now[at[now] == moment] for moment in np.unique(at[now][at[now] >= first])),
+        ):
+            if not len(moments):
+                continue
+            out.put(
+                moments,
+                answer_at(carried, following, int(at[moments[-1]])).strengths.rate(
+                    asked.take(moments)
+                ),
+            )
+        if begin < end:
+            carried.update(following, min(midnight, until))
     return out, carried

@@ -22,9 +22,9 @@ from urllib.parse import urlsplit
 
 import polars as pl
 
-from ..models.serialization import ModelError, recipe, version_of
 from ..core.files import write_atomic
 from ..core.parsing import nearest
+from ..models.serialization import ModelError, recipe, version_of
 
 # %% ../../nbs/45_registry/01_mlflow_client.ipynb #80caf21c
 class RegistryDown(ModelError):
@@ -32,63 +32,98 @@ class RegistryDown(ModelError):
 
 
 SETTINGS = {  # of MLflow, as environment variables
-    'MLFLOW_DISABLE_TELEMETRY': 'true', 'MLFLOW_LOGGING_LEVEL': 'ERROR', 'MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR': 'false',
-    'MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT': 'true', 'MLFLOW_HTTP_REQUEST_MAX_RETRIES': '1', 'MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR': '1',
-    'MLFLOW_HTTP_REQUEST_TIMEOUT': '20'}
+    'MLFLOW_DISABLE_TELEMETRY': 'true',
+    'MLFLOW_LOGGING_LEVEL': 'ERROR',
+    'MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR': 'false',
+    'MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT': 'true',
+    'MLFLOW_HTTP_REQUEST_MAX_RETRIES': '1',
+    'MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR': '1',
+    'MLFLOW_HTTP_REQUEST_TIMEOUT': '20',
+}
 
 
 def quiet_mlflow() -> None:
     "Set up MLflow before it is imported: no telemetry, no chatter, no endless patience, and never a pickle."
-    for name, value in SETTINGS.items(): os.environ.setdefault(name, value)
+    for name, value in SETTINGS.items():
+        os.environ.setdefault(name, value)
     os.environ['MLFLOW_ALLOW_PICKLE_DESERIALIZATION'] = 'false'
 
 
-METRICS = {name: pl.Float64() for name in ('matches', 'rps', 'log_loss', 'calibration_error')}  # of a version, from its trial
+METRICS = {
+    name: pl.Float64() for name in ('matches', 'rps', 'log_loss', 'calibration_error')
+}  # of a version, from its trial
 
 # %% ../../nbs/45_registry/01_mlflow_client.ipynb #b0006275
 def write_pyfunc(
-    folder: Path, # Where the model is laid out; it must not exist
-    content: bytes, # From `pack_model`
+    folder: Path,  # Where the model is laid out; it must not exist
+    content: bytes,  # From `pack_model`
 ) -> None:
     "Lay a packed model out as MLflow takes it: our JSON, and the code that reads it."
     import mlflow.pyfunc
     import pandas as pd
     from mlflow.models import ModelSignature
     from mlflow.types.schema import ColSpec, Schema
+
     found = find_spec('football_pred.registry.pyfunc')
     assert found is not None
-    takes: list[Any] = [ColSpec('string', 'home_team'), ColSpec('string', 'away_team'), ColSpec('string', 'league', required=False),
-                        ColSpec('string', 'season', required=False), ColSpec('boolean', 'neutral', required=False)]
+    takes: list[Any] = [
+        ColSpec('string', 'home_team'),
+        ColSpec('string', 'away_team'),
+        ColSpec('string', 'league', required=False),
+        ColSpec('string', 'season', required=False),
+        ColSpec('boolean', 'neutral', required=False),
+    ]
     gives: list[Any] = [ColSpec('double', name) for name in ('p_home', 'p_draw', 'p_away')]
     league = json.loads(content)['name'].partition('-')[0]
-    example = pd.DataFrame({'home_team': ['Arsenal'], 'away_team': ['Everton'], 'league': [league], 'season': ['2526'], 'neutral': [False]})
+    example = pd.DataFrame(
+        {
+            'home_team': ['Arsenal'],
+            'away_team': ['Everton'],
+            'league': [league],
+            'season': ['2526'],
+            'neutral': [False],
+        }
+    )
     with tempfile.TemporaryDirectory() as place:
-        (Path(place)/'model.json').write_bytes(content)
-        mlflow.pyfunc.save_model(str(folder), python_model=str(found.origin), artifacts={'model': f'{place}/model.json'}, input_example=example,
-                                 signature=ModelSignature(Schema(takes), Schema(gives)), pip_requirements=['football_pred'])
+        (Path(place) / 'model.json').write_bytes(content)
+        mlflow.pyfunc.save_model(
+            str(folder),
+            python_model=str(found.origin),
+            artifacts={'model': f'{place}/model.json'},
+            input_example=example,
+            signature=ModelSignature(Schema(takes), Schema(gives)),
+            pip_requirements=['football_pred'],
+        )
 
 
 @dataclass(frozen=True)
 class Trial:
     "What a training has to show beside the model."
-    metrics: Mapping[str, float] # Scores such as those of `METRICS`
-    folds: Sequence[Mapping[str, float]] = () # Scores of each part of the trial, earliest first
-    tags: Mapping[str, str] | None = None # Code version, run and page of the report, ...
-    files: Mapping[str, bytes] | None = None # Pictures and tables by path
+
+    metrics: Mapping[str, float]  # Scores such as those of `METRICS`
+    folds: Sequence[Mapping[str, float]] = ()  # Scores of each part of the trial, earliest first
+    tags: Mapping[str, str] | None = None  # Code version, run and page of the report, ...
+    files: Mapping[str, bytes] | None = None  # Pictures and tables by path
 
 # %% ../../nbs/45_registry/01_mlflow_client.ipynb #8740bcf4
 class MlflowSide:
     "What is asked of MLflow, and written to it."
-    def __init__(self,
-        uri: str, # Of MLflow: an http server, or sqlite:///path
-        artifacts: str, # Folder of the artifacts where MLflow is a file; a server has its own place for them, then empty
+
+    def __init__(
+        self,
+        uri: str,  # Of MLflow: an http server, or sqlite:///path
+        artifacts: str,  # Folder of the artifacts where MLflow is a file; a server has its own place for them, then empty
     ):
         self.uri, self.artifacts, self.remote = uri, artifacts, uri.startswith('http')
 
     @property
     def place(self) -> str:
         "Where MLflow is, without a password."
-        return f'{urlsplit(self.uri).hostname}:{urlsplit(self.uri).port or 80}' if self.remote else self.uri
+        return (
+            f'{urlsplit(self.uri).hostname}:{urlsplit(self.uri).port or 80}'
+            if self.remote
+            else self.uri
+        )
 
     @contextmanager
     def _asking(self) -> Iterator[None]:
@@ -97,24 +132,32 @@ class MlflowSide:
         from mlflow.exceptions import MlflowException
         from requests import RequestException
         from sqlalchemy.exc import SQLAlchemyError
+
         path = None if self.remote else Path(self.uri.removeprefix('sqlite:///') + '.lock')
-        if path is not None: path.parent.mkdir(parents=True, exist_ok=True)
+        if path is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
         with path.open('w') if path is not None else nullcontext() as file:
-            if file is not None: fcntl.flock(file, fcntl.LOCK_EX)
-            try: yield
+            if file is not None:
+                fcntl.flock(file, fcntl.LOCK_EX)
+            try:
+                yield
             except (MlflowException, RequestException, SQLAlchemyError) as error:
                 told = str(error).replace(self.uri, self.place)[:300]
-                raise RegistryDown(f'MLflow at {self.place} does not answer as it should: {told}') from error
+                raise RegistryDown(
+                    f'MLflow at {self.place} does not answer as it should: {told}'
+                ) from error
 
     @cached_property
-    def client(self) -> Any: # Of MLflow
+    def client(self) -> Any:  # Of MLflow
         "The connection to MLflow; an embedded database is made first, whole or not at all."
         from mlflow import MlflowClient
         from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
         path = None if self.remote else Path(self.uri.removeprefix('sqlite:///'))
         if path is not None and not path.exists():
             part = path.with_suffix('.part')
-            for leftover in path.parent.glob(f'{part.name}*'): leftover.unlink()
+            for leftover in path.parent.glob(f'{part.name}*'):
+                leftover.unlink()
             SqlAlchemyStore(f'sqlite:///{part}', self.artifacts).engine.dispose()
             os.replace(part, path)
         return MlflowClient(self.uri, self.uri)
@@ -131,8 +174,11 @@ class MlflowSide:
     def _head(self, league: str) -> Any:
         "Registered model of a league."
         heads = self._heads()
-        if league not in heads: raise ModelError(f'league {league} has no trained model yet; run the job train for it'
-                                                 + (nearest(league, list(heads)) if heads else ''))
+        if league not in heads:
+            raise ModelError(
+                f'league {league} has no trained model yet; run the job train for it'
+                + (nearest(league, list(heads)) if heads else '')
+            )
         return heads[league]
 
     def _versions(self, league: str) -> list[Any]:
@@ -140,67 +186,119 @@ class MlflowSide:
         found: list[Any] = []
         token: str | None = None
         while token is None or token:
-            page = self.client.search_model_versions(f"name='{league}'", max_results=1000, page_token=token)
+            page = self.client.search_model_versions(
+                f"name='{league}'", max_results=1000, page_token=token
+            )
             found, token = found + list(page), page.token or ''
-        return sorted((one for one in found if 'version' in one.tags), key=lambda one: int(one.version))
+        return sorted(
+            (one for one in found if 'version' in one.tags), key=lambda one: int(one.version)
+        )
 
     def _find(self, league: str, version: str) -> Any:
         "A version by number or digest."
         self._head(league)
         every = self._versions(league)
         for one in every:
-            if str(version) in (str(one.version), one.tags['version']): return one
+            if str(version) in (str(one.version), one.tags['version']):
+                return one
         known = [str(one.version) for one in every] + [one.tags['version'] for one in every]
-        raise ModelError(f'league {league} has no version {version!r}{nearest(str(version), known)}')
+        raise ModelError(
+            f'league {league} has no version {version!r}{nearest(str(version), known)}'
+        )
 
     def _experiment(self) -> str:
         "Identity of the experiment that all runs belong to."
         from mlflow.exceptions import MlflowException
+
         found = self.client.get_experiment_by_name('football_pred')
-        if found is not None: return found.experiment_id
-        try: return self.client.create_experiment('football_pred', artifact_location=self.artifacts or None)
+        if found is not None:
+            return found.experiment_id
+        try:
+            return self.client.create_experiment(
+                'football_pred', artifact_location=self.artifacts or None
+            )
         except MlflowException:  # another one was quicker
-            if (found := self.client.get_experiment_by_name('football_pred')) is None: raise
+            if (found := self.client.get_experiment_by_name('football_pred')) is None:
+                raise
             return found.experiment_id
 
-    def _write(self, league: str, model: Any, name: str, trained_on: Mapping[str, Any], content: bytes, trial: Trial) -> str:
+    def _write(
+        self,
+        league: str,
+        model: Any,
+        name: str,
+        trained_on: Mapping[str, Any],
+        content: bytes,
+        trial: Trial,
+    ) -> str:
         "A run with all files, then the version."
         from mlflow.entities import Metric, Param
         from mlflow.exceptions import MlflowException
+
         client, made, version = self.client, recipe(model), version_of(content)
-        when = int(datetime.fromisoformat(trained_on['as_of']).timestamp()*1000)
-        tags = {'league': league, 'name': name, 'class': made['class'], 'as_of': trained_on['as_of']}
-        run = client.create_run(self._experiment(), run_name=f"{name} {trained_on['as_of']}",
-                                tags=tags | {key: str(value) for key, value in (trial.tags or {}).items() if value})
-        about = made['arguments'] | {key: value for key, value in trained_on.items() if not isinstance(value, dict)} | {'class': made['class']}
-        folds = [Metric(f'fold_{key}', float(value), when, step) for step, fold in enumerate(trial.folds) for key, value in fold.items()]
-        client.log_batch(run.info.run_id, [Metric(key, float(value), when, 0) for key, value in trial.metrics.items()] + folds,
-                         [Param(key, str(value)[:500]) for key, value in about.items()])
+        when = int(datetime.fromisoformat(trained_on['as_of']).timestamp() * 1000)
+        tags = {
+            'league': league,
+            'name': name,
+            'class': made['class'],
+            'as_of': trained_on['as_of'],
+        }
+        run = client.create_run(
+            self._experiment(),
+            run_name=f"{name} {trained_on['as_of']}",
+            tags=tags | {key: str(value) for key, value in (trial.tags or {}).items() if value},
+        )
+        about = (
+            made['arguments']
+            | {key: value for key, value in trained_on.items() if not isinstance(value, dict)}
+            | {'class': made['class']}
+        )
+        folds = [
+            Metric(f'fold_{key}', float(value), when, step)
+            for step, fold in enumerate(trial.folds)
+            for key, value in fold.items()
+        ]
+        client.log_batch(
+            run.info.run_id,
+            [Metric(key, float(value), when, 0) for key, value in trial.metrics.items()] + folds,
+            [Param(key, str(value)[:500]) for key, value in about.items()],
+        )
         with tempfile.TemporaryDirectory() as place:
-            for path, file in (trial.files or {}).items(): write_atomic(Path(place)/path, file)
-            write_pyfunc(Path(place)/'model', content)
+            for path, file in (trial.files or {}).items():
+                write_atomic(Path(place) / path, file)
+            write_pyfunc(Path(place) / 'model', content)
             client.log_artifacts(run.info.run_id, place)
         client.set_terminated(run.info.run_id)
-        with suppress(MlflowException): client.create_registered_model(league)  # it is there from the second version on
+        with suppress(MlflowException):
+            client.create_registered_model(league)  # it is there from the second version on
         shown = {key: float(value) for key, value in trial.metrics.items() if key in METRICS}
-        return client.create_model_version(league, f'{run.info.artifact_uri}/model', run.info.run_id,
-                                           tags=tags | {'version': version, 'metrics': json.dumps(shown)}).version
+        return client.create_model_version(
+            league,
+            f'{run.info.artifact_uri}/model',
+            run.info.run_id,
+            tags=tags | {'version': version, 'metrics': json.dumps(shown)},
+        ).version
 
 # %% ../../nbs/45_registry/01_mlflow_client.ipynb #a482e3bf
 class Reported(MlflowSide):
     "MLflow runs that learn later what became of the job that made them."
-    def runs_of(self,
-        run_id: str, # Of a job
-    ) -> list[str]: # Identities of MLflow runs
+
+    def runs_of(
+        self,
+        run_id: str,  # Of a job
+    ) -> list[str]:  # Identities of MLflow runs
         "What a run of a job made."
-        with self._asking(): found = self.client.search_runs([self._experiment()], f"tags.run_id = '{run_id}'")
+        with self._asking():
+            found = self.client.search_runs([self._experiment()], f"tags.run_id = '{run_id}'")
         return [one.info.run_id for one in found]
 
-    def attach(self,
-        made: Sequence[str], # From `runs_of`
-        files: Sequence[Path], # What is put beside it
+    def attach(
+        self,
+        made: Sequence[str],  # From `runs_of`
+        files: Sequence[Path],  # What is put beside it
     ) -> None:
         "Keep files as the report of MLflow runs."
         with self._asking():
             for run in made:
-                for file in files: self.client.log_artifact(run, str(file), 'report')
+                for file in files:
+                    self.client.log_artifact(run, str(file), 'report')

@@ -18,52 +18,72 @@ import polars as pl
 from sklearn.base import clone
 
 from ..evaluation.backtest import finished_matches
-from ..markets.score_grid import OUTCOMES
-from ..models.serialization import recipe
-from ..models.base_rate import BaseRate
 from ..evaluation.backtest_tasks import Walk, gather
 from ..evaluation.scoring import calibration_error, score_table
+from ..markets.score_grid import OUTCOMES
+from ..models.base_rate import BaseRate
+from ..models.serialization import recipe
 
 # %% ../../nbs/45_registry/04_promotion_gate.ipynb #d042fe9e
 DAYS = 365  # of the trial
 
 
 def trial_walks(
-    models: Mapping[str, Any], # Estimators by name, fitted or not; what they have learned is not used
-    matches: pl.DataFrame, # Matches as known at `as_of`, of all leagues that a model may learn from
-    leagues: Sequence[str], # Leagues that are forecast
-    as_of: datetime, # End of the trial, UTC
-    together: str = '', # Part of the job that a model of all leagues belongs to; any other belongs to the part of its league
-) -> list[Walk]: # For `parts.gather`
+    models: Mapping[
+        str, Any
+    ],  # Estimators by name, fitted or not; what they have learned is not used
+    matches: pl.DataFrame,  # Matches as known at `as_of`, of all leagues that a model may learn from
+    leagues: Sequence[str],  # Leagues that are forecast
+    as_of: datetime,  # End of the trial, UTC
+    together: str = '',  # Part of the job that a model of all leagues belongs to; any other belongs to the part of its league
+) -> list[Walk]:  # For `parts.gather`
     "How models go through the last year."
     finished, starts = finished_matches(matches), {}
     for league in leagues:
         kickoffs = finished.filter(league=league)['kickoff'].sort()
-        if not len(kickoffs): raise ValueError(f'no result of league {league} is known at {as_of:%Y-%m-%d %H:%M} UTC; run collect and clean first')
-        starts[league] = max(as_of - timedelta(days=DAYS), kickoffs[len(kickoffs)//2])
+        if not len(kickoffs):
+            raise ValueError(
+                f'no result of league {league} is known at {as_of:%Y-%m-%d %H:%M} UTC; run collect and clean first'
+            )
+        starts[league] = max(as_of - timedelta(days=DAYS), kickoffs[len(kickoffs) // 2])
     walks = []
     for name, model in models.items():
-        if hasattr(model, 'walk'): walks.append(Walk(together, name, clone(model), starts, as_of))
-        else: walks += [Walk(league, name, clone(model), {league: start}, as_of) for league, start in starts.items()]
+        if hasattr(model, 'walk'):
+            walks.append(Walk(together, name, clone(model), starts, as_of))
+        else:
+            walks += [
+                Walk(league, name, clone(model), {league: start}, as_of)
+                for league, start in starts.items()
+            ]
     return walks
 
 
 def try_models(
-    models: Mapping[str, tuple[Any, Sequence[str]]], # Estimators and the leagues that they are tried on, by name
-    matches: pl.DataFrame, # Matches as known at `as_of`, of all leagues that a model may learn from
-    as_of: datetime, # End of the trial, UTC
-) -> tuple[pl.DataFrame, dict[tuple[str, str], str]]: # As `backtest.walk_forward`; and of who did not converge, name and league, why
+    models: Mapping[
+        str, tuple[Any, Sequence[str]]
+    ],  # Estimators and the leagues that they are tried on, by name
+    matches: pl.DataFrame,  # Matches as known at `as_of`, of all leagues that a model may learn from
+    as_of: datetime,  # End of the trial, UTC
+) -> tuple[
+    pl.DataFrame, dict[tuple[str, str], str]
+]:  # As `backtest.walk_forward`; and of who did not converge, name and league, why
     "What models would have said of the last year; one that does not converge stops no other."
     failed: dict[tuple[str, str], str] = {}
-    walks = [walk for name, (model, leagues) in models.items() for walk in trial_walks({name: model}, matches, leagues, as_of)]
+    walks = [
+        walk
+        for name, (model, leagues) in models.items()
+        for walk in trial_walks({name: model}, matches, leagues, as_of)
+    ]
     return gather(walks, matches, failed=failed), failed
 
 
 def monthly_scores(
-    forecasts: pl.DataFrame, # From `try_models`, of one model
-) -> list[dict[str, float]]: # `matches`, `rps` and `log_loss` of each month, earliest first
+    forecasts: pl.DataFrame,  # From `try_models`, of one model
+) -> list[dict[str, float]]:  # `matches`, `rps` and `log_loss` of each month, earliest first
     "How the trial went, month by month."
-    table = score_table(forecasts.with_columns(month=pl.col('kickoff').dt.truncate('1mo')), by='month').sort('month')
+    table = score_table(
+        forecasts.with_columns(month=pl.col('kickoff').dt.truncate('1mo')), by='month'
+    ).sort('month')
     return table.select(pl.col('matches').cast(pl.Float64), 'rps', 'log_loss').to_dicts()
 
 # %% ../../nbs/45_registry/04_promotion_gate.ipynb #ecbf5dcc
@@ -74,27 +94,35 @@ TOLERANCE, LEAST = 0.001, 60  # RPS that a challenger may be worse by; matches o
 @dataclass(frozen=True)
 class Verdict:
     "Whether a challenger may become champion."
-    passed: bool # Whether nothing speaks against it
-    figures: pl.DataFrame # Columns `figure`, `value`, `limit` (in words), `passed`
-    reasons: list[str] # What speaks against it, in words with numbers
-    metrics: dict[str, float] # Scores of the challenger: `matches`, `rps`, `log_loss`, `calibration_error`, and `rps_difference` where compared
+
+    passed: bool  # Whether nothing speaks against it
+    figures: pl.DataFrame  # Columns `figure`, `value`, `limit` (in words), `passed`
+    reasons: list[str]  # What speaks against it, in words with numbers
+    metrics: dict[
+        str, float
+    ]  # Scores of the challenger: `matches`, `rps`, `log_loss`, `calibration_error`, and `rps_difference` where compared
 
 
 def refuse(
-    reason: str, # Why there is nothing to judge
-) -> Verdict: # Not passed, without figures
+    reason: str,  # Why there is nothing to judge
+) -> Verdict:  # Not passed, without figures
     "Refuse a challenger that did not come as far as a trial."
     return Verdict(False, pl.DataFrame(schema=FIGURES), [reason], {})
 
 
 def incomplete(
-    model: Any, # Fitted estimator
-    pairings: pl.DataFrame, # Fixtures to forecast
-) -> int: # Fixtures without a sane forecast
+    model: Any,  # Fitted estimator
+    pairings: pl.DataFrame,  # Fixtures to forecast
+) -> int:  # Fixtures without a sane forecast
     "How many fixtures a model gives no sane probabilities or rates."
     said = np.asarray(model.predict_proba(pairings), dtype=float)
-    if said.shape != (pairings.height, 3): return pairings.height
-    wrong = ~(np.isfinite(said).all(axis=1) & (said >= 0).all(axis=1) & (np.abs(said.sum(axis=1) - 1) < 1e-9))
+    if said.shape != (pairings.height, 3):
+        return pairings.height
+    wrong = ~(
+        np.isfinite(said).all(axis=1)
+        & (said >= 0).all(axis=1)
+        & (np.abs(said.sum(axis=1) - 1) < 1e-9)
+    )
     if hasattr(model, 'predict_rates'):
         rates = np.asarray(model.predict_rates(pairings), dtype=float)
         wrong |= ~(np.isfinite(rates) & (rates > 0)).all(axis=1)
@@ -102,67 +130,127 @@ def incomplete(
 
 
 def pairings_of(
-    matches: pl.DataFrame, # Matches of one league or more
-    league: str, # League code
-) -> pl.DataFrame: # Columns `home_team`, `away_team`, `league`, `season`, `neutral`
+    matches: pl.DataFrame,  # Matches of one league or more
+    league: str,  # League code
+) -> pl.DataFrame:  # Columns `home_team`, `away_team`, `league`, `season`, `neutral`
     "Every pairing of the clubs of a league's last season."
     own = matches.filter(league=league)
     season = own['season'].max()
     current = own.filter(season=season)
     teams = sorted({*current['home_team'], *current['away_team']})
-    return pl.DataFrame(list(permutations(teams, 2)), schema=['home_team', 'away_team'], orient='row').with_columns(
-        league=pl.lit(league), season=pl.lit(season), neutral=pl.lit(False))
+    return pl.DataFrame(
+        list(permutations(teams, 2)), schema=['home_team', 'away_team'], orient='row'
+    ).with_columns(league=pl.lit(league), season=pl.lit(season), neutral=pl.lit(False))
 
 # %% ../../nbs/45_registry/04_promotion_gate.ipynb #fc76e965
-def _paired(champion: pl.DataFrame, challenger: pl.DataFrame) -> tuple[int, float, tuple[float, float] | None]:
+def _paired(
+    champion: pl.DataFrame, challenger: pl.DataFrame
+) -> tuple[int, float, tuple[float, float] | None]:
     "Matches that both forecast, mean difference of the RPS, and its interval."
-    named = [one.with_columns(model=pl.lit(role)) for role, one in (('champion', champion), ('challenger', challenger))]
-    found = score_table(pl.concat(named, how='diagonal_relaxed'), reference='champion').filter(model='challenger').row(0, named=True)
+    named = [
+        one.with_columns(model=pl.lit(role))
+        for role, one in (('champion', champion), ('challenger', challenger))
+    ]
+    found = (
+        score_table(pl.concat(named, how='diagonal_relaxed'), reference='champion')
+        .filter(model='challenger')
+        .row(0, named=True)
+    )
     interval = None if found['rps_low'] is None else (found['rps_low'], found['rps_high'])
-    return (found['compared'], found['rps_difference'], interval) if found['compared'] else (0, float('nan'), None)
+    return (
+        (found['compared'], found['rps_difference'], interval)
+        if found['compared']
+        else (0, float('nan'), None)
+    )
 
 
 def judge(
-    champion: pl.DataFrame | None, # Forecasts to be compared with; None: of the same recipe, which says the same
-    challenger: pl.DataFrame, # Forecasts of the challenger, from `try_models`
-    model: Any, # The challenger, fitted
-    pairings: pl.DataFrame, # Fixtures that it must be able to forecast
-    tolerance: float = TOLERANCE, # Mean RPS that the challenger may be worse by
-    least: int = LEAST, # Matches that are needed
-) -> Verdict: # With all figures, whatever it is
+    champion: pl.DataFrame
+    | None,  # Forecasts to be compared with; None: of the same recipe, which says the same
+    challenger: pl.DataFrame,  # Forecasts of the challenger, from `try_models`
+    model: Any,  # The challenger, fitted
+    pairings: pl.DataFrame,  # Fixtures that it must be able to forecast
+    tolerance: float = TOLERANCE,  # Mean RPS that the challenger may be worse by
+    least: int = LEAST,  # Matches that are needed
+) -> Verdict:  # With all figures, whatever it is
     "Judge a challenger."
-    codes = challenger['outcome'].replace_strict(OUTCOMES, range(3), return_dtype=pl.Int64).to_numpy()
-    calibration = calibration_error(challenger.select('p_home', 'p_draw', 'p_away').to_numpy(), codes)
+    codes = (
+        challenger['outcome'].replace_strict(OUTCOMES, range(3), return_dtype=pl.Int64).to_numpy()
+    )
+    calibration = calibration_error(
+        challenger.select('p_home', 'p_draw', 'p_away').to_numpy(), codes
+    )
     own = score_table(challenger).row(0, named=True)
-    count, mean, interval = (challenger.height, 0.0, (0.0, 0.0)) if champion is None else _paired(champion, challenger)
+    count, mean, interval = (
+        (challenger.height, 0.0, (0.0, 0.0)) if champion is None else _paired(champion, challenger)
+    )
     low, high = interval or (float('nan'), float('nan'))
-    ceiling, lacking = 1.5*calibration.limit, incomplete(model, pairings)
+    ceiling, lacking = 1.5 * calibration.limit, incomplete(model, pairings)
     rows = [
         ('matches compared', float(count), f'at least {least}', count >= least),
         ('RPS', own['rps'], 'for the record', True),
         ('RPS less that of the champion', mean, f'at most {tolerance:g}', bool(mean <= tolerance)),
-        ('its 95% interval, from', low, 'at most 0', bool(low <= 0)), ('to', high, 'for the record', True),
-        ('calibration error', calibration.error, f'at most {ceiling:.4f}: one and a half times what chance explains', calibration.error <= ceiling),
+        ('its 95% interval, from', low, 'at most 0', bool(low <= 0)),
+        ('to', high, 'for the record', True),
+        (
+            'calibration error',
+            calibration.error,
+            f'at most {ceiling:.4f}: one and a half times what chance explains',
+            calibration.error <= ceiling,
+        ),
         ('calibration error by chance alone', calibration.floor, 'for the record', True),
-        ('pairings without a sane forecast', float(lacking), f'at most 0 of {pairings.height}', not lacking)]
+        (
+            'pairings without a sane forecast',
+            float(lacking),
+            f'at most 0 of {pairings.height}',
+            not lacking,
+        ),
+    ]
     figures = pl.DataFrame(rows, schema=FIGURES, orient='row')
-    reasons = [f'{name} {value:.4g}, expected {limit}' for name, value, limit, passed in rows if not passed]
-    metrics = {'matches': float(own['matches']), 'rps': own['rps'], 'log_loss': own['log_loss'], 'calibration_error': calibration.error}
-    compared = {} if champion is None or not count else {'rps_difference': mean} | ({'rps_low': low, 'rps_high': high} if interval else {})
-    return Verdict(not reasons, figures, reasons, {name: value for name, value in (metrics | compared).items() if np.isfinite(value)})
+    reasons = [
+        f'{name} {value:.4g}, expected {limit}' for name, value, limit, passed in rows if not passed
+    ]
+    metrics = {
+        'matches': float(own['matches']),
+        'rps': own['rps'],
+        'log_loss': own['log_loss'],
+        'calibration_error': calibration.error,
+    }
+    compared = (
+        {}
+        if champion is None or not count
+        else {'rps_difference': mean} | ({'rps_low': low, 'rps_high': high} if interval else {})
+    )
+    return Verdict(
+        not reasons,
+        figures,
+        reasons,
+        {name: value for name, value in (metrics | compared).items() if np.isfinite(value)},
+    )
 
 # %% ../../nbs/45_registry/04_promotion_gate.ipynb #67e03e2d
 def compare(
-    champion: Any | None, # Estimator of the champion, fitted or not; None: there is none yet, and the base rate stands in
-    challenger: Any, # Estimator of the challenger, fitted
-    matches: pl.DataFrame, # Matches as known at `as_of`, of all leagues that a model may learn from
-    league: str, # League code
-    as_of: datetime, # End of the trial, UTC
-) -> Verdict: # With all figures, or none where one of both does not converge
+    champion: Any
+    | None,  # Estimator of the champion, fitted or not; None: there is none yet, and the base rate stands in
+    challenger: Any,  # Estimator of the challenger, fitted
+    matches: pl.DataFrame,  # Matches as known at `as_of`, of all leagues that a model may learn from
+    league: str,  # League code
+    as_of: datetime,  # End of the trial, UTC
+) -> Verdict:  # With all figures, or none where one of both does not converge
     "Try champion and challenger on the last year of a league, and judge the challenger."
     other = BaseRate() if champion is None else champion
     same = recipe(other) == recipe(challenger)
     tried = {'challenger': challenger} | ({} if same else {'champion': other})
-    said, failed = try_models({name: (model, [league]) for name, model in tried.items()}, matches, as_of)
-    if failed: return refuse('; '.join(f'the {name} does not converge: {why}' for (name, _), why in failed.items()))
-    return judge(None if same else said.filter(model='champion'), said.filter(model='challenger'), challenger, pairings_of(matches, league))
+    said, failed = try_models(
+        {name: (model, [league]) for name, model in tried.items()}, matches, as_of
+    )
+    if failed:
+        return refuse(
+            '; '.join(f'the {name} does not converge: {why}' for (name, _), why in failed.items())
+        )
+    return judge(
+        None if same else said.filter(model='champion'),
+        said.filter(model='challenger'),
+        challenger,
+        pairings_of(matches, league),
+    )

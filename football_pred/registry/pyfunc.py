@@ -20,16 +20,20 @@ class Forecaster(PythonModel):
     def load_context(self, context: Any) -> None:
         "Read the JSON that was kept."
         from football_pred.models.serialization import unpack_model, version_of
+
         content = Path(context.artifacts['model']).read_bytes()
         self.model, self.trained_on = unpack_model(content, version_of(content))
 
-    def predict(self,
-        context: Any, # Of MLflow
-        model_input: pd.DataFrame, # Columns `home_team`, `away_team`, and whatever else the model reads
-        params: dict[str, Any] | None = None, # None are taken
-    ) -> pd.DataFrame: # Columns `p_home`, `p_draw`, `p_away`
+    def predict(
+        self,
+        context: Any,  # Of MLflow
+        model_input: pd.DataFrame,  # Columns `home_team`, `away_team`, and whatever else the model reads
+        params: dict[str, Any] | None = None,  # None are taken
+    ) -> pd.DataFrame:  # Columns `p_home`, `p_draw`, `p_away`
         "Probabilities of fixtures."
-        return pd.DataFrame(self.model.predict_proba(model_input), columns=['p_home', 'p_draw', 'p_away'])
+        return pd.DataFrame(
+            self.model.predict_proba(model_input), columns=['p_home', 'p_draw', 'p_away']
+        )
 
 
 set_model(Forecaster())

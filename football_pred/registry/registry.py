@@ -18,71 +18,98 @@ from typing import Any
 import polars as pl
 from sqlalchemy import Engine
 
-from ..core.outbox import audit, emit
-from ..models.serialization import ModelError, pack_model, unpack_model, version_of
-from ..core.schema import EVENT_VERSION
 from ..core.database import lock, writing
 from ..core.files import write_atomic
+from ..core.outbox import audit, emit
 from ..core.parsing import nearest
+from ..core.schema import EVENT_VERSION
+from ..models.serialization import ModelError, pack_model, unpack_model, version_of
 from .mlflow_client import METRICS, RegistryDown, Reported, Trial
 
 # %% ../../nbs/45_registry/03_registry.ipynb #d8e79d77
 @dataclass(frozen=True)
 class Published:
     "A model that speaks for a league."
-    name: str # Name it is known by, such as 'E0-dixon-coles'
-    version: str # Digest of its bytes, 16 hexadecimal digits
-    model: Any # Fitted estimator
-    trained_on: dict[str, Any] # What identifies the training: `as_of`, `matches`, `data_fingerprint`, ...
-    source: str # 'registry' when MLflow confirmed it, 'copy' when it is the last that was known
-    number: str # Its number in MLflow, counted up within the league
+
+    name: str  # Name it is known by, such as 'E0-dixon-coles'
+    version: str  # Digest of its bytes, 16 hexadecimal digits
+    model: Any  # Fitted estimator
+    trained_on: dict[
+        str, Any
+    ]  # What identifies the training: `as_of`, `matches`, `data_fingerprint`, ...
+    source: str  # 'registry' when MLflow confirmed it, 'copy' when it is the last that was known
+    number: str  # Its number in MLflow, counted up within the league
 
 
-VERSIONS = {'number': pl.Int64(), 'name': pl.String(), 'version': pl.String(), 'as_of': pl.String(), 'aliases': pl.List(pl.String()),
-            'metrics': pl.Struct(METRICS)}
+VERSIONS = {
+    'number': pl.Int64(),
+    'name': pl.String(),
+    'version': pl.String(),
+    'as_of': pl.String(),
+    'aliases': pl.List(pl.String()),
+    'metrics': pl.Struct(METRICS),
+}
 
 # %% ../../nbs/45_registry/03_registry.ipynb #356c1bc6
 class Copies:
     "The models in use as files: bytes under their digest, and who has which alias."
-    def __init__(self, folder: Path) -> None: self.folder = folder
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
 
     def pointers(self, alias: str) -> dict[str, dict[str, str]]:
         "Name, version and number by league of those with an alias."
         paths = sorted(self.folder.glob(f'{alias}-*.json'))
-        return {path.stem.removeprefix(f'{alias}-'): json.loads(path.read_bytes()) for path in paths}
+        return {
+            path.stem.removeprefix(f'{alias}-'): json.loads(path.read_bytes()) for path in paths
+        }
 
     def pointer(self, league: str, alias: str) -> dict[str, str] | None:
         "Name, version and number of the one with an alias."
-        try: return json.loads((self.folder/f'{alias}-{league}.json').read_bytes())
-        except FileNotFoundError: return None
+        try:
+            return json.loads((self.folder / f'{alias}-{league}.json').read_bytes())
+        except FileNotFoundError:
+            return None
 
     def point(self, league: str, alias: str, to: Mapping[str, str] | None) -> None:
         "Say who has an alias from now on; None: nobody."
-        path = self.folder/f'{alias}-{league}.json'
-        if to is None: path.unlink(missing_ok=True)
-        elif self.pointer(league, alias) != to: write_atomic(path, json.dumps(dict(to)).encode())
+        path = self.folder / f'{alias}-{league}.json'
+        if to is None:
+            path.unlink(missing_ok=True)
+        elif self.pointer(league, alias) != to:
+            write_atomic(path, json.dumps(dict(to)).encode())
 
     def read(self, version: str) -> bytes:
         "Bytes of a version, as they lie there."
-        try: return (self.folder/'versions'/f'{version}.json').read_bytes()
-        except FileNotFoundError: raise ModelError(f'model {version} is missing in {self.folder}; football-pred models brings it back') from None
+        try:
+            return (self.folder / 'versions' / f'{version}.json').read_bytes()
+        except FileNotFoundError:
+            raise ModelError(
+                f'model {version} is missing in {self.folder}; football-pred models brings it back'
+            ) from None
 
     def has(self, version: str) -> bool:
         "Whether the bytes of a version are there, and are what they were."
-        try: return version_of(self.read(version)) == version
-        except ModelError: return False
+        try:
+            return version_of(self.read(version)) == version
+        except ModelError:
+            return False
 
     def keep(self, version: str, content: bytes) -> None:
         "Keep the bytes of a version."
-        if not self.has(version): write_atomic(self.folder/'versions'/f'{version}.json', content)
+        if not self.has(version):
+            write_atomic(self.folder / 'versions' / f'{version}.json', content)
 
 # %% ../../nbs/45_registry/03_registry.ipynb #19a0f4b0
 class Copied(Reported):
     "MLflow and the copy of what is in use."
+
     def __init__(self, uri: str, artifacts: str, copies: Path) -> None:
         super().__init__(uri, artifacts)
         self.copies = Copies(copies)
-        self._confirmed: frozenset[tuple[str, str]] = frozenset()  # leagues and aliases that MLflow confirmed when it was last asked
+        self._confirmed: frozenset[tuple[str, str]] = (
+            frozenset()
+        )  # leagues and aliases that MLflow confirmed when it was last asked
         self._loaded: dict[tuple[str, str], Published] = {}
         self._asked = False
 
@@ -92,27 +119,44 @@ class Copied(Reported):
         if not self.copies.has(version):
             with tempfile.TemporaryDirectory() as folder:
                 from mlflow.exceptions import MlflowException
-                try: content = Path(self.client.download_artifacts(one.run_id, 'model/artifacts/model.json', folder)).read_bytes()
+
+                try:
+                    content = Path(
+                        self.client.download_artifacts(
+                            one.run_id, 'model/artifacts/model.json', folder
+                        )
+                    ).read_bytes()
                 except (MlflowException, OSError) as error:
-                    raise RegistryDown(f'artifact of version {one.version} of {one.name} cannot be read: {error}') from error
+                    raise RegistryDown(
+                        f'artifact of version {one.version} of {one.name} cannot be read: {error}'
+                    ) from error
             if (digest := version_of(content)) != version:
-                raise ModelError(f'artifact of version {one.version} of {one.name} was changed after it was kept: its digest is {digest}, '
-                                 f'not {version}; it is not used')
+                raise ModelError(
+                    f'artifact of version {one.version} of {one.name} was changed after it was kept: its digest is {digest}, '
+                    f'not {version}; it is not used'
+                )
             self.copies.keep(version, content)
         return self.copies.read(version)
 
     def _publish(self, league: str, alias: str, one: Any) -> None:
         "Bring the copy in line with an alias."
         self._content(one)
-        self.copies.point(league, alias, {'name': one.tags['name'], 'version': one.tags['version'], 'number': str(one.version)})
+        self.copies.point(
+            league,
+            alias,
+            {'name': one.tags['name'], 'version': one.tags['version'], 'number': str(one.version)},
+        )
         self._confirmed |= {(league, alias)}
 
-    def _move(self, league: str, choose: Callable[[list[str]], str], about: dict[str, str]) -> dict[str, Any]:
+    def _move(
+        self, league: str, choose: Callable[[list[str]], str], about: dict[str, str]
+    ) -> dict[str, Any]:
         "Move the alias, note the order of champions, bring the copy in line; what was done, as an event."
         head = self._head(league)
         noted = json.loads(head.tags.get('champions', '{"numbers": [], "changes": 0, "last": {}}'))
         numbers, now = list(noted['numbers']), str(head.aliases.get('champion', ''))
-        if now and numbers[-1:] != [now]: numbers.append(now)  # somebody else moved it, or a change was cut off
+        if now and numbers[-1:] != [now]:
+            numbers.append(now)  # somebody else moved it, or a change was cut off
         one = self._find(league, choose(numbers))
         number, name, version = str(one.version), one.tags['name'], one.tags['version']
         unpack_model(self._content(one), version)
@@ -120,39 +164,60 @@ class Copied(Reported):
             before = numbers[-2:-1] if now == number else [now] if now else []
             previous = self._find(league, before[0]).tags['version'] if before else None
             self.client.set_registered_model_alias(league, 'champion', number)
-            numbers = numbers[:-1] if about['action'] == 'rollback' else numbers if now == number else [*numbers, number]
-            last = about | {'league': league, 'name': name, 'version': version, 'previous': previous, 'change': noted['changes'] + 1}
+            numbers = (
+                numbers[:-1]
+                if about['action'] == 'rollback'
+                else numbers
+                if now == number
+                else [*numbers, number]
+            )
+            last = about | {
+                'league': league,
+                'name': name,
+                'version': version,
+                'previous': previous,
+                'change': noted['changes'] + 1,
+            }
             noted = {'numbers': numbers[-50:], 'changes': last['change'], 'last': last}
             self.client.set_registered_model_tag(league, 'champions', json.dumps(noted))
-        if str(head.aliases.get('challenger', '')) == number: self.client.delete_registered_model_alias(league, 'challenger')
-        if (to := self.copies.pointer(league, 'challenger')) and to['version'] == version: self.copies.point(league, 'challenger', None)
+        if str(head.aliases.get('challenger', '')) == number:
+            self.client.delete_registered_model_alias(league, 'challenger')
+        if (to := self.copies.pointer(league, 'challenger')) and to['version'] == version:
+            self.copies.point(league, 'challenger', None)
         self._publish(league, 'champion', one)
         return noted['last']
 
     def _published(self, league: str, alias: str) -> Published | None:
         "The one with an alias, from the copy."
-        if (to := self.copies.pointer(league, alias)) is None: return None
+        if (to := self.copies.pointer(league, alias)) is None:
+            return None
         kept = self._loaded.get((league, alias))
         if kept is None or (kept.version, kept.number) != (to['version'], to['number']):
             model, trained_on = unpack_model(self.copies.read(to['version']), to['version'])
-            kept = self._loaded[league, alias] = Published(model=model, trained_on=trained_on, source='copy', **to)
+            kept = self._loaded[league, alias] = Published(
+                model=model, trained_on=trained_on, source='copy', **to
+            )
         return replace(kept, source='registry') if (league, alias) in self._confirmed else kept
 
 # %% ../../nbs/45_registry/03_registry.ipynb #f40adb1f
 class Registry(Copied):
     "The models of all leagues: MLflow, and a verified copy."
-    def __init__(self,
-        uri: str, # Of MLflow: an http server, or sqlite:///path
-        artifacts: str, # Folder of the artifacts where MLflow is a file; a server has its own place for them, then empty
-        copies: Path, # Folder of the verified copy
-        engine: Engine | None = None, # Database that is told of promotions
-        clock: Callable[[], datetime] | None = None, # Gives the current moment, UTC; needed with `engine`
+
+    def __init__(
+        self,
+        uri: str,  # Of MLflow: an http server, or sqlite:///path
+        artifacts: str,  # Folder of the artifacts where MLflow is a file; a server has its own place for them, then empty
+        copies: Path,  # Folder of the verified copy
+        engine: Engine | None = None,  # Database that is told of promotions
+        clock: Callable[[], datetime]
+        | None = None,  # Gives the current moment, UTC; needed with `engine`
     ):
-        if engine is not None and clock is None: raise ValueError('clock is missing: what the database is told has a moment')
+        if engine is not None and clock is None:
+            raise ValueError('clock is missing: what the database is told has a moment')
         super().__init__(uri, artifacts, copies)
         self.engine, self.clock = engine, clock
 
-    def champion(self, league: str) -> Published: # From the copy, which takes milliseconds
+    def champion(self, league: str) -> Published:  # From the copy, which takes milliseconds
         "The model whose forecasts are published for a league (a code such as 'E0')."
         found = self._published(league, 'champion')
         if found is None and self.remote and not self._asked:
@@ -160,121 +225,187 @@ class Registry(Copied):
             found = self._published(league, 'champion')
         if found is None:
             known = self.leagues()
-            raise ModelError(f'league {league} has no trained model yet; run the job train for it{nearest(league, known) if known else ""}')
+            raise ModelError(
+                f'league {league} has no trained model yet; run the job train for it{nearest(league, known) if known else ""}'
+            )
         return found
 
-    def challenger(self, league: str) -> Published | None: # From the copy; None where nobody is
+    def challenger(self, league: str) -> Published | None:  # From the copy; None where nobody is
         "The model that forecasts in the shadow of a league's champion."
         return self._published(league, 'challenger')
 
-    def leagues(self) -> list[str]: # League codes, sorted
+    def leagues(self) -> list[str]:  # League codes, sorted
         "Leagues with a champion in the copy."
         return list(self.copies.pointers('champion'))
 
-    def refresh(self) -> list[str]: # What is wrong, in words; empty when MLflow answered and every model is what it was
+    def refresh(
+        self,
+    ) -> list[
+        str
+    ]:  # What is wrong, in words; empty when MLflow answered and every model is what it was
         "Ask MLflow who is champion and challenger, and bring the copy in line; what is wrong leaves the last known one in its place."
         self._asked, problems, confirmed, before = True, [], set(), self._confirmed
         self._confirmed = frozenset()
         try:
-            with self._asking(): heads = self._heads()
-        except RegistryDown as error: return [str(error)]
+            with self._asking():
+                heads = self._heads()
+        except RegistryDown as error:
+            return [str(error)]
         for league in sorted({*heads, *self.leagues(), *self.copies.pointers('challenger')}):
-            aliases = {alias: str(number) for alias, number in heads[league].aliases.items()} if league in heads else {}
+            aliases = (
+                {alias: str(number) for alias, number in heads[league].aliases.items()}
+                if league in heads
+                else {}
+            )
             if 'champion' not in aliases and league in self.leagues():
                 problems.append(f'MLflow knows no champion of {league}; the last known one stays')
-            if 'challenger' not in aliases: self.copies.point(league, 'challenger', None)
+            if 'challenger' not in aliases:
+                self.copies.point(league, 'challenger', None)
             for alias in ('champion', 'challenger'):
-                if alias not in aliases: continue
+                if alias not in aliases:
+                    continue
                 to = self.copies.pointer(league, alias)
-                same = (league, alias) in before and to and to['number'] == aliases[alias] and self.copies.has(to['version'])
+                same = (
+                    (league, alias) in before
+                    and to
+                    and to['number'] == aliases[alias]
+                    and self.copies.has(to['version'])
+                )
                 try:
                     if not same:
-                        with self._asking(): self._publish(league, alias, self._find(league, aliases[alias]))
+                        with self._asking():
+                            self._publish(league, alias, self._find(league, aliases[alias]))
                     confirmed.add((league, alias))
-                except ModelError as error: problems.append(str(error))
+                except ModelError as error:
+                    problems.append(str(error))
         self._confirmed = frozenset(confirmed)
         return problems
 
-    def versions(self, league: str) -> pl.DataFrame: # Columns of `VERSIONS`, newest first; `metrics` are null where there was no trial
+    def versions(
+        self, league: str
+    ) -> (
+        pl.DataFrame
+    ):  # Columns of `VERSIONS`, newest first; `metrics` are null where there was no trial
         "Every version of a league, as MLflow has them."
         with self._asking():
             heads = self._heads()
-            if league not in heads: raise ModelError(f'unknown league {league!r}{nearest(league, list(heads))}')
-            aliases: dict[str, list[str]] = {str(number): [] for number in heads[league].aliases.values()}
-            for alias, number in sorted(heads[league].aliases.items()): aliases[str(number)].append(alias)
+            if league not in heads:
+                raise ModelError(f'unknown league {league!r}{nearest(league, list(heads))}')
+            aliases: dict[str, list[str]] = {
+                str(number): [] for number in heads[league].aliases.values()
+            }
+            for alias, number in sorted(heads[league].aliases.items()):
+                aliases[str(number)].append(alias)
             every = reversed(self._versions(league))
-        rows = [(int(one.version), one.tags['name'], one.tags['version'], one.tags['as_of'], aliases.get(str(one.version), []),
-                 dict.fromkeys(METRICS) | json.loads(one.tags['metrics'])) for one in every]
+        rows = [
+            (
+                int(one.version),
+                one.tags['name'],
+                one.tags['version'],
+                one.tags['as_of'],
+                aliases.get(str(one.version), []),
+                dict.fromkeys(METRICS) | json.loads(one.tags['metrics']),
+            )
+            for one in every
+        ]
         return pl.DataFrame(rows, schema=VERSIONS, orient='row')
 
-    def load(self,
-        league: str, # League code
-        version: str, # Its number or digest
-    ) -> Published: # Verified
+    def load(
+        self,
+        league: str,  # League code
+        version: str,  # Its number or digest
+    ) -> Published:  # Verified
         "Any version of a league."
         with self._asking():
             one = self._find(league, version)
             model, trained_on = unpack_model(self._content(one), one.tags['version'])
-        return Published(one.tags['name'], one.tags['version'], model, trained_on, 'registry', str(one.version))
+        return Published(
+            one.tags['name'], one.tags['version'], model, trained_on, 'registry', str(one.version)
+        )
 
-    def register(self,
-        league: str, # League code
-        model: Any, # Fitted estimator of `models.CLASSES`
-        name: str, # Name it is known by, from `models.model_name`
-        trained_on: Mapping[str, Any], # What identifies the training, with `as_of` in ISO 8601
-        trial: Trial | None = None, # What the training has to show
-    ) -> Published: # A version of the league; the same bytes are the same version
+    def register(
+        self,
+        league: str,  # League code
+        model: Any,  # Fitted estimator of `models.CLASSES`
+        name: str,  # Name it is known by, from `models.model_name`
+        trained_on: Mapping[str, Any],  # What identifies the training, with `as_of` in ISO 8601
+        trial: Trial | None = None,  # What the training has to show
+    ) -> Published:  # A version of the league; the same bytes are the same version
         "Keep a fitted model as a version of its league; nobody uses it yet."
         content = pack_model(model, name, trained_on)
         version = version_of(content)
         with self._asking():
             there = [one for one in self._versions(league) if one.tags['version'] == version]
-            number = there[0].version if there else self._write(league, model, name, trained_on, content, trial or Trial({}))
+            number = (
+                there[0].version
+                if there
+                else self._write(league, model, name, trained_on, content, trial or Trial({}))
+            )
         self.copies.keep(version, content)
         return Published(name, version, model, dict(trained_on), 'registry', str(number))
 
-    def nominate(self,
-        league: str, # League code
-        version: str | None, # Number or digest of the challenger from now on; None: there is none
+    def nominate(
+        self,
+        league: str,  # League code
+        version: str | None,  # Number or digest of the challenger from now on; None: there is none
     ) -> None:
         "Say who forecasts in the shadow of the champion."
         with self._asking():
             if version is None:
-                if 'challenger' in self._heads()[league].aliases: self.client.delete_registered_model_alias(league, 'challenger')
+                if 'challenger' in self._heads()[league].aliases:
+                    self.client.delete_registered_model_alias(league, 'challenger')
                 return self.copies.point(league, 'challenger', None)
             one = self._find(league, version)
             self._content(one)
             self.client.set_registered_model_alias(league, 'challenger', one.version)
             self._publish(league, 'challenger', one)
 
-    def promote(self,
-        league: str, # League code
-        version: str, # Number or digest of the champion from now on
-        actor: str, # Who does it, such as 'job train' or the name of a person
-        reason: str, # Why
-    ) -> Published: # The champion
+    def promote(
+        self,
+        league: str,  # League code
+        version: str,  # Number or digest of the champion from now on
+        actor: str,  # Who does it, such as 'job train' or the name of a person
+        reason: str,  # Why
+    ) -> Published:  # The champion
         "Make a version the one whose forecasts are published; doing it again adds nothing."
         return self._change(league, lambda champions: version, 'promote', actor, reason)
 
-    def rollback(self,
-        league: str, # League code
-        actor: str, # Who does it
-        reason: str, # Why
-    ) -> Published: # The champion, who was it before
+    def rollback(
+        self,
+        league: str,  # League code
+        actor: str,  # Who does it
+        reason: str,  # Why
+    ) -> Published:  # The champion, who was it before
         "Go back to the champion before."
+
         def before(champions: list[str]) -> str:
-            if len(champions) < 2: raise ModelError(f'league {league} had no champion before this one: there is nothing to go back to')
+            if len(champions) < 2:
+                raise ModelError(
+                    f'league {league} had no champion before this one: there is nothing to go back to'
+                )
             return champions[-2]
+
         return self._change(league, before, 'rollback', actor, reason)
 
-    def _change(self, league: str, choose: Callable[[list[str]], str], action: str, actor: str, reason: str) -> Published:
+    def _change(
+        self, league: str, choose: Callable[[list[str]], str], action: str, actor: str, reason: str
+    ) -> Published:
         "Make another version champion, and tell the database in one transaction."
-        if not actor or not reason: raise ModelError(f'{action} of {league}: say who does it and why')
+        if not actor or not reason:
+            raise ModelError(f'{action} of {league}: say who does it and why')
         with writing(self.engine) if self.engine else nullcontext() as connection:
-            if connection is not None: lock(connection, f'champion of {league}')
-            with self._asking(): told = self._move(league, choose, {'action': action, 'actor': actor, 'reason': reason})
+            if connection is not None:
+                lock(connection, f'champion of {league}')
+            with self._asking():
+                told = self._move(
+                    league, choose, {'action': action, 'actor': actor, 'reason': reason}
+                )
             event = told | {'version': EVENT_VERSION, 'model_version': told['version']}
-            if connection is not None and self.clock is not None and emit(connection, 'models', league, event, at := self.clock()):
+            if (
+                connection is not None
+                and self.clock is not None
+                and emit(connection, 'models', league, event, at := self.clock())
+            ):
                 audit(connection, told['actor'], told['action'], league, told, at)
         found = self._published(league, 'champion')
         assert found is not None
@@ -282,11 +413,15 @@ class Registry(Copied):
 
 # %% ../../nbs/45_registry/03_registry.ipynb #00f7a792
 def load_published(
-    registry: Registry, # Where the models are
-) -> tuple[dict[str, Published], dict[str, str]]: # The model of each league, and what is wrong with that of others
+    registry: Registry,  # Where the models are
+) -> tuple[
+    dict[str, Published], dict[str, str]
+]:  # The model of each league, and what is wrong with that of others
     "Read every champion; one that is not what was judged is left out, with the reason."
     published, wrong = {}, {}
     for league in registry.leagues():
-        try: published[league] = registry.champion(league)
-        except ModelError as error: wrong[league] = str(error)
+        try:
+            published[league] = registry.champion(league)
+        except ModelError as error:
+            wrong[league] = str(error)
     return published, wrong

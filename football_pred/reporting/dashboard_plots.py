@@ -23,24 +23,25 @@ from .plots import INK, MODEL_COLOURS, QUIET, STYLE
 # %% ../../nbs/55_reporting/04_dashboard_plots.ipynb #02045542
 class Question(NamedTuple):
     "One query of a panel."
-    board: str # Title of the dashboard
-    panel: str # Title of the panel
-    unit: str # As Grafana names it
-    legend: str # With {{label}} for labels
-    expression: str # PromQL
+
+    board: str  # Title of the dashboard
+    panel: str  # Title of the panel
+    unit: str  # As Grafana names it
+    legend: str  # With {{label}} for labels
+    expression: str  # PromQL
 
 
 def as_sent(
-    expression: str, # Of a panel
-    interval: str = '5m', # For Grafana's own choice
-) -> str: # PromQL
+    expression: str,  # Of a panel
+    interval: str = '5m',  # For Grafana's own choice
+) -> str:  # PromQL
     "A query as Grafana sends it, with everything chosen."
     return re.sub(r'\$\w+', '.*', expression.replace('$__rate_interval', interval))
 
 
 def read_questions(
-    folder: Path, # Holds dashboards of Grafana as JSON
-) -> list[Question]: # In the order of the panels
+    folder: Path,  # Holds dashboards of Grafana as JSON
+) -> list[Question]:  # In the order of the panels
     "Every query of every dashboard."
     found = []
     for path in sorted(folder.glob('*.json')):
@@ -48,50 +49,82 @@ def read_questions(
         for panel in (inner for one in board['panels'] for inner in (one, *one.get('panels', []))):
             for target in panel.get('targets', []):
                 unit, expression = panel['fieldConfig']['defaults']['unit'], as_sent(target['expr'])
-                found.append(Question(board['title'], panel['title'], unit, target['legendFormat'], expression))
+                found.append(
+                    Question(
+                        board['title'], panel['title'], unit, target['legendFormat'], expression
+                    )
+                )
     return found
 
 # %% ../../nbs/55_reporting/04_dashboard_plots.ipynb #3f262231
 def ask(
-    address: str, # Of Prometheus
-    question: Question, # One query
-    since: datetime, # First moment, UTC
-    until: datetime, # Last moment, UTC
-    points: int = 240, # At the most
-) -> dict[str, pl.DataFrame]: # By legend: columns `at`, `value`
+    address: str,  # Of Prometheus
+    question: Question,  # One query
+    since: datetime,  # First moment, UTC
+    until: datetime,  # Last moment, UTC
+    points: int = 240,  # At the most
+) -> dict[str, pl.DataFrame]:  # By legend: columns `at`, `value`
     "What a query was over some time."
-    step = max(1.0, (until - since).total_seconds()/points)
-    given: dict[str, Any] = {'query': question.expression, 'start': since.timestamp(), 'end': until.timestamp(), 'step': step}
+    step = max(1.0, (until - since).total_seconds() / points)
+    given: dict[str, Any] = {
+        'query': question.expression,
+        'start': since.timestamp(),
+        'end': until.timestamp(),
+        'step': step,
+    }
     told = httpx.post(f'{address}/api/v1/query_range', data=given, timeout=60).json()
-    if told['status'] != 'success': raise ValueError(f"{question.panel}: {told['error']} in {question.expression}")
+    if told['status'] != 'success':
+        raise ValueError(f"{question.panel}: {told['error']} in {question.expression}")
     found = {}
     for series in told['data']['result']:
         name = question.legend
-        for label in re.findall(r'{{(\w+)}}', name): name = name.replace(f'{{{{{label}}}}}', series['metric'].get(label, ''))
-        values = pl.DataFrame([(at, float(value)) for at, value in series['values']], schema=['at', 'value'], orient='row')
-        found[name] = values.with_columns(pl.from_epoch(pl.col('at')*1000, time_unit='ms')).filter(pl.col('value').is_finite())
+        for label in re.findall(r'{{(\w+)}}', name):
+            name = name.replace(f'{{{{{label}}}}}', series['metric'].get(label, ''))
+        values = pl.DataFrame(
+            [(at, float(value)) for at, value in series['values']],
+            schema=['at', 'value'],
+            orient='row',
+        )
+        found[name] = values.with_columns(
+            pl.from_epoch(pl.col('at') * 1000, time_unit='ms')
+        ).filter(pl.col('value').is_finite())
     return {name: values for name, values in found.items() if values.height}
 
 # %% ../../nbs/55_reporting/04_dashboard_plots.ipynb #7cf0c2ad
 def plot_board(
-    answers: list[tuple[Question, dict[str, pl.DataFrame]]], # Of one dashboard
-    most: int = 8, # Lines of a panel
-) -> Figure: # Closed; shows itself as the value of a cell
+    answers: list[tuple[Question, dict[str, pl.DataFrame]]],  # Of one dashboard
+    most: int = 8,  # Lines of a panel
+) -> Figure:  # Closed; shows itself as the value of a cell
     "The panels of a dashboard."
-    if not answers: raise ValueError('There are no panels to draw')
+    if not answers:
+        raise ValueError('There are no panels to draw')
     panels = list(dict.fromkeys(question.panel for question, _ in answers))
-    rows = (len(panels) + 1)//2
+    rows = (len(panels) + 1) // 2
     with plt.rc_context(STYLE):
-        figure, grid = plt.subplots(rows, 2, figsize=(11, 2.6*rows), layout='constrained', squeeze=False)
+        figure, grid = plt.subplots(
+            rows, 2, figsize=(11, 2.6 * rows), layout='constrained', squeeze=False
+        )
         for axes, panel in zip(grid.flat, panels, strict=False):
             mine = [(question, found) for question, found in answers if question.panel == panel]
             lines = [(name, values) for _, found in mine for name, values in found.items()]
             unit = mine[0][0].unit
             for i, (name, values) in enumerate(lines[:most]):
-                shown = values['value']*{'percentunit': 100}.get(unit, 1)
-                axes.plot(values['at'], shown, label=name, color=MODEL_COLOURS[i % 7], linewidth=1.4, linestyle='-' if i < 7 else (0, (4, 2)),
-                          marker='.' if values.height == 1 else None)
-            axes.set_title(panel + {'percentunit': ' (%)', 's': ' (s)', 'reqps': ' (a second)'}.get(unit, ''), loc='left', color=INK, size=9.5)
+                shown = values['value'] * {'percentunit': 100}.get(unit, 1)
+                axes.plot(
+                    values['at'],
+                    shown,
+                    label=name,
+                    color=MODEL_COLOURS[i % 7],
+                    linewidth=1.4,
+                    linestyle='-' if i < 7 else (0, (4, 2)),
+                    marker='.' if values.height == 1 else None,
+                )
+            axes.set_title(
+                panel + {'percentunit': ' (%)', 's': ' (s)', 'reqps': ' (a second)'}.get(unit, ''),
+                loc='left',
+                color=INK,
+                size=9.5,
+            )
             if not lines:
                 axes.set(xticks=[], yticks=[])
                 axes.text(0.5, 0.5, 'none yet', transform=axes.transAxes, ha='center', color=QUIET)
@@ -101,7 +134,14 @@ def plot_board(
             axes.xaxis.set(major_locator=locator, major_formatter=ConciseDateFormatter(locator))
             if len(lines) > 1 or lines[0][0]:
                 rest = [f'and {len(lines) - most} more'] if len(lines) > most else []
-                axes.legend(loc='upper left', bbox_to_anchor=(1, 1), fontsize=7, title=''.join(rest), title_fontsize=7)
-        for axes in list(grid.flat)[len(panels):]: axes.axis('off')
+                axes.legend(
+                    loc='upper left',
+                    bbox_to_anchor=(1, 1),
+                    fontsize=7,
+                    title=''.join(rest),
+                    title_fontsize=7,
+                )
+        for axes in list(grid.flat)[len(panels) :]:
+            axes.axis('off')
         plt.close(figure)
         return figure

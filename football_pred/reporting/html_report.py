@@ -20,8 +20,10 @@ CHECKS_MIME = 'application/vnd.football-pred.checks+json'
 
 
 def read_checks(
-    notebook: Mapping[str, Any], # An executed notebook, as read from its JSON
-) -> list[dict[str, Any]]: # Keys `name`, `value`, `at_least`, `at_most`, `shown`, `limit`, `passed`; empty when none was published
+    notebook: Mapping[str, Any],  # An executed notebook, as read from its JSON
+) -> list[
+    dict[str, Any]
+]:  # Keys `name`, `value`, `at_least`, `at_most`, `shown`, `limit`, `passed`; empty when none was published
     "The checks that a run published."
     outputs = (output for cell in notebook['cells'] for output in cell.get('outputs', []))
     return [check for output in outputs for check in output.get('data', {}).get(CHECKS_MIME, [])]
@@ -30,50 +32,96 @@ def read_checks(
 @cache
 def _templates() -> Any:
     from jinja2 import Environment, PackageLoader, StrictUndefined
-    return Environment(loader=PackageLoader('football_pred'), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+
+    return Environment(
+        loader=PackageLoader('football_pred'),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
 
 
 def fill(
-    template: str, # Name of a file in the folder `templates`
-    **values: Any, # What it shows
-) -> str: # HTML
+    template: str,  # Name of a file in the folder `templates`
+    **values: Any,  # What it shows
+) -> str:  # HTML
     "Fill a template of this package; what is not marked as HTML is escaped."
     return _templates().get_template(template).render(**values)
 
 
 def notebook_to_html(
-    path: str | Path, # An executed notebook
-    title: str, # Title of the page, plain text
-    header_html: str = '', # Trusted HTML for the line on top, such as the state of the run
-) -> str: # A page that loads nothing
+    path: str | Path,  # An executed notebook
+    title: str,  # Title of the page, plain text
+    header_html: str = '',  # Trusted HTML for the line on top, such as the state of the run
+) -> str:  # A page that loads nothing
     "An executed notebook as one self-contained page, its code folded."
     from jinja2 import PackageLoader
     from markupsafe import Markup
     from nbconvert import HTMLExporter
     from nbconvert.preprocessors import CoalesceStreamsPreprocessor
-    exporter = HTMLExporter(template_name='basic', template_file='cells.html.j2', extra_loaders=[PackageLoader('football_pred')],
-        embed_images=True, exclude_input_prompt=True, exclude_output_prompt=True)
-    exporter.register_preprocessor(CoalesceStreamsPreprocessor, enabled=True)  # one message, and of a progress bar its end
+
+    exporter = HTMLExporter(
+        template_name='basic',
+        template_file='cells.html.j2',
+        extra_loaders=[PackageLoader('football_pred')],
+        embed_images=True,
+        exclude_input_prompt=True,
+        exclude_output_prompt=True,
+    )
+    exporter.register_preprocessor(
+        CoalesceStreamsPreprocessor, enabled=True
+    )  # one message, and of a progress bar its end
     body, _ = exporter.from_filename(str(path))
     # Every table of great_tables brings 9 kB of style; the page has its own, which also knows dark screens and phones.
     body = re.sub(r'<style>[^<]*\.gt_table[^<]*</style>', '', body)
     return fill('page.html.j2', title=title, header=Markup(header_html), body=Markup(body))
 
 # %% ../../nbs/55_reporting/02_html_report.ipynb #2cada492
-STATES = {'running': '●', 'succeeded': '✓', 'failed': '✗', 'timed_out': '✗', 'cancelled': '■', 'lost': '?'}
+STATES = {
+    'running': '●',
+    'succeeded': '✓',
+    'failed': '✗',
+    'timed_out': '✗',
+    'cancelled': '■',
+    'lost': '?',
+}
 
 
 def reports_index(
-    runs: pl.DataFrame, # `run_id`, `job`, `state`, `as_of`, `started_at`, `seconds`, `error`, `report` (relative path), `checks`
-    title: str = 'football_pred', # Title of the page, plain text
-    header_html: str = '', # Trusted HTML for the line on top
-) -> str: # A page that loads nothing
+    runs: pl.DataFrame,  # `run_id`, `job`, `state`, `as_of`, `started_at`, `seconds`, `error`, `report` (relative path), `checks`
+    title: str = 'football_pred',  # Title of the page, plain text
+    header_html: str = '',  # Trusted HTML for the line on top
+) -> str:  # A page that loads nothing
     "A page that lists the runs, newest first."
     from markupsafe import Markup
-    needed = ['run_id', 'job', 'state', 'as_of', 'started_at', 'seconds', 'error', 'report', 'checks']
+
+    needed = [
+        'run_id',
+        'job',
+        'state',
+        'as_of',
+        'started_at',
+        'seconds',
+        'error',
+        'report',
+        'checks',
+    ]
     missing = [name for name in needed if name not in runs.columns]
-    if missing: raise ValueError(f'The frame lacks the columns {missing}')
+    if missing:
+        raise ValueError(f'The frame lacks the columns {missing}')
     strange = runs.filter(~pl.col('state').is_in([*STATES]))
-    if strange.height: raise ValueError(f"Run {strange['run_id'][0]}: the state is {strange['state'][0]!r}, expected one of {[*STATES]}")
+    if strange.height:
+        raise ValueError(
+            f"Run {strange['run_id'][0]}: the state is {strange['state'][0]!r}, expected one of {[*STATES]}"
+        )
     rows = runs.sort('started_at', 'run_id', descending=True).to_dicts()
-    return fill('runs.html.j2', title=title, header=Markup(header_html), runs=rows, symbols=STATES, quote=quote, folder='')
+    return fill(
+        'runs.html.j2',
+        title=title,
+        header=Markup(header_html),
+        runs=rows,
+        symbols=STATES,
+        quote=quote,
+        folder='',
+    )

@@ -22,33 +22,51 @@ from matplotlib.patches import Patch
 from matplotlib.textpath import TextPath
 from matplotlib.ticker import PercentFormatter
 
-from ..markets.score_grid import OUTCOMES, outcome_probabilities
 from ..evaluation.scoring import score_forecasts
 from ..forecasts.season_simulation import SimulatedSeason
+from ..markets.score_grid import OUTCOMES, outcome_probabilities
 
 # %% ../../nbs/55_reporting/03_plots.ipynb #4a2c6d3d
 COLOURS = {'home': '#0072B2', 'draw': '#C4C9CE', 'away': '#E69F00'}
 MODEL_COLOURS = ('#0072B2', '#D55E00', '#009E73', '#CC79A7', '#56B4E9', '#E69F00', '#000000')
 INK, QUIET = '#1d2329', '#5b6670'
 STYLE: dict[Any, Any] = {
-    'font.family': 'DejaVu Sans', 'font.size': 9.5, 'figure.dpi': 120, 'figure.facecolor': 'white', 'axes.facecolor': 'white',
-    'axes.spines.top': False, 'axes.spines.right': False, 'axes.edgecolor': QUIET, 'axes.labelcolor': QUIET, 'text.color': INK,
-    'xtick.color': QUIET, 'ytick.color': QUIET, 'legend.frameon': False, 'grid.color': '#e3e7ea', 'axes.axisbelow': True}
+    'font.family': 'DejaVu Sans',
+    'font.size': 9.5,
+    'figure.dpi': 120,
+    'figure.facecolor': 'white',
+    'axes.facecolor': 'white',
+    'axes.spines.top': False,
+    'axes.spines.right': False,
+    'axes.edgecolor': QUIET,
+    'axes.labelcolor': QUIET,
+    'text.color': INK,
+    'xtick.color': QUIET,
+    'ytick.color': QUIET,
+    'legend.frameon': False,
+    'grid.color': '#e3e7ea',
+    'axes.axisbelow': True,
+}
 
 
 @contextmanager
-def _picture(width: float, height: float, rows: Sequence[float] = (1,)) -> Iterator[tuple[Figure, list[Axes]]]:
+def _picture(
+    width: float, height: float, rows: Sequence[float] = (1,)
+) -> Iterator[tuple[Figure, list[Axes]]]:
     "A figure of the house, width and height in inches, closed when it is drawn."
     with plt.rc_context(STYLE):
         figure = plt.figure(figsize=(width, height), layout='constrained')
         axes = figure.subplots(len(rows), 1, height_ratios=rows, sharex=True, squeeze=False)
-        try: yield figure, list(axes[:, 0])
-        finally: plt.close(figure)
+        try:
+            yield figure, list(axes[:, 0])
+        finally:
+            plt.close(figure)
 
 
 def _need(frame: pl.DataFrame, columns: Sequence[str]) -> None:
     missing = [name for name in columns if name not in frame.columns]
-    if missing: raise ValueError(f'The frame lacks the columns {missing}')
+    if missing:
+        raise ValueError(f'The frame lacks the columns {missing}')
 
 # %% ../../nbs/55_reporting/03_plots.ipynb #4b85ed99
 def _days(forecasts: pl.DataFrame, most: int) -> list[tuple[str, list[dict[str, Any]]]]:
@@ -58,7 +76,9 @@ def _days(forecasts: pl.DataFrame, most: int) -> list[tuple[str, list[dict[str, 
     leagues = ['league'] if 'league' in rows.columns and rows['league'].n_unique() > 1 else []
     groups: dict[str, list[dict[str, Any]]] = {}
     for row in rows.sort('day', *leagues, maintain_order=True).iter_rows(named=True):
-        groups.setdefault(', '.join([f"{row['day']:%A %-d %B %Y}", *(row[name] for name in leagues)]), []).append(row)
+        groups.setdefault(
+            ', '.join([f"{row['day']:%A %-d %B %Y}", *(row[name] for name in leagues)]), []
+        ).append(row)
     return list(groups.items())
 
 
@@ -67,34 +87,69 @@ def _bar(axes: Axes, y: float, match: dict[str, Any], time_at: float) -> None:
     left = 0.0
     for outcome, text in zip(OUTCOMES, ('white', INK, INK), strict=True):
         share = match[f'p_{outcome}']
-        axes.barh(y, share, left=left, height=0.72, color=COLOURS[outcome], edgecolor='white', linewidth=1)
-        if share >= 0.06: axes.text(left + share/2, y, f'{share:.0%}', ha='center', va='center_baseline', color=text, size=8.5)
+        axes.barh(
+            y, share, left=left, height=0.72, color=COLOURS[outcome], edgecolor='white', linewidth=1
+        )
+        if share >= 0.06:
+            axes.text(
+                left + share / 2,
+                y,
+                f'{share:.0%}',
+                ha='center',
+                va='center_baseline',
+                color=text,
+                size=8.5,
+            )
         left += share
-    for name, x, side, gap in ((match['home_team'], 0, 'right', -6), (match['away_team'], 1, 'left', 6)):
-        axes.annotate(name, (x, y), (gap, 0), textcoords='offset points', ha=side, va='center_baseline', annotation_clip=False)
+    for name, x, side, gap in (
+        (match['home_team'], 0, 'right', -6),
+        (match['away_team'], 1, 'left', 6),
+    ):
+        axes.annotate(
+            name,
+            (x, y),
+            (gap, 0),
+            textcoords='offset points',
+            ha=side,
+            va='center_baseline',
+            annotation_clip=False,
+        )
     if match.get('kickoff_known', True):
-        axes.annotate(f"{match['kickoff']:%H:%M}", (0, y), (-time_at, 0), textcoords='offset points', ha='right', va='center_baseline',
-            color=QUIET, size=8.5, annotation_clip=False)
+        axes.annotate(
+            f"{match['kickoff']:%H:%M}",
+            (0, y),
+            (-time_at, 0),
+            textcoords='offset points',
+            ha='right',
+            va='center_baseline',
+            color=QUIET,
+            size=8.5,
+            annotation_clip=False,
+        )
 
 # %% ../../nbs/55_reporting/03_plots.ipynb #00a47f54
 def plot_forecasts(
-    forecasts: pl.DataFrame, # `kickoff`, `home_team`, `away_team`, `p_home`, `p_draw`, `p_away`; optional `date`, `league`, `kickoff_known`
-    most: int = 40, # Matches drawn, earliest first
-) -> Figure: # Closed; shows itself as the value of a cell
+    forecasts: pl.DataFrame,  # `kickoff`, `home_team`, `away_team`, `p_home`, `p_draw`, `p_away`; optional `date`, `league`, `kickoff_known`
+    most: int = 40,  # Matches drawn, earliest first
+) -> Figure:  # Closed; shows itself as the value of a cell
     "Upcoming matches as bars of the three probabilities, by day."
     _need(forecasts, ['kickoff', 'home_team', 'away_team', 'p_home', 'p_draw', 'p_away'])
     if 'model' in forecasts.columns and forecasts['model'].n_unique() > 1:
-        raise ValueError(f"Forecasts of one model can be drawn at a time, got {sorted(forecasts['model'].unique())}")
+        raise ValueError(
+            f"Forecasts of one model can be drawn at a time, got {sorted(forecasts['model'].unique())}"
+        )
     groups = _days(forecasts, most)
     rest = forecasts.height > most
     slots = sum(1.25 + len(matches) for _, matches in groups) + rest
-    with _picture(7.6, 0.27*max(slots, 1) + 0.55) as (figure, (axes,)):
+    with _picture(7.6, 0.27 * max(slots, 1) + 0.55) as (figure, (axes,)):
         axes.axis('off')
         if not groups:
             axes.text(0, 0.5, 'No upcoming matches', color=QUIET)
             return figure
         names = [match['home_team'] for _, matches in groups for match in matches]
-        time_at = 16 + max(TextPath((0, 0), name, size=STYLE['font.size']).get_extents().width for name in names)
+        time_at = 16 + max(
+            TextPath((0, 0), name, size=STYLE['font.size']).get_extents().width for name in names
+        )
         y = 0.0
         for heading, matches in groups:
             axes.text(0, y, heading, va='center_baseline', weight='bold')
@@ -104,29 +159,77 @@ def plot_forecasts(
             y += 1.25
         axes.set(xlim=(0, 1), ylim=(y - 0.75 + rest, -1.4))
         if any(match.get('kickoff_known', True) for _, matches in groups for match in matches):
-            axes.annotate('UTC', (0, -1), (-time_at, 0), textcoords='offset points', ha='right', va='center', color=QUIET, size=8.5)
-        if rest: axes.text(0, y - 0.4, f'The first {most} of {forecasts.height} matches', va='center', color=QUIET, size=8.5)
-        for x, word, outcome, side in ((0, 'Home win', 'home', 'left'), (0.5, 'Draw', 'draw', 'center'), (1, 'Away win', 'away', 'right')):
-            axes.text(x, -1, word, ha=side, va='center', color='white' if outcome == 'home' else INK, size=8.5,
-                bbox={'boxstyle': 'square,pad=0.3', 'facecolor': COLOURS[outcome], 'edgecolor': 'none'})
+            axes.annotate(
+                'UTC',
+                (0, -1),
+                (-time_at, 0),
+                textcoords='offset points',
+                ha='right',
+                va='center',
+                color=QUIET,
+                size=8.5,
+            )
+        if rest:
+            axes.text(
+                0,
+                y - 0.4,
+                f'The first {most} of {forecasts.height} matches',
+                va='center',
+                color=QUIET,
+                size=8.5,
+            )
+        for x, word, outcome, side in (
+            (0, 'Home win', 'home', 'left'),
+            (0.5, 'Draw', 'draw', 'center'),
+            (1, 'Away win', 'away', 'right'),
+        ):
+            axes.text(
+                x,
+                -1,
+                word,
+                ha=side,
+                va='center',
+                color='white' if outcome == 'home' else INK,
+                size=8.5,
+                bbox={
+                    'boxstyle': 'square,pad=0.3',
+                    'facecolor': COLOURS[outcome],
+                    'edgecolor': 'none',
+                },
+            )
         return figure
 
 # %% ../../nbs/55_reporting/03_plots.ipynb #12f8905d
 def plot_strengths(
-    strengths: pl.DataFrame, # Columns `team`, `attack`, `defence` (log scale, larger is better)
-) -> Figure: # Closed; shows itself as the value of a cell
+    strengths: pl.DataFrame,  # Columns `team`, `attack`, `defence` (log scale, larger is better)
+) -> Figure:  # Closed; shows itself as the value of a cell
     "Attack and defence of every team, best sum on top."
     _need(strengths, ['team', 'attack', 'defence'])
-    if not strengths.height: raise ValueError('There are no teams to draw')
+    if not strengths.height:
+        raise ValueError('There are no teams to draw')
     rows = strengths.sort(pl.col('attack') + pl.col('defence'), 'team')
-    y, attack, defence = np.arange(rows.height), rows['attack'].to_numpy(), rows['defence'].to_numpy()
-    with _picture(6.6, 0.235*rows.height + 1.1) as (figure, (axes,)):
-        axes.hlines(y, np.minimum(attack, defence), np.maximum(attack, defence), color='#c4c9ce', linewidth=2, zorder=1)
+    y, attack, defence = (
+        np.arange(rows.height),
+        rows['attack'].to_numpy(),
+        rows['defence'].to_numpy(),
+    )
+    with _picture(6.6, 0.235 * rows.height + 1.1) as (figure, (axes,)):
+        axes.hlines(
+            y,
+            np.minimum(attack, defence),
+            np.maximum(attack, defence),
+            color='#c4c9ce',
+            linewidth=2,
+            zorder=1,
+        )
         axes.scatter(attack, y, s=42, color=COLOURS['home'], label='Attack', zorder=2)
         axes.scatter(defence, y, s=38, color=COLOURS['away'], marker='D', label='Defence', zorder=3)
         axes.axvline(0, color=QUIET, linewidth=0.8, zorder=0)
         axes.set_yticks(y, rows['team'].to_list(), color=INK)
-        axes.set(ylim=(-0.7, rows.height - 0.3), xlabel='Strength on the log scale: 0 is average, right is better')
+        axes.set(
+            ylim=(-0.7, rows.height - 0.3),
+            xlabel='Strength on the log scale: 0 is average, right is better',
+        )
         axes.tick_params(axis='y', length=0)
         axes.spines['left'].set_visible(False)
         axes.grid(axis='y')
@@ -135,19 +238,38 @@ def plot_strengths(
 
 # %% ../../nbs/55_reporting/03_plots.ipynb #719aa6ec
 def plot_reliability(
-    bins: pl.DataFrame, # From `scoring.reliability`
-) -> Figure: # Closed; shows itself as the value of a cell
+    bins: pl.DataFrame,  # From `scoring.reliability`
+) -> Figure:  # Closed; shows itself as the value of a cell
     "Observed frequency against forecast probability."
     _need(bins, ['forecast', 'observed', 'low', 'high', 'count'])
-    forecast, observed, low, high, count = (bins[name].to_numpy() for name in ('forecast', 'observed', 'low', 'high', 'count'))
+    forecast, observed, low, high, count = (
+        bins[name].to_numpy() for name in ('forecast', 'observed', 'low', 'high', 'count')
+    )
     with _picture(5.4, 6.2, rows=(4, 1)) as (figure, (upper, lower)):
         upper.plot([0, 1], [0, 1], color=QUIET, linewidth=1, linestyle=(0, (4, 3)))
         # An interval that ends in the observed frequency may miss it by a rounding error.
-        upper.errorbar(forecast, observed, yerr=[np.maximum(observed - low, 0), np.maximum(high - observed, 0)], fmt='o',
-            color=COLOURS['home'], capsize=3, elinewidth=1.4)
+        upper.errorbar(
+            forecast,
+            observed,
+            yerr=[np.maximum(observed - low, 0), np.maximum(high - observed, 0)],
+            fmt='o',
+            color=COLOURS['home'],
+            capsize=3,
+            elinewidth=1.4,
+        )
         upper.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), ylabel='How often it happened')
-        lower.bar_label(lower.bar(forecast, count, width=0.045, color='#8fa3b3'), fmt='{:,.0f}', padding=2, size=7.5, color=QUIET)
-        lower.set(xlabel='Forecast probability', ylabel='Forecasts', ylim=(0, 1.25*count.max() if len(count) else 1))
+        lower.bar_label(
+            lower.bar(forecast, count, width=0.045, color='#8fa3b3'),
+            fmt='{:,.0f}',
+            padding=2,
+            size=7.5,
+            color=QUIET,
+        )
+        lower.set(
+            xlabel='Forecast probability',
+            ylabel='Forecasts',
+            ylim=(0, 1.25 * count.max() if len(count) else 1),
+        )
         for axis in (lower.xaxis, upper.yaxis):
             axis.set_major_formatter(PercentFormatter(1))
         upper.grid(True)
@@ -155,59 +277,104 @@ def plot_reliability(
 
 # %% ../../nbs/55_reporting/03_plots.ipynb #9cb36828
 def plot_score_grid(
-    grid: np.ndarray, # Entry `[i, j]` is the probability of the score `i`-`j`
-    home: str, # Name of the home team
-    away: str, # Name of the away team
-    largest: int = 6, # Goals of either team drawn; the chance of more is written below
-) -> Figure: # Closed; shows itself as the value of a cell
+    grid: np.ndarray,  # Entry `[i, j]` is the probability of the score `i`-`j`
+    home: str,  # Name of the home team
+    away: str,  # Name of the away team
+    largest: int = 6,  # Goals of either team drawn; the chance of more is written below
+) -> Figure:  # Closed; shows itself as the value of a cell
     "Probability of every score, coloured by who wins."
     grid = np.asarray(grid, dtype=np.float64)
-    if grid.ndim != 2: raise ValueError(f'A score grid of one match has two dimensions, got the shape {grid.shape}')
-    part = grid[:largest + 1, :largest + 1]
+    if grid.ndim != 2:
+        raise ValueError(
+            f'A score grid of one match has two dimensions, got the shape {grid.shape}'
+        )
+    part = grid[: largest + 1, : largest + 1]
     ends = np.array([to_rgb(colour) for colour in (COLOURS['home'], '#6f7b85', COLOURS['away'])])
     winner = 1 - np.sign(np.subtract.outer(range(len(part)), range(len(part))))
-    colours = 1 - (1 - ends[winner])*(0.06 + 0.94*part/part.max())[..., None]
-    words = [f'{who} {chance:.0%}' for who, chance in zip((home, 'Draw', away), outcome_probabilities(grid), strict=True)]
+    colours = 1 - (1 - ends[winner]) * (0.06 + 0.94 * part / part.max())[..., None]
+    words = [
+        f'{who} {chance:.0%}'
+        for who, chance in zip((home, 'Draw', away), outcome_probabilities(grid), strict=True)
+    ]
     with _picture(5.6, 5.9) as (figure, (axes,)):
         axes.pcolormesh(colours, edgecolors='white', linewidth=2)
         for (i, j), chance in np.ndenumerate(part):
             dark = colours[i, j] @ (0.299, 0.587, 0.114) < 0.55
             label = f'{chance:.1%}' if chance >= 0.0005 else '·'
-            axes.text(j + 0.5, i + 0.5, label, ha='center', va='center', size=8.5, color='white' if dark else INK)
+            axes.text(
+                j + 0.5,
+                i + 0.5,
+                label,
+                ha='center',
+                va='center',
+                size=8.5,
+                color='white' if dark else INK,
+            )
         goals = np.arange(len(part))
-        axes.set(xticks=goals + 0.5, xticklabels=goals, xlabel=f'{away} goals', yticks=goals + 0.5, yticklabels=goals, ylabel=f'{home} goals',
-            aspect='equal', ylim=(len(part), 0))
+        axes.set(
+            xticks=goals + 0.5,
+            xticklabels=goals,
+            xlabel=f'{away} goals',
+            yticks=goals + 0.5,
+            yticklabels=goals,
+            ylabel=f'{home} goals',
+            aspect='equal',
+            ylim=(len(part), 0),
+        )
         axes.tick_params(length=0)
         axes.spines[:].set_visible(False)
-        patches = [Patch(color=colour, label=label) for colour, label in zip(ends, words, strict=True)]
-        figure.legend(handles=patches, loc='outside upper left', ncols=3 if len(''.join(words)) < 45 else 1)
+        patches = [
+            Patch(color=colour, label=label) for colour, label in zip(ends, words, strict=True)
+        ]
+        figure.legend(
+            handles=patches, loc='outside upper left', ncols=3 if len(''.join(words)) < 45 else 1
+        )
         rest = grid.sum() - part.sum()
         if rest >= 0.0005:
-            figure.supxlabel(f'More than {largest} goals of either team: {rest:.1%}', size=8.5, color=QUIET, x=0.98, ha='right')
+            figure.supxlabel(
+                f'More than {largest} goals of either team: {rest:.1%}',
+                size=8.5,
+                color=QUIET,
+                x=0.98,
+                ha='right',
+            )
         return figure
 
 # %% ../../nbs/55_reporting/03_plots.ipynb #10d88f4c
 def plot_skill_over_time(
-    forecasts: pl.DataFrame, # As for `scoring.score_forecasts`
-    reference: str, # Model that is the zero line
-) -> Figure: # Closed; shows itself as the value of a cell
+    forecasts: pl.DataFrame,  # As for `scoring.score_forecasts`
+    reference: str,  # Model that is the zero line
+) -> Figure:  # Closed; shows itself as the value of a cell
     "Cumulative difference in RPS to a reference model, by week."
     scored = score_forecasts(forecasts)
     models = scored['model'].unique(maintain_order=True).to_list()
-    if reference not in models: raise ValueError(f'The reference {reference!r} is not among the models {sorted(models)}')
+    if reference not in models:
+        raise ValueError(f'The reference {reference!r} is not among the models {sorted(models)}')
     models.remove(reference)
-    if len(models) > len(MODEL_COLOURS): raise ValueError(f'At most {len(MODEL_COLOURS)} lines can be told apart, got {len(models)}')
+    if len(models) > len(MODEL_COLOURS):
+        raise ValueError(f'At most {len(MODEL_COLOURS)} lines can be told apart, got {len(models)}')
     other = scored.filter(pl.col('model') == reference).select('match_id', other='rps')
-    weekly = (scored.filter(pl.col('model') != reference).join(other, on='match_id').group_by('model', 'week')
-        .agg(difference=(pl.col('rps') - pl.col('other')).sum()).sort('week'))
+    weekly = (
+        scored.filter(pl.col('model') != reference)
+        .join(other, on='match_id')
+        .group_by('model', 'week')
+        .agg(difference=(pl.col('rps') - pl.col('other')).sum())
+        .sort('week')
+    )
     with _picture(7.6, 3.9) as (figure, (axes,)):
         axes.axhline(0, color=INK, linewidth=1, label=f'{reference} (zero)')
         for i, (model, colour) in enumerate(zip(models, MODEL_COLOURS, strict=False)):
             line = weekly.filter(pl.col('model') == model)
             # From zero at the start of the first week to the sum at the end of each.
             ends = [*line['week'].head(1), *line['week'].dt.offset_by('1w')]
-            axes.plot(ends, [0.0, *line['difference'].cum_sum()][:len(ends)], color=colour, linewidth=1.8, label=model,
-                linestyle='-' if i < 4 else (0, (4, 2)))  # what lies beneath a later line is seen between its dashes
+            axes.plot(
+                ends,
+                [0.0, *line['difference'].cum_sum()][: len(ends)],
+                color=colour,
+                linewidth=1.8,
+                label=model,
+                linestyle='-' if i < 4 else (0, (4, 2)),
+            )  # what lies beneath a later line is seen between its dashes
         axes.set(ylabel='Sum of RPS differences (lower is better)')
         locator = AutoDateLocator(maxticks=11)
         axes.xaxis.set(major_locator=locator, major_formatter=ConciseDateFormatter(locator))
@@ -218,11 +385,18 @@ def plot_skill_over_time(
 # %% ../../nbs/55_reporting/03_plots.ipynb #40b81b32
 def _percent(chance: float) -> str:
     "A share as whole percent, 100 only if it is."
-    if chance == 1: return '100'
-    return '' if chance < 0.005 else '>99' if chance > 0.995 else str(min(max(round(100*chance), 1), 99))
+    if chance == 1:
+        return '100'
+    return (
+        ''
+        if chance < 0.005
+        else '>99'
+        if chance > 0.995
+        else str(min(max(round(100 * chance), 1), 99))
+    )
 
 
-def _zone_lines(season: SimulatedSeason) -> list[float]: # Places after which a line is drawn
+def _zone_lines(season: SimulatedSeason) -> list[float]:  # Places after which a line is drawn
     "Where one zone of the league ends and another begins."
     size = len(season.teams)
     ends = ((end if end > 0 else size + 1 + end for end in zone) for zone in season.zones.values())
@@ -230,27 +404,52 @@ def _zone_lines(season: SimulatedSeason) -> list[float]: # Places after which a 
 
 
 def plot_finish(
-    season: SimulatedSeason, # From `simulate_season`
-) -> Figure: # Closed; shows itself as the value of a cell
+    season: SimulatedSeason,  # From `simulate_season`
+) -> Figure:  # Closed; shows itself as the value of a cell
     "Probability of every finishing position of every team."
     chances, size = season.position_probabilities(), len(season.teams)
-    if size < 2: raise ValueError(f'A season of {size} teams has nothing to draw')
+    if size < 2:
+        raise ValueError(f'A season of {size} teams has nothing to draw')
     places = np.arange(1, size + 1)
     order = np.lexsort((np.array(season.teams), chances @ places))
     now = dict(season.table.select('team', 'points').iter_rows())
-    width = max(len(str(points)) for points in now.values())  # padded with spaces as wide as a figure
+    width = max(
+        len(str(points)) for points in now.values()
+    )  # padded with spaces as wide as a figure
     shades = LinearSegmentedColormap.from_list('finish', ['white', COLOURS['home']])
     with plt.rc_context(STYLE):
-        figure, axes = plt.subplots(figsize=(0.36*size + 2.4, 0.29*size + 1.1), layout='constrained')
-        axes.pcolormesh(np.sqrt(chances[order]), cmap=shades, vmin=0, vmax=1, edgecolors='white', linewidth=1.5)
+        figure, axes = plt.subplots(
+            figsize=(0.36 * size + 2.4, 0.29 * size + 1.1), layout='constrained'
+        )
+        axes.pcolormesh(
+            np.sqrt(chances[order]), cmap=shades, vmin=0, vmax=1, edgecolors='white', linewidth=1.5
+        )
         for (row, column), chance in np.ndenumerate(chances[order]):
-            axes.text(column + 0.5, row + 0.53, _percent(chance), ha='center', va='center', size=7.5, color='white' if chance > 0.35 else INK)
-        for edge in _zone_lines(season): axes.axvline(edge, color=QUIET, linewidth=0.9)
-        axes.set(xticks=places - 0.5, yticks=places - 0.5, ylim=(size, 0), xlabel='Final position, probability in %')
+            axes.text(
+                column + 0.5,
+                row + 0.53,
+                _percent(chance),
+                ha='center',
+                va='center',
+                size=7.5,
+                color='white' if chance > 0.35 else INK,
+            )
+        for edge in _zone_lines(season):
+            axes.axvline(edge, color=QUIET, linewidth=0.9)
+        axes.set(
+            xticks=places - 0.5,
+            yticks=places - 0.5,
+            ylim=(size, 0),
+            xlabel='Final position, probability in %',
+        )
         axes.set_xticklabels(places)
-        axes.set_yticklabels([f'{season.teams[i]}  {now[season.teams[i]]:\u2007>{width}}' for i in order], color=INK)
+        axes.set_yticklabels(
+            [f'{season.teams[i]}  {now[season.teams[i]]:\u2007>{width}}' for i in order], color=INK
+        )
         axes.tick_params(length=0)
         axes.spines[:].set_visible(False)
-        axes.set_title('Team and points now', loc='left', x=-0.02, ha='right', size=8.5, color=QUIET)
+        axes.set_title(
+            'Team and points now', loc='left', x=-0.02, ha='right', size=8.5, color=QUIET
+        )
         plt.close(figure)
     return figure

@@ -19,49 +19,86 @@ from IPython.display import display
 
 # %% ../../nbs/55_reporting/01_tables_and_checks.ipynb #0e7b5227
 HEADERS = {
-    'p_home': 'Home win', 'p_draw': 'Draw', 'p_away': 'Away win', 'home_team': 'Home', 'away_team': 'Away', 'kickoff': 'Kick-off (UTC)',
-    'as_of': 'As of (UTC)', 'home_goals': 'Home goals', 'away_goals': 'Away goals', 'home_rate': 'Home rate', 'away_rate': 'Away rate',
-    'rps': 'RPS', 'rps_difference': 'RPS difference', 'rps_low': '95% from', 'rps_high': 'to', 'brier': 'Brier',
-    'match_id': 'Match', 'started_at': 'Started (UTC)', 'finished_at': 'Finished (UTC)'}
+    'p_home': 'Home win',
+    'p_draw': 'Draw',
+    'p_away': 'Away win',
+    'home_team': 'Home',
+    'away_team': 'Away',
+    'kickoff': 'Kick-off (UTC)',
+    'as_of': 'As of (UTC)',
+    'home_goals': 'Home goals',
+    'away_goals': 'Away goals',
+    'home_rate': 'Home rate',
+    'away_rate': 'Away rate',
+    'rps': 'RPS',
+    'rps_difference': 'RPS difference',
+    'rps_low': '95% from',
+    'rps_high': 'to',
+    'brier': 'Brier',
+    'match_id': 'Match',
+    'started_at': 'Started (UTC)',
+    'finished_at': 'Finished (UTC)',
+}
 PERCENT = ('p_home', 'p_draw', 'p_away', 'accuracy')
 DECIMALS = {'rps': 4, 'log_loss': 4, 'brier': 4, 'rps_difference': 4, 'rps_low': 4, 'rps_high': 4}
 
 
 def _words(column: pl.Series) -> pl.Series:
     "Moments, dates (neither breaks over two lines), truths and lists as people write them; anything else as it is."
-    if isinstance(column.dtype, pl.Datetime): return column.dt.strftime('%a\xa0%-d\xa0%b\xa0%Y,\xa0%H:%M')
-    if column.dtype == pl.Date: return column.dt.strftime('%a\xa0%-d\xa0%b\xa0%Y')
-    if column.dtype == pl.Boolean: return column.replace_strict({True: 'yes', False: 'no'}, return_dtype=pl.String)
-    if not column.dtype.is_nested(): return column
-    return pl.Series(column.name, [None if value is None else json.dumps(value, default=str) for value in column.to_list()], pl.String)
+    if isinstance(column.dtype, pl.Datetime):
+        return column.dt.strftime('%a\xa0%-d\xa0%b\xa0%Y,\xa0%H:%M')
+    if column.dtype == pl.Date:
+        return column.dt.strftime('%a\xa0%-d\xa0%b\xa0%Y')
+    if column.dtype == pl.Boolean:
+        return column.replace_strict({True: 'yes', False: 'no'}, return_dtype=pl.String)
+    if not column.dtype.is_nested():
+        return column
+    return pl.Series(
+        column.name,
+        [None if value is None else json.dumps(value, default=str) for value in column.to_list()],
+        pl.String,
+    )
 
 
 class Table(GT):
     "A table that prints as its frame where pages cannot be shown."
-    def __repr__(self) -> str: return str(self._tbl_data)
+
+    def __repr__(self) -> str:
+        return str(self._tbl_data)
 
 
 def table(
-    frame: pl.DataFrame, # What to show
-    title: str | None = None, # Heading of the table
-    percent: Sequence[str] = (), # Further columns of shares between 0 and 1, shown in percent
-    decimals: Mapping[str, int] | None = None, # Decimals of columns that should not have the usual number
-    most: int = 40, # Rows shown; the rest is counted in a note
-) -> Table: # Of great_tables, shows itself as the value of a cell
+    frame: pl.DataFrame,  # What to show
+    title: str | None = None,  # Heading of the table
+    percent: Sequence[str] = (),  # Further columns of shares between 0 and 1, shown in percent
+    decimals: Mapping[str, int]
+    | None = None,  # Decimals of columns that should not have the usual number
+    most: int = 40,  # Rows shown; the rest is counted in a note
+) -> Table:  # Of great_tables, shows itself as the value of a cell
     "A frame as a table for readers."
-    shown = frame.head(most).with_columns(_words(column) for column in frame.head(most).iter_columns())
+    shown = frame.head(most).with_columns(
+        _words(column) for column in frame.head(most).iter_columns()
+    )
     digits = DECIMALS | dict(decimals or {})
     unknown = sorted({*percent, *(decimals or {})} - {*frame.columns})
-    if unknown: raise ValueError(f'The frame has no columns {unknown}, it has {frame.columns}')
+    if unknown:
+        raise ValueError(f'The frame has no columns {unknown}, it has {frame.columns}')
     # A fixed id in place of a random one, so that the same table gives the same page.
     name = hashlib.sha256(repr((title, shown.columns, shown.rows())).encode()).hexdigest()[:10]
-    result = Table(shown, id=f't{name}').cols_label({c: HEADERS.get(c, c.replace('_', ' ').capitalize()) for c in frame.columns})
-    if title: result = result.tab_header(title=title)
+    result = Table(shown, id=f't{name}').cols_label(
+        {c: HEADERS.get(c, c.replace('_', ' ').capitalize()) for c in frame.columns}
+    )
+    if title:
+        result = result.tab_header(title=title)
     for column, dtype in frame.schema.items():
-        if column in percent or column in PERCENT: result = result.fmt_percent(column, decimals=digits.get(column, 1))
-        elif dtype.is_float(): result = result.fmt_number(column, decimals=digits.get(column, 2))
-        elif dtype.is_integer(): result = result.fmt_integer(column)
-    if frame.height > most: result = result.tab_source_note(f'The first {most} of {frame.height:,} rows.')
+        if column in percent or column in PERCENT:
+            result = result.fmt_percent(column, decimals=digits.get(column, 1))
+        elif dtype.is_float():
+            result = result.fmt_number(column, decimals=digits.get(column, 2))
+        elif dtype.is_integer():
+            result = result.fmt_integer(column)
+    if frame.height > most:
+        result = result.tab_source_note(f'The first {most} of {frame.height:,} rows.')
     return result.sub_missing(missing_text='\N{EN DASH}')
 
 # %% ../../nbs/55_reporting/01_tables_and_checks.ipynb #026bc298
@@ -75,47 +112,88 @@ class ChecksFailed(ValueError):
 @dataclass(frozen=True)
 class Check:
     "A number of the run and the limits it must keep."
-    name: str # What is checked, in words
-    value: float | int | bool | None # What the run has; None or NaN never passes
-    at_least: float | None = None # Smallest value that passes
-    at_most: float | None = None # Largest value that passes
+
+    name: str  # What is checked, in words
+    value: float | int | bool | None  # What the run has; None or NaN never passes
+    at_least: float | None = None  # Smallest value that passes
+    at_most: float | None = None  # Largest value that passes
 
     def __post_init__(self) -> None:
-        if self.at_least is None and self.at_most is None: raise ValueError(f'Check {self.name!r} needs at_least or at_most')
-        if isinstance(self.value, np.generic): object.__setattr__(self, 'value', self.value.item())
+        if self.at_least is None and self.at_most is None:
+            raise ValueError(f'Check {self.name!r} needs at_least or at_most')
+        if isinstance(self.value, np.generic):
+            object.__setattr__(self, 'value', self.value.item())
 
     @property
     def passed(self) -> bool:
         "Whether the value keeps its limits."
-        if self.value is None or math.isnan(self.value): return False
-        return (self.at_least is None or self.value >= self.at_least) and (self.at_most is None or self.value <= self.at_most)
+        if self.value is None or math.isnan(self.value):
+            return False
+        return (self.at_least is None or self.value >= self.at_least) and (
+            self.at_most is None or self.value <= self.at_most
+        )
 
     @property
     def limit(self) -> str:
         "The limits in words."
         words = (('at least', self.at_least), ('at most', self.at_most))
-        return ' and '.join(f'{word} {_number(value)}' for word, value in words if value is not None)
+        return ' and '.join(
+            f'{word} {_number(value)}' for word, value in words if value is not None
+        )
 
 
 def _number(value: float | int | bool | None) -> str:
     "A number as people write it."
-    if value is None: return 'missing'
-    if isinstance(value, bool): return 'yes' if value else 'no'
-    return f'{value:,}' if isinstance(value, int) else f'{value:,.0f}' if abs(value) >= 10000 else f'{value:,.4g}'
+    if value is None:
+        return 'missing'
+    if isinstance(value, bool):
+        return 'yes' if value else 'no'
+    return (
+        f'{value:,}'
+        if isinstance(value, int)
+        else f'{value:,.0f}'
+        if abs(value) >= 10000
+        else f'{value:,.4g}'
+    )
 
 # %% ../../nbs/55_reporting/01_tables_and_checks.ipynb #33299bf4
 def run_checks(
-    checks: Sequence[Check], # At least one, names all different
+    checks: Sequence[Check],  # At least one, names all different
 ) -> None:
     "Show and publish the checks of a run, then raise `ChecksFailed` if one did not pass."
-    if not checks: raise ValueError('A run without a check proves nothing: give at least one')
+    if not checks:
+        raise ValueError('A run without a check proves nothing: give at least one')
     names = [check.name for check in checks]
-    if len({*names}) < len(names): raise ValueError(f'Check names must differ, got {names}')
-    rows = [(c.name, _number(c.value), c.limit, '✓ passed' if c.passed else '✗ failed') for c in checks]
-    published = [{**asdict(c), 'value': c.value if c.value is not None and math.isfinite(c.value) else None,
-        'shown': shown, 'limit': limit, 'passed': c.passed} for c, (_, shown, limit, _) in zip(checks, rows, strict=True)]
+    if len({*names}) < len(names):
+        raise ValueError(f'Check names must differ, got {names}')
+    rows = [
+        (c.name, _number(c.value), c.limit, '✓ passed' if c.passed else '✗ failed') for c in checks
+    ]
+    published = [
+        {
+            **asdict(c),
+            'value': c.value if c.value is not None and math.isfinite(c.value) else None,
+            'shown': shown,
+            'limit': limit,
+            'passed': c.passed,
+        }
+        for c, (_, shown, limit, _) in zip(checks, rows, strict=True)
+    ]
     frame = pl.DataFrame(rows, schema=['check', 'value', 'limit', 'result'], orient='row')
-    display({CHECKS_MIME: published, 'text/html': table(frame, most=len(rows)).cols_align('right', 'value').as_raw_html(),
-        'text/plain': '\n'.join(f'{result}: {name} is {value}, {limit}' for name, value, limit, result in rows)}, raw=True)
-    failed = [f'{name} is {value}, expected {limit}' for (name, value, limit, _), c in zip(rows, checks, strict=True) if not c.passed]
-    if failed: raise ChecksFailed(f"{len(failed)} of {len(checks)} checks failed: {'; '.join(failed)}")
+    display(
+        {
+            CHECKS_MIME: published,
+            'text/html': table(frame, most=len(rows)).cols_align('right', 'value').as_raw_html(),
+            'text/plain': '\n'.join(
+                f'{result}: {name} is {value}, {limit}' for name, value, limit, result in rows
+            ),
+        },
+        raw=True,
+    )
+    failed = [
+        f'{name} is {value}, expected {limit}'
+        for (name, value, limit, _), c in zip(rows, checks, strict=True)
+        if not c.passed
+    ]
+    if failed:
+        raise ChecksFailed(f"{len(failed)} of {len(checks)} checks failed: {'; '.join(failed)}")

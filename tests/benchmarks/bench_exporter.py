@@ -5,6 +5,7 @@
 Ledgers of two models over 5,000 matches of ten leagues are written row by row past the guards of SQLite, one in fifty forecasts not settled. After
 the first turn, every further one finds 50 new forecasts. Medians are printed.
 """
+
 import argparse
 import hashlib
 import logging
@@ -22,9 +23,9 @@ import psutil
 from prometheus_client import generate_latest
 
 from football_pred.core import schema
-from football_pred.metrics.exporter import Exporter, Sources, standing
-from football_pred.core.settings import Settings
 from football_pred.core.database import open_database, upsert, writing
+from football_pred.core.settings import Settings
+from football_pred.metrics.exporter import Exporter, Sources, standing
 
 MATCHES, START = 5000, datetime(2020, 8, 1, 15, tzinfo=UTC)
 
@@ -33,50 +34,137 @@ def fixtures() -> list[dict[str, object]]:
     "Matches of ten leagues, one after another, all played."
     rows = []
     for i in range(MATCHES):
-        kickoff = START + timedelta(hours=10*i)
-        rows.append(dict(match_id=f'm{i}', league=f'L{i % 10}', season='2021', kickoff=kickoff, kickoff_known=True, date=kickoff.date(),
-                         home_team=f'team {i % 20}', away_team=f'team {(i + 1) % 20}', neutral=False, status='finished', home_goals=i % 4,
-                         away_goals=i % 3, result_known_at=kickoff + timedelta(hours=2), source='made', snapshot_id='s'))
+        kickoff = START + timedelta(hours=10 * i)
+        rows.append(
+            dict(
+                match_id=f'm{i}',
+                league=f'L{i % 10}',
+                season='2021',
+                kickoff=kickoff,
+                kickoff_known=True,
+                date=kickoff.date(),
+                home_team=f'team {i % 20}',
+                away_team=f'team {(i + 1) % 20}',
+                neutral=False,
+                status='finished',
+                home_goals=i % 4,
+                away_goals=i % 3,
+                result_known_at=kickoff + timedelta(hours=2),
+                source='made',
+                snapshot_id='s',
+            )
+        )
     return rows
 
 
 def prepare(home: Path) -> None:
     "A database with matches and no forecast."
     engine = open_database(Settings(home=home).database)
-    leagues = [dict(league=f'L{i}', name=f'L{i}', country=f'C{i}', tier=1, time_zone='UTC', teams=20) for i in range(10)]
-    snapshot = dict(snapshot_id='s', source='made', url='made:', kind='results', sha256='0'*64, bytes=0, fetched_at=START, path='', sequence=1,
-                    rows=0)
+    leagues = [
+        dict(league=f'L{i}', name=f'L{i}', country=f'C{i}', tier=1, time_zone='UTC', teams=20)
+        for i in range(10)
+    ]
+    snapshot = dict(
+        snapshot_id='s',
+        source='made',
+        url='made:',
+        kind='results',
+        sha256='0' * 64,
+        bytes=0,
+        fetched_at=START,
+        path='',
+        sequence=1,
+        rows=0,
+    )
     with writing(engine) as connection:
-        for table, rows in ((schema.leagues, leagues), (schema.snapshots, [snapshot]), (schema.matches, fixtures())): upsert(connection, table, rows)
+        for table, rows in (
+            (schema.leagues, leagues),
+            (schema.snapshots, [snapshot]),
+            (schema.matches, fixtures()),
+        ):
+            upsert(connection, table, rows)
     engine.dispose()
 
 
 def chain(first: int, previous: str) -> Iterator[tuple]:
     "Rows of the ledger, each behind the one before."
-    known = [(one['match_id'], one['league'], str(one['kickoff'])[:19] + '.000000', str(one['kickoff'] - timedelta(days=3))[:19] + '.000000')  # type: ignore[operator]
-             for one in fixtures()]
+    known = [
+        (
+            one['match_id'],
+            one['league'],
+            str(one['kickoff'])[:19] + '.000000',
+            str(one['kickoff'] - timedelta(days=3))[:19] + '.000000',
+        )  # type: ignore[operator]
+        for one in fixtures()
+    ]
     sequence = first
     while True:
         match, league, kickoff, as_of = known[sequence % MATCHES]
         seal = hashlib.sha256(f'{sequence}{previous}'.encode()).hexdigest()
-        yield (sequence, seal[:32], match, league, '2021', 'a', 'b', kickoff, f'model {sequence//MATCHES % 2}', str(sequence//MATCHES), as_of, as_of,
-               0.5, 0.25, 0.25, 1.5, 1.1, 'home_win', 0.5, 'd', 'f', 'bench', previous, seal)
+        yield (
+            sequence,
+            seal[:32],
+            match,
+            league,
+            '2021',
+            'a',
+            'b',
+            kickoff,
+            f'model {sequence // MATCHES % 2}',
+            str(sequence // MATCHES),
+            as_of,
+            as_of,
+            0.5,
+            0.25,
+            0.25,
+            1.5,
+            1.1,
+            'home_win',
+            0.5,
+            'd',
+            'f',
+            'bench',
+            previous,
+            seal,
+        )
         sequence, previous = sequence + 1, seal
 
 
 def grow(home: Path, count: int) -> str:
     "Write forecasts, and settle all but one in fifty of them; the head of the chain."
-    connection = sqlite3.connect(home/'football.db', isolation_level=None)
-    for pragma in ('synchronous=OFF', 'cache_size=-500000'): connection.execute(f'PRAGMA {pragma}')
-    last = connection.execute('SELECT sequence, seal FROM predictions ORDER BY sequence DESC LIMIT 1').fetchone() or (0, schema.GENESIS)
+    connection = sqlite3.connect(home / 'football.db', isolation_level=None)
+    for pragma in ('synchronous=OFF', 'cache_size=-500000'):
+        connection.execute(f'PRAGMA {pragma}')
+    last = connection.execute(
+        'SELECT sequence, seal FROM predictions ORDER BY sequence DESC LIMIT 1'
+    ).fetchone() or (0, schema.GENESIS)
     rows = chain(last[0] + 1, last[1])
     connection.execute('BEGIN')
     while count:
         some = list(islice(rows, min(count, 50_000)))
         count -= len(some)
-        connection.executemany(f"INSERT INTO predictions VALUES ({','.join('?'*24)})", some)
-        connection.executemany(f"INSERT INTO settlements VALUES ({','.join('?'*12)})", (
-            (row[1], 1, row[7], row[0] % 4, row[0] % 3, 'home', 1, 0.2, 0.7, 0.4, 'bench', row[1]) for row in some if row[0] % MATCHES % 50))
+        connection.executemany(f"INSERT INTO predictions VALUES ({','.join('?' * 24)})", some)
+        connection.executemany(
+            f"INSERT INTO settlements VALUES ({','.join('?' * 12)})",
+            (
+                (
+                    row[1],
+                    1,
+                    row[7],
+                    row[0] % 4,
+                    row[0] % 3,
+                    'home',
+                    1,
+                    0.2,
+                    0.7,
+                    0.4,
+                    'bench',
+                    row[1],
+                )
+                for row in some
+                if row[0] % MATCHES % 50
+            ),
+        )
     connection.execute('COMMIT')
     connection.close()
     return some[-1][-1]
@@ -88,38 +176,62 @@ def measure(count: int, rounds: int) -> dict[str, float]:
         home = Path(folder)
         prepare(home)
         grow(home, count)
-        exporter, before = Exporter(Sources(Settings(home=home), lambda: datetime.now(UTC))), psutil.Process().memory_info().rss
+        exporter, before = (
+            Exporter(Sources(Settings(home=home), lambda: datetime.now(UTC))),
+            psutil.Process().memory_info().rss,
+        )
         started = time.perf_counter()
         exporter.refresh()
-        found = {'start': time.perf_counter() - started, 'of it the ledger': exporter.turns['ledger'].seconds}
+        found = {
+            'start': time.perf_counter() - started,
+            'of it the ledger': exporter.turns['ledger'].seconds,
+        }
         turns: dict[str, list[float]] = {name: [] for name in exporter.turns}
         scrapes = []
         for _ in range(rounds):
             grow(home, 50)
             exporter.refresh()
-            for name, turn in exporter.turns.items(): turns[name].append(turn.seconds)
+            for name, turn in exporter.turns.items():
+                turns[name].append(turn.seconds)
             started = time.perf_counter()
             page = generate_latest(exporter.registry)
             scrapes.append(time.perf_counter() - started)
-        down = {name: standing(turn).reason for name, turn in exporter.turns.items() if not standing(turn).up and name != 'drift'}
+        down = {
+            name: standing(turn).reason
+            for name, turn in exporter.turns.items()
+            if not standing(turn).up and name != 'drift'
+        }
         assert not down, down
         found |= {f'turn: {name}': statistics.median(seconds) for name, seconds in turns.items()}
         memory = psutil.Process().memory_info().rss - before
-        return found | {'scrape': statistics.median(scrapes), 'page, MB': len(page)/1e6, 'memory, GB': memory/1e9}
+        return found | {
+            'scrape': statistics.median(scrapes),
+            'page, MB': len(page) / 1e6,
+            'memory, GB': memory / 1e9,
+        }
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument('--forecasts', type=int, nargs='+', default=[10_000, 1_000_000])
     parser.add_argument('--rounds', type=int, default=5)
     options = parser.parse_args()
-    logging.getLogger('football_pred.metrics.exporter').disabled = True  # there are no features, and it says so
+    logging.getLogger(
+        'football_pred.metrics.exporter'
+    ).disabled = True  # there are no features, and it says so
     found = [measure(count, options.rounds) for count in options.forecasts]
     print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; seconds unless said otherwise")
-    print(f"{'forecasts':<18}" + ''.join(f'{count:>12,}' for count in options.forecasts) + f"{'ratio':>10}")
+    print(
+        f"{'forecasts':<18}"
+        + ''.join(f'{count:>12,}' for count in options.forecasts)
+        + f"{'ratio':>10}"
+    )
     for name in found[0]:
-        ratio = found[-1][name]/max(found[0][name], 1e-9)
+        ratio = found[-1][name] / max(found[0][name], 1e-9)
         print(f'{name:<18}' + ''.join(f'{one[name]:>12.4f}' for one in found) + f'{ratio:>10.1f}')
 
 
-if __name__ == '__main__': main()
+if __name__ == '__main__':
+    main()

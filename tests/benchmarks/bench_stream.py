@@ -5,6 +5,7 @@
 Relay: events of a match each, and events of 50 matches, of which one at a time is under way. Consumer: so many results of 10,260 matches of a
 made-up league, told again and again when there are more, with features kept in files. The server of Kafka's protocol keeps everything in memory.
 """
+
 import argparse
 import tempfile
 import threading
@@ -18,15 +19,15 @@ import polars as pl
 from sqlalchemy import Engine
 
 from football_pred.core import schema
-from football_pred.events.on_result import Tools
-from football_pred.events.consumer import consume, opening
-from football_pred.features.offline import Places
-from football_pred.registry.registry import Registry
-from football_pred.events.outbox_relay import carry
+from football_pred.core.database import open_database, upsert, writing
 from football_pred.core.sample_league import sample_matches, sample_strengths
 from football_pred.core.settings import Settings
-from football_pred.core.database import open_database, upsert, writing
+from football_pred.events.consumer import consume, opening
 from football_pred.events.kafka import create_topics, encode, lag, open_consumer, open_producer
+from football_pred.events.on_result import Tools
+from football_pred.events.outbox_relay import carry
+from football_pred.features.offline import Places
+from football_pred.registry.registry import Registry
 from tests.conftest import run_postgresql, url_of_server
 from tests.support.kafka import run_kafka
 from tests.unit.events.test_stream import NOW, results, sent, tell
@@ -37,31 +38,60 @@ GROUP = 'football-pred'
 @contextmanager
 def databases() -> Iterator[dict[str, str]]:
     "URLs of an empty database each."
-    with run_postgresql() as server: yield {'SQLite': f'sqlite:///{tempfile.mkdtemp()}/football.db', 'PostgreSQL': url_of_server(server)}
+    with run_postgresql() as server:
+        yield {
+            'SQLite': f'sqlite:///{tempfile.mkdtemp()}/football.db',
+            'PostgreSQL': url_of_server(server),
+        }
 
 
 def relayed(engine: Engine, events: int, keys: int) -> float:
     "Events a second, without the time to write them."
     with run_kafka() as kafka:
-        with writing(engine) as connection: connection.execute(schema.events.delete())
-        for start in range(0, events, 10_000): tell(engine, min(10_000, events - start), keys, start)
+        with writing(engine) as connection:
+            connection.execute(schema.events.delete())
+        for start in range(0, events, 10_000):
+            tell(engine, min(10_000, events - start), keys, start)
         create_topics(kafka.servers)
         producer, begun = open_producer(kafka.servers), perf_counter()
-        while carry(engine, producer, lambda: NOW).sent: pass
+        while carry(engine, producer, lambda: NOW).sent:
+            pass
         seconds = perf_counter() - begun
         assert sent(engine) == events
-    return events/seconds
+    return events / seconds
 
 
 def league(engine: Engine) -> pl.DataFrame:
     "27 seasons in the table."
     played = sample_matches(sample_strengths(), n_seasons=27, start_year=1994)
     with writing(engine) as connection:
-        upsert(connection, schema.leagues, [dict(league='SIM', name='Sim', country='Sim', tier=1, time_zone='UTC', teams=20)])
-        upsert(connection, schema.snapshots, [dict(snapshot_id='s1', source='two_tiers', url='file:///sim', kind='matches', sha256='0'*64, bytes=1,
-                                                   fetched_at=NOW, path='00', sequence=1, rows=1)])
+        upsert(
+            connection,
+            schema.leagues,
+            [dict(league='SIM', name='Sim', country='Sim', tier=1, time_zone='UTC', teams=20)],
+        )
+        upsert(
+            connection,
+            schema.snapshots,
+            [
+                dict(
+                    snapshot_id='s1',
+                    source='two_tiers',
+                    url='file:///sim',
+                    kind='matches',
+                    sha256='0' * 64,
+                    bytes=1,
+                    fetched_at=NOW,
+                    path='00',
+                    sequence=1,
+                    rows=1,
+                )
+            ],
+        )
         held = set(played.columns) & set(schema.matches.columns.keys())
-        rows = played.select(held).with_columns(source=pl.lit('two_tiers'), snapshot_id=pl.lit('s1'))
+        rows = played.select(held).with_columns(
+            source=pl.lit('two_tiers'), snapshot_id=pl.lit('s1')
+        )
         upsert(connection, schema.matches, rows)
     return rows
 
@@ -69,28 +99,39 @@ def league(engine: Engine) -> pl.DataFrame:
 def consumed(engine: Engine, matches: pl.DataFrame, events: int) -> float:
     "Events a second from the first message to the last one that counts as done."
     from confluent_kafka import TopicPartition
+
     home, told = Path(tempfile.mkdtemp()), results(matches)
     settings, after = Settings(home=home), matches['kickoff'].max() + timedelta(days=1)  # type: ignore[operator]
-    tools = Tools(engine, Registry(**settings.registry), opening(Places(home/'features')), settings.anchors)
+    tools = Tools(
+        engine, Registry(**settings.registry), opening(Places(home / 'features')), settings.anchors
+    )
     tools.store()
     with run_kafka() as kafka:
         create_topics(kafka.servers)
         producer, stop = open_producer(kafka.servers), threading.Event()
         for i in range(events):
             message = encode('results', *told[i % len(told)], f'e{i}', i)
-            producer.produce(message.topic, message.value, message.key, headers=list(message.headers))
+            producer.produce(
+                message.topic, message.value, message.key, headers=list(message.headers)
+            )
             producer.poll(0)
         producer.flush()
-        thread = threading.Thread(target=consume, args=(tools, kafka.servers, lambda: after, lambda: datetime.now(UTC), stop))
+        thread = threading.Thread(
+            target=consume,
+            args=(tools, kafka.servers, lambda: after, lambda: datetime.now(UTC), stop),
+        )
         watch, begun = open_consumer(kafka.servers, [], GROUP), perf_counter()
-        places = [TopicPartition('football.results', one) for one in range(lag(kafka.servers).height)]
+        places = [
+            TopicPartition('football.results', one) for one in range(lag(kafka.servers).height)
+        ]
         thread.start()
-        while sum(max(0, place.offset) for place in watch.committed(places, timeout=10)) < events: stop.wait(0.05)
+        while sum(max(0, place.offset) for place in watch.committed(places, timeout=10)) < events:
+            stop.wait(0.05)
         seconds = perf_counter() - begun
         stop.set()
         thread.join()
         watch.close()
-    return events/seconds
+    return events / seconds
 
 
 def main() -> None:
@@ -101,11 +142,19 @@ def main() -> None:
         for name, url in urls.items():
             engine = open_database(url)
             for number in events:
-                print(f'{name}: relay, {number:,} events: {relayed(engine, number, number):,.0f}/s each of another match, '
-                      f'{relayed(engine, number, 50):,.0f}/s of 50 matches', flush=True)
+                print(
+                    f'{name}: relay, {number:,} events: {relayed(engine, number, number):,.0f}/s each of another match, '
+                    f'{relayed(engine, number, 50):,.0f}/s of 50 matches',
+                    flush=True,
+                )
             matches = league(engine)
-            for number in events: print(f'{name}: consumer, {number:,} events: {consumed(engine, matches, number):,.0f}/s', flush=True)
+            for number in events:
+                print(
+                    f'{name}: consumer, {number:,} events: {consumed(engine, matches, number):,.0f}/s',
+                    flush=True,
+                )
             engine.dispose()
 
 
-if __name__ == '__main__': main()
+if __name__ == '__main__':
+    main()

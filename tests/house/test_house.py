@@ -1,4 +1,5 @@
 "The house is in order: notebooks clean, library and README made from them, imports point down, params known, lock current."
+
 import ast
 import filecmp
 import json
@@ -23,12 +24,29 @@ from football_pred.jobs.pipelines import load_schedule
 from tools.readme import readme
 
 ROOT = Path(__file__).parents[2]
-LIBRARY = ROOT/'football_pred'
+LIBRARY = ROOT / 'football_pred'
 TOOLS = Path(sys.executable).parent  # Scripts of this environment, whether or not it is activated
 # A package imports only packages of earlier rows; those that share a row do not import one another.
-PACKAGES = ('core', 'ingest', 'markets', 'ratings', 'features', 'models', 'evaluation', 'registry', 'forecasts', 'reporting',
-            ('api', 'events', 'metrics'), 'jobs', 'cli')
-ROWS = {package: row for row, packages in enumerate(PACKAGES) for package in ([packages] if isinstance(packages, str) else packages)}
+PACKAGES = (
+    'core',
+    'ingest',
+    'markets',
+    'ratings',
+    'features',
+    'models',
+    'evaluation',
+    'registry',
+    'forecasts',
+    'reporting',
+    ('api', 'events', 'metrics'),
+    'jobs',
+    'cli',
+)
+ROWS = {
+    package: row
+    for row, packages in enumerate(PACKAGES)
+    for package in ([packages] if isinstance(packages, str) else packages)
+}
 READ_SETTINGS = {'api', 'events', 'metrics', 'jobs', 'cli'}
 LARGEST_NOTEBOOK = 60  # cells
 
@@ -44,49 +62,69 @@ def floor_of(notebook: str) -> tuple[str, int]:
     return folder.partition('_')[2], int(name.partition('_')[0])
 
 
-MODULES = {'.'.join(path.relative_to(LIBRARY).with_suffix('').parts): name
-           for path in sorted(LIBRARY.rglob('*.py')) if (name := notebook_of(path))}
+MODULES = {
+    '.'.join(path.relative_to(LIBRARY).with_suffix('').parts): name
+    for path in sorted(LIBRARY.rglob('*.py'))
+    if (name := notebook_of(path))
+}
 FLOORS = {module: floor_of(notebook) for module, notebook in MODULES.items()}
-NOTEBOOKS = sorted((ROOT/'nbs').rglob('*.ipynb'))
-JOBS = sorted(path.stem for path in (ROOT/'nbs/jobs').glob('*.ipynb'))
+NOTEBOOKS = sorted((ROOT / 'nbs').rglob('*.ipynb'))
+JOBS = sorted(path.stem for path in (ROOT / 'nbs/jobs').glob('*.ipynb'))
 
 
 def files(root: Path, pattern: str) -> list[Path]:
-    return sorted(path.relative_to(root) for path in root.rglob(pattern) if not {'__pycache__', '.ipynb_checkpoints'} & set(path.parts))
+    return sorted(
+        path.relative_to(root)
+        for path in root.rglob(pattern)
+        if not {'__pycache__', '.ipynb_checkpoints'} & set(path.parts)
+    )
 
 
 @pytest.fixture
 def exported(tmp_path):
     "The notebooks and settings alone, and the migrations, which are written by hand: a module without a notebook is not carried over."
-    shutil.copytree(ROOT/'nbs', tmp_path/'nbs', ignore=shutil.ignore_patterns('.ipynb_checkpoints'))
-    shutil.copy(ROOT/'settings.ini', tmp_path)
-    shutil.copytree(LIBRARY/'migrations', tmp_path/'football_pred/migrations', ignore=shutil.ignore_patterns('__pycache__'))
+    shutil.copytree(
+        ROOT / 'nbs', tmp_path / 'nbs', ignore=shutil.ignore_patterns('.ipynb_checkpoints')
+    )
+    shutil.copy(ROOT / 'settings.ini', tmp_path)
+    shutil.copytree(
+        LIBRARY / 'migrations',
+        tmp_path / 'football_pred/migrations',
+        ignore=shutil.ignore_patterns('__pycache__'),
+    )
     return tmp_path
 
 
 def test_library_is_what_the_notebooks_export(exported):
-    subprocess.run([TOOLS/'nbdev_export'], cwd=exported, check=True)
-    assert files(LIBRARY, '*.py') == files(exported/'football_pred', '*.py')
-    _, differ, errors = filecmp.cmpfiles(LIBRARY, exported/'football_pred', files(LIBRARY, '*.py'), shallow=False)
+    subprocess.run([TOOLS / 'nbdev_export'], cwd=exported, check=True)
+    assert files(LIBRARY, '*.py') == files(exported / 'football_pred', '*.py')
+    _, differ, errors = filecmp.cmpfiles(
+        LIBRARY, exported / 'football_pred', files(LIBRARY, '*.py'), shallow=False
+    )
     assert (differ, errors) == ([], [])
 
 
 def test_notebooks_are_clean(exported):
-    subprocess.run([TOOLS/'nbdev_clean'], cwd=exported, check=True)
-    _, differ, errors = filecmp.cmpfiles(ROOT/'nbs', exported/'nbs', files(ROOT/'nbs', '*.ipynb'), shallow=False)
+    subprocess.run([TOOLS / 'nbdev_clean'], cwd=exported, check=True)
+    _, differ, errors = filecmp.cmpfiles(
+        ROOT / 'nbs', exported / 'nbs', files(ROOT / 'nbs', '*.ipynb'), shallow=False
+    )
     assert (differ, errors) == ([], [])
 
 
-def test_readme_is_the_index(): assert (ROOT/'README.md').read_text() == readme()
+def test_readme_is_the_index():
+    assert (ROOT / 'README.md').read_text() == readme()
 
 
 def test_all_notebooks_run():
-    result = subprocess.run([TOOLS/'nbdev_test', '--n_workers', '0'], cwd=ROOT, capture_output=True, text=True)
+    result = subprocess.run(
+        [TOOLS / 'nbdev_test', '--n_workers', '0'], cwd=ROOT, capture_output=True, text=True
+    )
     assert result.returncode == 0, result.stdout[-4000:] + result.stderr[-4000:]
 
 
 def source_of(module: str) -> str:
-    return (LIBRARY/f"{module.replace('.', '/')}.py").read_text()
+    return (LIBRARY / f"{module.replace('.', '/')}.py").read_text()
 
 
 def imported(module: str) -> set[str]:
@@ -97,7 +135,11 @@ def imported(module: str) -> set[str]:
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             parents = ['football_pred', *module.split('.')[:-1]]
-            base = '.'.join(filter(None, [*parents[:len(parents) + 1 - node.level], node.module])) if node.level else str(node.module)
+            base = (
+                '.'.join(filter(None, [*parents[: len(parents) + 1 - node.level], node.module]))
+                if node.level
+                else str(node.module)
+            )
             names = [base, *(f'{base}.{alias.name}' for alias in node.names)]
         else:
             continue
@@ -112,36 +154,57 @@ def is_below(module: str, other: str) -> bool:
 
 
 @pytest.mark.parametrize('module', MODULES)
-def test_imports_point_down(module): assert [name for name in imported(module) if not is_below(name, module)] == []
+def test_imports_point_down(module):
+    assert [name for name in imported(module) if not is_below(name, module)] == []
 
 
 @pytest.mark.parametrize('module', MODULES)
-def test_module_stands_where_its_notebook_says(module): assert module.split('.')[0] == FLOORS[module][0]
+def test_module_stands_where_its_notebook_says(module):
+    assert module.split('.')[0] == FLOORS[module][0]
 
 
-@pytest.mark.parametrize('module', [name for name, (package, _) in FLOORS.items() if package not in READ_SETTINGS and name != 'core.settings'])
-def test_settings_are_read_at_the_edge(module): assert 'core.settings' not in imported(module)
+@pytest.mark.parametrize(
+    'module',
+    [
+        name
+        for name, (package, _) in FLOORS.items()
+        if package not in READ_SETTINGS and name != 'core.settings'
+    ],
+)
+def test_settings_are_read_at_the_edge(module):
+    assert 'core.settings' not in imported(module)
 
 
-@pytest.mark.parametrize('module', [name for name, (package, _) in FLOORS.items() if package not in ('jobs', 'cli')])
+@pytest.mark.parametrize(
+    'module', [name for name, (package, _) in FLOORS.items() if package not in ('jobs', 'cli')]
+)
 def test_the_clock_is_a_parameter(module):
-    calls = [node.func.attr for node in ast.walk(ast.parse(source_of(module)))
-             if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)]
+    calls = [
+        node.func.attr
+        for node in ast.walk(ast.parse(source_of(module)))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
+    ]
     assert not {'now', 'utcnow', 'today'} & set(calls)
 
 
 @pytest.mark.parametrize('module', MODULES)
 def test_production_imports_no_development_tool(module):
-    assert not re.search(r'^\s*(import|from) (nbdev|fastcore|execnb|IPython\.testing)\b', source_of(module), re.M)
+    assert not re.search(
+        r'^\s*(import|from) (nbdev|fastcore|execnb|IPython\.testing)\b', source_of(module), re.M
+    )
 
 
 @pytest.mark.parametrize('path', NOTEBOOKS, ids=lambda path: path.stem)
-def test_notebook_is_small(path): assert len(json.loads(path.read_text())['cells']) <= LARGEST_NOTEBOOK
+def test_notebook_is_small(path):
+    assert len(json.loads(path.read_text())['cells']) <= LARGEST_NOTEBOOK
 
 
-@pytest.mark.parametrize('path', sorted((ROOT/'params').glob('*.yaml')), ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    'path', sorted((ROOT / 'params').glob('*.yaml')), ids=lambda path: path.stem
+)
 def test_params_are_known(path):
-    if path.stem == 'schedule': assert load_schedule(ROOT).pipelines
+    if path.stem == 'schedule':
+        assert load_schedule(ROOT).pipelines
     else:
         job = load_job(ROOT, path.stem)
         assert check_params(job, read_params(ROOT, job), path.name)
@@ -150,52 +213,79 @@ def test_params_are_known(path):
 @pytest.mark.parametrize('name', JOBS)
 def test_job_notebook_has_its_parts(name):
     "papermill sees the parameters that we see; the last cell is the checks; nothing is kept in the outputs."
-    path = ROOT/'nbs/jobs'/f'{name}.ipynb'
+    path = ROOT / 'nbs/jobs' / f'{name}.ipynb'
     cells = json.loads(path.read_text())['cells']
     seen = PythonTranslator.inspect(nbformat.read(path, as_version=4).cells[1])
-    assert {one.name: one.inferred_type_name for one in seen} == {one.name: one.annotation for one in load_job(ROOT, name).parameters.values()}
+    assert {one.name: one.inferred_type_name for one in seen} == {
+        one.name: one.annotation for one in load_job(ROOT, name).parameters.values()
+    }
     assert 'as_of' in load_job(ROOT, name).parameters
     assert cells[-1]['metadata'].get('tags') == ['checks']
     assert not any(cell.get('outputs') for cell in cells)
-    assert (ROOT/'params'/f'{name}.yaml').exists()
+    assert (ROOT / 'params' / f'{name}.yaml').exists()
 
 
 @pytest.mark.parametrize('name', load_schedule(ROOT).parts)
 def test_job_in_parts_has_the_cell_that_computes_them(name):
-    cells = json.loads((ROOT/'nbs/jobs'/f'{name}.ipynb').read_text())['cells']
+    cells = json.loads((ROOT / 'nbs/jobs' / f'{name}.ipynb').read_text())['cells']
     assert [cell['metadata'].get('tags', []) for cell in cells].count(['parts']) == 1
     assert 'part' in load_job(ROOT, name).parameters
 
 
-def test_every_job_is_in_the_schedule(): assert set(load_schedule(ROOT).needs) == set(JOBS)
+def test_every_job_is_in_the_schedule():
+    assert set(load_schedule(ROOT).needs) == set(JOBS)
 
 
-PROJECT = tomllib.loads((ROOT/'pyproject.toml').read_text())['project']
-LOCKED = {canonicalize_name(name): pin for name, pin in re.findall(r'^([A-Za-z0-9._-]+)==(\S+)', (ROOT/'requirements.lock').read_text(), re.M)}
+PROJECT = tomllib.loads((ROOT / 'pyproject.toml').read_text())['project']
+LOCKED = {
+    canonicalize_name(name): pin
+    for name, pin in re.findall(
+        r'^([A-Za-z0-9._-]+)==(\S+)', (ROOT / 'requirements.lock').read_text(), re.M
+    )
+}
 
 
 def test_lock_holds_every_dependency():
-    wanted = [Requirement(text) for text in chain(PROJECT['dependencies'], *PROJECT['optional-dependencies'].values())]
-    assert [str(one) for one in wanted if not one.specifier.contains(LOCKED.get(canonicalize_name(one.name), '0.dev0'), prereleases=True)] == []
+    wanted = [
+        Requirement(text)
+        for text in chain(PROJECT['dependencies'], *PROJECT['optional-dependencies'].values())
+    ]
+    assert [
+        str(one)
+        for one in wanted
+        if not one.specifier.contains(
+            LOCKED.get(canonicalize_name(one.name), '0.dev0'), prereleases=True
+        )
+    ] == []
 
 
 def test_this_environment_is_the_locked_one():
     wanted = [Requirement(text).name for text in PROJECT['dependencies']]
-    assert {name: version(name) for name in wanted} == {name: LOCKED[canonicalize_name(name)] for name in wanted}
+    assert {name: version(name) for name in wanted} == {
+        name: LOCKED[canonicalize_name(name)] for name in wanted
+    }
 
 
 def test_ci_runs_the_test_command_of_the_readme():
     for part in ("pip install -c requirements.lock -e '.[dev]'", 'pytest -n 2 --dist loadfile'):
-        assert part in (ROOT/'README.md').read_text()
-        assert part in (ROOT/'.ci/run').read_text()
+        assert part in (ROOT / 'README.md').read_text()
+        assert part in (ROOT / '.ci/run').read_text()
 
 
-@pytest.mark.parametrize('command', [['ruff', 'check', 'football_pred', 'tests', 'tools'], ['mypy']], ids=lambda command: command[0])
+@pytest.mark.parametrize(
+    'command',
+    [['ruff', 'check', 'football_pred', 'tests', 'tools'], ['mypy']],
+    ids=lambda command: command[0],
+)
 def test_static_checks_pass(command):
-    result = subprocess.run([TOOLS/command[0], *command[1:]], cwd=ROOT, capture_output=True, text=True)
+    result = subprocess.run(
+        [TOOLS / command[0], *command[1:]], cwd=ROOT, capture_output=True, text=True
+    )
     assert result.returncode == 0, result.stdout + result.stderr
 
 
 def test_yaml_files_have_no_secrets():
-    for path in (ROOT/'params').glob('*.yaml'):
-        assert not re.search(r'(?i)\b(password|secret|token|api_key)\b', yaml.dump(yaml.safe_load(path.read_text())))
+    for path in (ROOT / 'params').glob('*.yaml'):
+        assert not re.search(
+            r'(?i)\b(password|secret|token|api_key)\b', yaml.dump(yaml.safe_load(path.read_text()))
+        )

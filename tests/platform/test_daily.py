@@ -1,4 +1,5 @@
 "The whole path on real results, through the command line: run, run again, killed again and again."
+
 import os
 import random
 import signal
@@ -12,38 +13,64 @@ import yaml
 from sqlalchemy import select
 
 from football_pred.core import schema
+from football_pred.core.database import count_rows, open_database, read_frame
+from football_pred.core.job_runs import find_process, recent_runs
+from football_pred.core.parsing import read_moment
+from football_pred.core.settings import Settings
 from football_pred.forecasts.ledger import settled_forecasts, verify_ledger
 from football_pred.registry.registry import Registry
-from football_pred.core.job_runs import find_process, recent_runs
-from football_pred.core.settings import Settings
-from football_pred.core.database import count_rows, open_database, read_frame
-from football_pred.core.parsing import read_moment
 
 ROOT = Path(__file__).parents[2]
 SEASONS = ['2324', '2425', '2526']
-SMALL = {'collect': {'seasons': SEASONS}, 'clean': {'seasons': SEASONS}, 'backtest': {'seasons': ['2526'], 'models': {
-    'base rate': {'class': 'BaseRate'}, 'Dixon-Coles': {'class': 'DixonColes'}}}}  # Params of a quicker day
+SMALL = {
+    'collect': {'seasons': SEASONS},
+    'clean': {'seasons': SEASONS},
+    'backtest': {
+        'seasons': ['2526'],
+        'models': {'base rate': {'class': 'BaseRate'}, 'Dixon-Coles': {'class': 'DixonColes'}},
+    },
+}  # Params of a quicker day
 HISTORY = ('job_runs',)  # What tells of attempts, and so differs when there were more of them
-ATTEMPT = ('run_id', 'created_at', 'previous_seal', 'seal', 'fetched_at', 'log_id', 'start_time', 'end_time', 'changed_at',
-           'at')
+ATTEMPT = (
+    'run_id',
+    'created_at',
+    'previous_seal',
+    'seal',
+    'fetched_at',
+    'log_id',
+    'start_time',
+    'end_time',
+    'changed_at',
+    'at',
+)
 
 
 @pytest.fixture(scope='module')
 def project(tmp_path_factory):
     "This checkout with the params of a quicker day."
     folder = tmp_path_factory.mktemp('project')
-    for name in ('nbs', 'football_pred'): (folder/name).symlink_to(ROOT/name)
-    (folder/'params').mkdir()
-    (folder/'params/models').symlink_to(ROOT/'params/models')
-    for path in (ROOT/'params').glob('*.yaml'):
-        (folder/'params'/path.name).write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | SMALL.get(path.stem, {}), sort_keys=False))
+    for name in ('nbs', 'football_pred'):
+        (folder / name).symlink_to(ROOT / name)
+    (folder / 'params').mkdir()
+    (folder / 'params/models').symlink_to(ROOT / 'params/models')
+    for path in (ROOT / 'params').glob('*.yaml'):
+        (folder / 'params' / path.name).write_text(
+            yaml.safe_dump(
+                yaml.safe_load(path.read_text()) | SMALL.get(path.stem, {}), sort_keys=False
+            )
+        )
     return folder
 
 
 def command(project: Path, home: Path, *arguments: str) -> subprocess.Popen:
     env = os.environ | {'FOOTBALL_HOME': str(home), 'FOOTBALL_PROJECT': str(project)}
-    return subprocess.Popen([sys.executable, '-c', 'from football_pred.cli.main import main; main()', *arguments], text=True, env=env,
-                            stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    return subprocess.Popen(
+        [sys.executable, '-c', 'from football_pred.cli.main import main; main()', *arguments],
+        text=True,
+        env=env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
 
 
 def finish(process: subprocess.Popen) -> str:
@@ -52,17 +79,30 @@ def finish(process: subprocess.Popen) -> str:
     return told
 
 
-def database(home: Path): return open_database(Settings(home=home, database_url=None).database)
+def database(home: Path):
+    return open_database(Settings(home=home, database_url=None).database)
 
 
-def rows(home: Path) -> dict[str, int]: return {name: count for name, count in count_rows(database(home)).items() if name not in HISTORY}
+def rows(home: Path) -> dict[str, int]:
+    return {
+        name: count for name, count in count_rows(database(home)).items() if name not in HISTORY
+    }
 
 
 def content(home: Path) -> dict[str, list[str]]:
     "Rows of every table but the history of attempts, without the columns that name or time an attempt."
     engine = database(home)
-    tables = [table for name, table in schema.metadata.tables.items() if name not in (*HISTORY, 'data_collection_logs')]
-    return {table.name: sorted(map(str, read_frame(engine, select(table)).drop(ATTEMPT, strict=False).iter_rows())) for table in tables}
+    tables = [
+        table
+        for name, table in schema.metadata.tables.items()
+        if name not in (*HISTORY, 'data_collection_logs')
+    ]
+    return {
+        table.name: sorted(
+            map(str, read_frame(engine, select(table)).drop(ATTEMPT, strict=False).iter_rows())
+        )
+        for table in tables
+    }
 
 
 @pytest.fixture(scope='module')
@@ -87,31 +127,44 @@ def test_the_champion_passed_the_gate(undisturbed):
     settings = Settings(home=undisturbed)
     registry = Registry(**settings.registry)
     assert registry.refresh() == []
-    assert registry.versions('E0').select('name', 'aliases').rows() == [('E0-goals-only', ['challenger']), ('E0-dixon-coles', ['champion'])]
+    assert registry.versions('E0').select('name', 'aliases').rows() == [
+        ('E0-goals-only', ['challenger']),
+        ('E0-dixon-coles', ['champion']),
+    ]
     run = registry.client.get_run(registry._find('E0', '1').run_id).data
-    assert (settings.reports/run.tags['report']).exists()
+    assert (settings.reports / run.tags['report']).exists()
     assert run.metrics['rps_high'] < 0  # better than the base rate
     [told] = read_frame(database(undisturbed), select(schema.audit_log))['detail'].to_list()
-    assert (told['actor'], told['reason']) == ('job train', 'passed against base rate, as of 2026-04-01 00:00 UTC')
+    assert (told['actor'], told['reason']) == (
+        'job train',
+        'passed against base rate, as of 2026-04-01 00:00 UTC',
+    )
 
 
 def test_all_matches_after_as_of_are_forecast(undisturbed):
     engine = database(undisturbed)
     table = schema.matches
-    coming = read_frame(engine, select(table.c.match_id).where(table.c.kickoff > datetime(2026, 4, 1, tzinfo=UTC)))
+    coming = read_frame(
+        engine, select(table.c.match_id).where(table.c.kickoff > datetime(2026, 4, 1, tzinfo=UTC))
+    )
     made = read_frame(engine, select(schema.predictions.c.model, schema.predictions.c.match_id))
-    assert sorted(made['model'].unique()) == ['E0-dixon-coles', 'E0-goals-only']  # champion and challenger
-    for (model,), part in made.group_by('model'): assert sorted(coming['match_id']) == sorted(part['match_id']), model
+    assert sorted(made['model'].unique()) == [
+        'E0-dixon-coles',
+        'E0-goals-only',
+    ]  # champion and challenger
+    for (model,), part in made.group_by('model'):
+        assert sorted(coming['match_id']) == sorted(part['match_id']), model
 
 
 def test_reports_are_there(undisturbed):
     settings = Settings(home=undisturbed)
     for run in recent_runs(database(undisturbed)):
-        page = (settings.reports/run['report']).read_text()
+        page = (settings.reports / run['report']).read_text()
         assert all(check['passed'] for check in run['checks'])
         assert len(run['checks']) >= 3
-        if run['job'] in ('train', 'backtest', 'predict', 'settle'): assert 'data:image/png' in page, run['job']
-    assert list((settings.reports/'backtest').glob('*/forecasts.parquet'))
+        if run['job'] in ('train', 'backtest', 'predict', 'settle'):
+            assert 'data:image/png' in page, run['job']
+    assert list((settings.reports / 'backtest').glob('*/forecasts.parquet'))
 
 
 def test_a_second_run_adds_nothing(project, undisturbed):
@@ -124,7 +177,9 @@ def test_run_again_by_force_adds_no_forecast(project, undisturbed):
     before = rows(undisturbed)
     finish(command(project, undisturbed, 'run', 'daily', '--force'))
     after = rows(undisturbed)
-    assert after.pop('data_collection_logs') == before.pop('data_collection_logs') + 3  # Fetched anew, and logged
+    assert (
+        after.pop('data_collection_logs') == before.pop('data_collection_logs') + 3
+    )  # Fetched anew, and logged
     assert after == before
 
 
@@ -134,10 +189,13 @@ def test_killed_at_random_moments_nothing_is_doubled_or_lost(project, undisturbe
     moments = random.Random(seed)
     for _ in range(5):
         process = command(project, tmp_path, 'run', 'daily')
-        try: process.wait(moments.uniform(0.3, 6))
-        except subprocess.TimeoutExpired: process.send_signal(signal.SIGKILL)
+        try:
+            process.wait(moments.uniform(0.3, 6))
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
         process.wait(30)
-        for stream in (process.stdout, process.stderr): stream.close()
+        for stream in (process.stdout, process.stderr):
+            stream.close()
     finish(command(project, tmp_path, 'run', 'daily'))
     runs = recent_runs(database(tmp_path))
     assert 'lost' in {run['state'] for run in runs}
@@ -145,5 +203,6 @@ def test_killed_at_random_moments_nothing_is_doubled_or_lost(project, undisturbe
     assert [process for run in runs for process in run['processes'] if find_process(process)] == []
     assert rows(tmp_path) == rows(undisturbed) | {'data_collection_logs': 3}
     expected = content(undisturbed)
-    for name, table in content(tmp_path).items(): assert table == expected[name], name
+    for name, table in content(tmp_path).items():
+        assert table == expected[name], name
     assert verify_ledger(database(tmp_path), Settings(home=tmp_path).anchors).problems == []

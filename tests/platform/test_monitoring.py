@@ -1,5 +1,6 @@
 """Rules, dashboards, routes and runbook: they fit each other, and Prometheus and Alertmanager, reading the files of the project, find data in
 a day of the platform and tell of its faults. What is shortened for that is said in `tests/monitoring.py`."""
+
 import re
 import shlex
 import shutil
@@ -16,12 +17,12 @@ import pytest
 import yaml
 from sqlalchemy import select
 
-from football_pred.core import schema
-from football_pred.cli.main import cli
-from football_pred.metrics.catalog import BY_NAME
-from football_pred.core.settings import Settings
-from football_pred.core.database import open_database, upsert, writing
 from football_pred.api.telemetry import Telemetry
+from football_pred.cli.main import cli
+from football_pred.core import schema
+from football_pred.core.database import open_database, upsert, writing
+from football_pred.core.settings import Settings
+from football_pred.metrics.catalog import BY_NAME
 from tests.conftest import free_port
 from tests.support.faults import FAULTS
 from tests.support.monitoring import (
@@ -43,26 +44,38 @@ from tests.support.server import COMMAND, run, started, wait_until
 from tests.unit.metrics.test_exporter import day  # noqa: F401
 
 ALERTS = {rule['alert']: rule for rule in rules('alert')}
-RUNBOOK = MONITORING/'RUNBOOK.md'
-TESTED = {test['name']: test for path in (MONITORING/'prometheus/tests').glob('*.yml') for test in yaml.safe_load(path.read_text())['tests']}
+RUNBOOK = MONITORING / 'RUNBOOK.md'
+TESTED = {
+    test['name']: test
+    for path in (MONITORING / 'prometheus/tests').glob('*.yml')
+    for test in yaml.safe_load(path.read_text())['tests']
+}
 OTHERS = {'up', 'flower_worker_online', 'flower_worker_number_of_currently_executing_tasks'}
-needs_prometheus = pytest.mark.skipif(not all(map(shutil.which, ('prometheus', 'promtool', 'prometheus-alertmanager', 'amtool'))),
-                                      reason='the packages prometheus and prometheus-alertmanager are not installed')
+needs_prometheus = pytest.mark.skipif(
+    not all(map(shutil.which, ('prometheus', 'promtool', 'prometheus-alertmanager', 'amtool'))),
+    reason='the packages prometheus and prometheus-alertmanager are not installed',
+)
 
 
 # --- the files
 
+
 @needs_prometheus
 def test_rules_hold_and_are_tested():
     for word, folder in (('check', 'rules'), ('test', 'tests')):
-        files = sorted((MONITORING/'prometheus'/folder).glob('*.yml'))
+        files = sorted((MONITORING / 'prometheus' / folder).glob('*.yml'))
         done = subprocess.run(['promtool', word, 'rules', *files], capture_output=True, text=True)
         assert not done.returncode, done.stdout + done.stderr
 
 
 @pytest.mark.parametrize('name', ALERTS)
 def test_alert_is_quiet_fires_and_ends(name):
-    cases = [case for test in TESTED.values() for case in test.get('alert_rule_test', []) if case['alertname'] == name]
+    cases = [
+        case
+        for test in TESTED.values()
+        for case in test.get('alert_rule_test', [])
+        if case['alertname'] == name
+    ]
     fires = [bool(case.get('exp_alerts')) for case in cases]
     assert not fires[0]
     assert any(fires)
@@ -84,61 +97,111 @@ def test_the_runbook_has_no_alert_that_is_gone():
 
 def test_commands_of_the_runbook_exist():
     text = RUNBOOK.read_text()
-    commands = re.findall(r'football-pred [^`\n#&|;]+', ' '.join(re.findall(r'`[^`]*`', text.replace('```', '')))) + [
-        found for block in re.findall(r'```sh\n(.*?)```', text, re.S) for found in re.findall(r'football-pred [^\n#&|;]+', block)]
+    commands = re.findall(
+        r'football-pred [^`\n#&|;]+', ' '.join(re.findall(r'`[^`]*`', text.replace('```', '')))
+    ) + [
+        found
+        for block in re.findall(r'```sh\n(.*?)```', text, re.S)
+        for found in re.findall(r'football-pred [^\n#&|;]+', block)
+    ]
     assert len(commands) > 30
     for command in commands:
         words, group, context = shlex.split(command)[1:], cli, click.Context(cli)
         while isinstance(group, click.Group) and words:
             name, group, words = group.resolve_command(context, words)
-            if not isinstance(group, click.Group): group.make_context(name, list(words), parent=context)
+            if not isinstance(group, click.Group):
+                group.make_context(name, list(words), parent=context)
         assert group is not cli, command
 
 
 def test_dashboards_are_what_the_tool_writes():
-    done = subprocess.run([sys.executable, ROOT/'tools/dashboards.py', '--check'], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, ROOT / 'tools/dashboards.py', '--check'], capture_output=True, text=True
+    )
     assert not done.returncode, done.stdout
     assert 'football_prediction_performance' in BOARDS
 
 
 @pytest.mark.parametrize('name', BOARDS)
 def test_dashboard_can_be_read(name):
-    board, variables = BOARDS[name], {one['name'] for one in BOARDS[name].get('templating', {}).get('list', [])}
+    board, variables = (
+        BOARDS[name],
+        {one['name'] for one in BOARDS[name].get('templating', {}).get('list', [])},
+    )
     ids = [one['id'] for outer in board['panels'] for one in (outer, *outer.get('panels', []))]
-    assert len(ids) == len(set(ids)) > len(board['panels'])//2
-    assert (board['uid'], board['refresh'], board['description'] != '', len(board['links'])) == (name, '30s', True, 2)
+    assert len(ids) == len(set(ids)) > len(board['panels']) // 2
+    assert (board['uid'], board['refresh'], board['description'] != '', len(board['links'])) == (
+        name,
+        '30s',
+        True,
+        2,
+    )
     used = set()
     for panel in panels(board):
         assert panel['description']
         assert panel['fieldConfig']['defaults']['unit']
         assert panel['datasource'] == {'type': 'prometheus', 'uid': 'prometheus'}
-        used |= {word for target in panel['targets'] for word in re.findall(r'\$(\w+)', target['expr'])} - {'__rate_interval'}
+        used |= {
+            word for target in panel['targets'] for word in re.findall(r'\$(\w+)', target['expr'])
+        } - {'__rate_interval'}
     assert used == variables
 
 
 def test_every_metric_exists():
-    server = {sample for family in Telemetry().registry.collect() for kind in ('', '_total', '_sum', '_count', '_bucket')
-              if kind in ('', '_total') or family.type == 'histogram' for sample in (family.name + kind,)}
-    ours = {name + kind for name, one in BY_NAME.items() for kind in (('_sum', '_count', '_bucket') if one.kind == 'histogram' else ('',))}
+    server = {
+        sample
+        for family in Telemetry().registry.collect()
+        for kind in ('', '_total', '_sum', '_count', '_bucket')
+        if kind in ('', '_total') or family.type == 'histogram'
+        for sample in (family.name + kind,)
+    }
+    ours = {
+        name + kind
+        for name, one in BY_NAME.items()
+        for kind in (('_sum', '_count', '_bucket') if one.kind == 'histogram' else ('',))
+    }
     known = server | ours | OTHERS | {rule['record'] for rule in rules('record')}
     found = {one.name for expression in asked().values() for one in selectors(expression)}
     assert not found - known
     assert found >= OTHERS
-    labels = {one.name: {matcher.name for matcher in one.matchers.matchers} for expression in asked().values() for one in selectors(expression)}
-    assert not {(name, label) for name, own in labels.items() if name in BY_NAME for label in own - set(BY_NAME[name].labels)}
+    labels = {
+        one.name: {matcher.name for matcher in one.matchers.matchers}
+        for expression in asked().values()
+        for one in selectors(expression)
+    }
+    assert not {
+        (name, label)
+        for name, own in labels.items()
+        if name in BY_NAME
+        for label in own - set(BY_NAME[name].labels)
+    }
 
 
 def test_grafana_finds_source_and_dashboards():
-    folder = MONITORING/'grafana/provisioning'
-    source, = yaml.safe_load((folder/'datasources/prometheus.yml').read_text())['datasources']
-    assert (source['uid'], source['url'], source['type']) == ('prometheus', 'http://prometheus:9090', 'prometheus')
-    provider, = yaml.safe_load((folder/'dashboards/football.yml').read_text())['providers']
-    assert f"./monitoring/grafana/dashboards:{provider['options']['path']}:ro" in (ROOT/'docker-compose.yml').read_text()
+    folder = MONITORING / 'grafana/provisioning'
+    (source,) = yaml.safe_load((folder / 'datasources/prometheus.yml').read_text())['datasources']
+    assert (source['uid'], source['url'], source['type']) == (
+        'prometheus',
+        'http://prometheus:9090',
+        'prometheus',
+    )
+    (provider,) = yaml.safe_load((folder / 'dashboards/football.yml').read_text())['providers']
+    assert (
+        f"./monitoring/grafana/dashboards:{provider['options']['path']}:ro"
+        in (ROOT / 'docker-compose.yml').read_text()
+    )
 
 
-ALL_VARIABLES = {'ALERT_WEBHOOK_URL': "http://hook/a&b|c\\d'e", 'ALERT_SLACK_URL': 'http://slack', 'ALERT_SLACK_CHANNEL': '#football',
-                 'ALERT_MAIL_TO': 'a@b.c', 'ALERT_MAIL_FROM': 'd@b.c',
-                 'ALERT_MAIL_SERVER': 'mail:25', 'ALERT_MAIL_USER': 'd', 'ALERT_MAIL_PASSWORD': "it's & $1 \\"}
+ALL_VARIABLES = {
+    'ALERT_WEBHOOK_URL': "http://hook/a&b|c\\d'e",
+    'ALERT_SLACK_URL': 'http://slack',
+    'ALERT_SLACK_CHANNEL': '#football',
+    'ALERT_MAIL_TO': 'a@b.c',
+    'ALERT_MAIL_FROM': 'd@b.c',
+    'ALERT_MAIL_SERVER': 'mail:25',
+    'ALERT_MAIL_USER': 'd',
+    'ALERT_MAIL_PASSWORD': "it's & $1 \\",
+}
 
 
 @needs_prometheus
@@ -148,9 +211,17 @@ def test_alertmanager_takes_what_is_filled_in(names, tmp_path):
     done = subprocess.run(['amtool', 'check-config', path], capture_output=True, text=True)
     assert not done.returncode, done.stdout + done.stderr
     receivers = {one['name']: one for one in yaml.safe_load(path.read_text())['receivers']}
-    hooks = [one['url'] for name in ('critical', 'info') for one in receivers[name]['webhook_configs'] or []]
-    assert hooks == [ALL_VARIABLES['ALERT_WEBHOOK_URL']]*2*bool(names)
-    if len(names) > 1: assert receivers['critical']['email_configs'][0]['auth_password'] == ALL_VARIABLES['ALERT_MAIL_PASSWORD']
+    hooks = [
+        one['url']
+        for name in ('critical', 'info')
+        for one in receivers[name]['webhook_configs'] or []
+    ]
+    assert hooks == [ALL_VARIABLES['ALERT_WEBHOOK_URL']] * 2 * bool(names)
+    if len(names) > 1:
+        assert (
+            receivers['critical']['email_configs'][0]['auth_password']
+            == ALL_VARIABLES['ALERT_MAIL_PASSWORD']
+        )
     assert bool(receivers['warning']['slack_configs']) == (len(names) > 1)
 
 
@@ -158,93 +229,161 @@ def test_alertmanager_takes_what_is_filled_in(names, tmp_path):
 @pytest.mark.parametrize('name', ALERTS)
 def test_alert_goes_to(name, tmp_path):
     labels = ALERTS[name]['labels']
-    words = ['amtool', 'config', 'routes', 'test', f'--config.file={fill_alertmanager(tmp_path)}', f"--verify.receivers={labels['severity']}",
-             f'alertname={name}', *(f'{key}={value}' for key, value in labels.items())]
+    words = [
+        'amtool',
+        'config',
+        'routes',
+        'test',
+        f'--config.file={fill_alertmanager(tmp_path)}',
+        f"--verify.receivers={labels['severity']}",
+        f'alertname={name}',
+        *(f'{key}={value}' for key, value in labels.items()),
+    ]
     done = subprocess.run(words, capture_output=True, text=True)
     assert not done.returncode, done.stdout + done.stderr
 
 
 # --- a day of the platform
 
+
 @pytest.fixture(scope='module')
 def platform(day: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]:  # noqa: F811
     "The day of test_exporter (a run of clean failed), with an unknown source, an unknown name and a rejected row; and everything runs."
     folder = tmp_path_factory.mktemp('monitored')
-    home = folder/'home'
+    home = folder / 'home'
     shutil.copytree(day, home)
-    with pytest.raises(subprocess.CalledProcessError): run(home, 'run', 'collect', '-p', 'source', 'nowhere')
+    with pytest.raises(subprocess.CalledProcessError):
+        run(home, 'run', 'collect', '-p', 'source', 'nowhere')
     engine = open_database(Settings(home=home).database)
     with writing(engine) as connection:
         snapshot = connection.execute(select(schema.snapshots.c.snapshot_id)).scalars().first()
-        row = dict(snapshot_id=snapshot, kind=schema.REJECT_KINDS[0], row={'league': 'E0', 'home_team': 'Nobody United', 'away_team': 'Arsenal'})
-        upsert(connection, schema.rejects, [row | {'row_number': 99_999, 'reason': 'unknown team: Nobody United'},
-                                            row | {'row_number': 99_998, 'reason': 'no score', 'row': {}}])
+        row = dict(
+            snapshot_id=snapshot,
+            kind=schema.REJECT_KINDS[0],
+            row={'league': 'E0', 'home_team': 'Nobody United', 'away_team': 'Arsenal'},
+        )
+        upsert(
+            connection,
+            schema.rejects,
+            [
+                row | {'row_number': 99_999, 'reason': 'unknown team: Nobody United'},
+                row | {'row_number': 99_998, 'reason': 'no score', 'row': {}},
+            ],
+        )
     engine.dispose()
     ports = {'api': free_port(), 'exporter': free_port()}
-    env = {'FOOTBALL_HOME': str(home), 'FOOTBALL_RATE_LIMIT': '', 'FOOTBALL_API_URL': f"http://127.0.0.1:{ports['api']}", 'PATH': str(COMMAND.parent)}
-    told = home/'log'
+    env = {
+        'FOOTBALL_HOME': str(home),
+        'FOOTBALL_RATE_LIMIT': '',
+        'FOOTBALL_API_URL': f"http://127.0.0.1:{ports['api']}",
+        'PATH': str(COMMAND.parent),
+    }
+    told = home / 'log'
 
     def process(name: str) -> ExitStack:
-        words = {'api': ['serve', '--log-level', 'WARNING'], 'exporter': ['exporter', '--interval', '0.5', '--log-level', 'WARNING']}[name]
+        words = {
+            'api': ['serve', '--log-level', 'WARNING'],
+            'exporter': ['exporter', '--interval', '0.5', '--log-level', 'WARNING'],
+        }[name]
         path, own = {'api': '/health/live', 'exporter': '/metrics'}[name], ExitStack()
         log = own.enter_context(told.open('a'))
-        own.enter_context(started([COMMAND, *words, '--port', str(ports[name])], f'http://127.0.0.1:{ports[name]}{path}', told.read_text,
-                                  stdout=log, stderr=log, env=env))
+        own.enter_context(
+            started(
+                [COMMAND, *words, '--port', str(ports[name])],
+                f'http://127.0.0.1:{ports[name]}{path}',
+                told.read_text,
+                stdout=log,
+                stderr=log,
+                env=env,
+            )
+        )
         return own
+
     with ExitStack() as stack:
         address, got = stack.enter_context(receiver())
         alerts = stack.enter_context(alertmanager(folder, address))
         running = {name: process(name) for name in ports}
-        for name in ports: stack.callback(lambda name=name: running[name].close())
-        targets = {name: f'127.0.0.1:{port}' for name, port in ports.items()} | {'alertmanager': alerts.removeprefix('http://')}
+        for name in ports:
+            stack.callback(lambda name=name: running[name].close())
+        targets = {name: f'127.0.0.1:{port}' for name, port in ports.items()} | {
+            'alertmanager': alerts.removeprefix('http://')
+        }
         asks = stack.enter_context(prometheus(folder, '1s', **targets))
-        yield SimpleNamespace(home=home, api=f"http://{targets['api']}", prometheus=asks,
-                              alertmanager=alerts, got=got, running=running, start=process)
+        yield SimpleNamespace(
+            home=home,
+            api=f"http://{targets['api']}",
+            prometheus=asks,
+            alertmanager=alerts,
+            got=got,
+            running=running,
+            start=process,
+        )
 
 
 def traffic(api: str) -> None:
     "Forecasts from the cache and anew, and a question that is wrong."
     match = httpx.get(f'{api}/api/v1/predictions', timeout=30).json()[0]['match_id']
     for headers in ({}, {}, {'Cache-Control': 'no-cache'}):
-        httpx.get(f'{api}/api/v1/predictions/{match}', headers=headers, timeout=30).raise_for_status()
+        httpx.get(
+            f'{api}/api/v1/predictions/{match}', headers=headers, timeout=30
+        ).raise_for_status()
     assert httpx.get(f'{api}/api/v1/predictions/none', timeout=30).status_code == 404
 
 
 # What cannot have data here, by why.
 NO_DATA: dict[str, set[str]] = {
-    'there is no Kafka': {'football_jobs: Consumer behind, A', 'rule ConsumerLagging', 'rule OutboxLagging'},
-    'there are no workers': {'football_jobs: Online, A', 'football_jobs: Tasks running, A', 'rule WorkersGone'},
+    'there is no Kafka': {
+        'football_jobs: Consumer behind, A',
+        'rule ConsumerLagging',
+        'rule OutboxLagging',
+    },
+    'there are no workers': {
+        'football_jobs: Online, A',
+        'football_jobs: Tasks running, A',
+        'rule WorkersGone',
+    },
     'the database is SQLite': {'rule DatabaseConnectionsHigh'},
     'no run goes on': {'football_jobs: Running and stuck, A'},
-    'the model reads no features': {'football_api: Time to read features, A'}}
+    'the model reads no features': {'football_api: Time to read features, A'},
+}
 
 
 @needs_prometheus
 def test_every_question_has_an_answer(platform):
     expected, questions = set().union(*NO_DATA.values()), asked()
+
     def answered() -> bool:
         traffic(platform.api)
         return without_data(platform.prometheus, questions) <= expected
-    with suppress(AssertionError): wait_until(answered)  # what is missing is named below
+
+    with suppress(AssertionError):
+        wait_until(answered)  # what is missing is named below
     assert without_data(platform.prometheus, questions) == expected
 
 
 @needs_prometheus
 def test_a_question_that_is_wrong_is_caught(platform):
     assert without_data(platform.prometheus, {'renamed': 'football_rolling_rsp'}) == {'renamed'}
-    with pytest.raises(ValueError, match='parse error'): without_data(platform.prometheus, {'broken': 'sum by (league) (football_rolling_rps'})
+    with pytest.raises(ValueError, match='parse error'):
+        without_data(platform.prometheus, {'broken': 'sum by (league) (football_rolling_rps'})
 
 
 def heard(platform: SimpleNamespace, name: str, status: str, **labels: str) -> bool:
     "Whether the webhook was told of an alert with these labels."
     wanted = ALERTS[name]['labels'] | labels | {'alertname': name}
-    return any(alert['status'] == status and wanted.items() <= alert['labels'].items() for path, told in list(platform.got) if path == '/webhook'
-               for alert in told['alerts'])
+    return any(
+        alert['status'] == status and wanted.items() <= alert['labels'].items()
+        for path, told in list(platform.got)
+        if path == '/webhook'
+        for alert in told['alerts']
+    )
 
 
 def slack(platform: SimpleNamespace, status: str, summary: str) -> bool:
     "Whether Slack was told."
-    return any(f'{status}: {summary}' in str(told) for path, told in list(platform.got) if path == '/slack')
+    return any(
+        f'{status}: {summary}' in str(told) for path, told in list(platform.got) if path == '/slack'
+    )
 
 
 @needs_prometheus
@@ -259,17 +398,33 @@ def test_failed_runs_are_told_and_a_good_one_ends_it(platform):
 def test_a_name_nobody_knows_is_told_once_cleaning_works(platform):
     def state() -> list[str]:
         every = httpx.get(f'{platform.alertmanager}/api/v2/alerts').json()
-        return [one['status']['state'] for one in every if one['labels']['alertname'] == 'UnresolvedNames']
+        return [
+            one['status']['state']
+            for one in every
+            if one['labels']['alertname'] == 'UnresolvedNames'
+        ]
+
     wait_until(lambda: 'suppressed' in state())
     assert not slack(platform, 'firing', '1 names of clubs in bundled are unknown')
     from tests.unit.metrics.test_exporter import ran
+
     engine = open_database(Settings(home=platform.home).database)
     ran(engine, 'mended', 'clean', 'succeeded')
     wait_until(lambda: heard(platform, 'CleaningFailing', 'resolved', job='clean'))
     wait_until(lambda: slack(platform, 'firing', '1 names of clubs in bundled are unknown'))
-    with writing(engine) as connection: connection.execute(schema.rejects.delete().where(schema.rejects.c.reason.startswith('unknown team: Nobody')))
+    with writing(engine) as connection:
+        connection.execute(
+            schema.rejects.delete().where(
+                schema.rejects.c.reason.startswith('unknown team: Nobody')
+            )
+        )
     engine.dispose()
-    wait_until(lambda: slack(platform, 'resolved', '0 names') or slack(platform, 'resolved', '1 names of clubs in bundled are unknown'))
+    wait_until(
+        lambda: (
+            slack(platform, 'resolved', '0 names')
+            or slack(platform, 'resolved', '1 names of clubs in bundled are unknown')
+        )
+    )
 
 
 @needs_prometheus
@@ -294,10 +449,14 @@ def test_no_champion_is_told(platform):
 
 def told(platform: SimpleNamespace, name: str, status: str, labels: dict[str, str]) -> bool:
     "Whether those were told whom an alert of its severity goes to: Slack of warnings, the webhook of all others."
-    if ALERTS[name]['labels']['severity'] != 'warning': return heard(platform, name, status, **labels)
+    if ALERTS[name]['labels']['severity'] != 'warning':
+        return heard(platform, name, status, **labels)
     title = f"{status.upper()}: {name} ({ALERTS[name]['labels']['component']})"
-    return any(title in str(message) and all(value in str(message) for value in labels.values())
-               for path, message in list(platform.got) if path == '/slack')
+    return any(
+        title in str(message) and all(value in str(message) for value in labels.values())
+        for path, message in list(platform.got)
+        if path == '/slack'
+    )
 
 
 @needs_prometheus
@@ -306,6 +465,7 @@ def test_a_fault_is_told_and_so_is_its_end(platform, name):
     cause, labels = FAULTS[name]
     platform.got.clear()
     engine = open_database(Settings(home=platform.home).database)
-    with cause(platform, engine): wait_until(lambda: told(platform, name, 'firing', labels))
+    with cause(platform, engine):
+        wait_until(lambda: told(platform, name, 'firing', labels))
     wait_until(lambda: told(platform, name, 'resolved', labels))
     engine.dispose()

@@ -1,4 +1,5 @@
 "The same collection and cleaning on PostgreSQL and on an object store as on SQLite and in a folder."
+
 import socket
 from datetime import UTC, date, datetime
 
@@ -9,20 +10,20 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 from upath import UPath
 
 from football_pred.core import schema
-from football_pred.ingest.load import REBUILT, clean, rebuild
-from football_pred.ingest.collect import SOURCES, collect, find_source
-from football_pred.ingest.reconcile import all_rows
-from football_pred.forecasts.ledger import append_forecasts, settle, verify_ledger
-from football_pred.markets.prices import overrounds, read_prices, with_prices
-from football_pred.ingest.open_sources import Bundled
-from football_pred.models.base_rate import BaseRate
-from football_pred.forecasts.predict import forecast, upcoming
-from football_pred.ingest.quality import quality_figures
-from football_pred.core.settings import Settings
+from football_pred.core.as_of import read_matches
 from football_pred.core.database import count_rows, open_engine, read_frame, writing
 from football_pred.core.files import read_bytes, read_records
-from football_pred.core.as_of import read_matches
 from football_pred.core.maintenance import make_partitions
+from football_pred.core.settings import Settings
+from football_pred.forecasts.ledger import append_forecasts, settle, verify_ledger
+from football_pred.forecasts.predict import forecast, upcoming
+from football_pred.ingest.collect import SOURCES, collect, find_source
+from football_pred.ingest.load import REBUILT, clean, rebuild
+from football_pred.ingest.open_sources import Bundled
+from football_pred.ingest.quality import quality_figures
+from football_pred.ingest.reconcile import all_rows
+from football_pred.markets.prices import overrounds, read_prices, with_prices
+from football_pred.models.base_rate import BaseRate
 
 AT, LATER = datetime(2026, 4, 1, tzinfo=UTC), datetime(2026, 6, 1, tzinfo=UTC)
 KNOWN = {name: find_source(name) for name in SOURCES}
@@ -34,38 +35,66 @@ def gather(engine, folder, seasons=('2324', '2425', '2526')):
 
 
 def test_tables_are_the_same_on_both_databases(engine, postgresql, home):
-    one, other = gather(engine, home/'snapshots'), gather(postgresql, home/'elsewhere')
+    one, other = gather(engine, home / 'snapshots'), gather(postgresql, home / 'elsewhere')
     assert (one.matches, one.new) == (other.matches, other.new) == (1140, 1140)
-    for table in (*REBUILT, schema.leagues, schema.team_aliases): assert all_rows(engine, table).equals(all_rows(postgresql, table))
-    assert clean(postgresql, home/'elsewhere', KNOWN).payloads == 0
+    for table in (*REBUILT, schema.leagues, schema.team_aliases):
+        assert all_rows(engine, table).equals(all_rows(postgresql, table))
+    assert clean(postgresql, home / 'elsewhere', KNOWN).payloads == 0
 
 
 def test_replay_on_postgresql(postgresql, home):
-    gather(postgresql, home/'snapshots')
-    with writing(postgresql) as connection: connection.exec_driver_sql("DELETE FROM matches WHERE season = '2425'")
-    _, tables = rebuild(postgresql, home/'snapshots', KNOWN)
+    gather(postgresql, home / 'snapshots')
+    with writing(postgresql) as connection:
+        connection.exec_driver_sql("DELETE FROM matches WHERE season = '2425'")
+    _, tables = rebuild(postgresql, home / 'snapshots', KNOWN)
     assert tables.filter(table='matches').row(0) == ('matches', 1140, 380, 0, 0)
-    assert rebuild(postgresql, home/'snapshots', KNOWN)[1].select('added', 'changed', 'removed').sum().row(0) == (0, 0, 0)
+    assert rebuild(postgresql, home / 'snapshots', KNOWN)[1].select(
+        'added', 'changed', 'removed'
+    ).sum().row(0) == (0, 0, 0)
 
 
 def test_replay_of_prices_that_stand_in_parts(postgresql, home, shared_data):
     class Sheets(SOURCES['football_data_uk']):
-        def fetch(self, request): return (shared_data/'football_data_uk'/f'{request.league}_{request.season}.csv').read_bytes()
-    collect(postgresql, home/'snapshots', Sheets(), ['E0'], ['2425'], lambda: LATER)
-    with writing(postgresql) as connection: make_partitions(connection, date(2024, 10, 1), 3)
-    cleaned = clean(postgresql, home/'snapshots', KNOWN)
-    with writing(postgresql) as connection: make_partitions(connection, date(2025, 2, 1), 2)
+        def fetch(self, request):
+            return (
+                shared_data / 'football_data_uk' / f'{request.league}_{request.season}.csv'
+            ).read_bytes()
+
+    collect(postgresql, home / 'snapshots', Sheets(), ['E0'], ['2425'], lambda: LATER)
+    with writing(postgresql) as connection:
+        make_partitions(connection, date(2024, 10, 1), 3)
+    cleaned = clean(postgresql, home / 'snapshots', KNOWN)
+    with writing(postgresql) as connection:
+        make_partitions(connection, date(2025, 2, 1), 2)
     with postgresql.connect() as connection:
-        parts = dict(connection.exec_driver_sql('SELECT tableoid::regclass::text, count(*) FROM odds GROUP BY 1').all())
+        parts = dict(
+            connection.exec_driver_sql(
+                'SELECT tableoid::regclass::text, count(*) FROM odds GROUP BY 1'
+            ).all()
+        )
     assert (len(parts), sum(parts.values())) == (6, cleaned.odds)
-    def differences(): return rebuild(postgresql, home/'snapshots', KNOWN)[1].filter(table='odds').select('added', 'changed', 'removed').row(0)
+
+    def differences():
+        return (
+            rebuild(postgresql, home / 'snapshots', KNOWN)[1]
+            .filter(table='odds')
+            .select('added', 'changed', 'removed')
+            .row(0)
+        )
+
     assert differences() == (0, 0, 0)
     with writing(postgresql) as connection:
         gone = connection.exec_driver_sql('DELETE FROM odds_2024_11').rowcount
-        wrong = connection.exec_driver_sql("UPDATE odds SET price = 99 WHERE bookmaker = 'bet365' AND market = 'total'").rowcount
-        connection.exec_driver_sql("INSERT INTO odds SELECT match_id, 'nobody', market, line, selection, known_at, phase, price, source, snapshot_id "
-                                   "FROM odds WHERE bookmaker = 'bet365' AND market = '1x2' AND selection = 'home' AND phase = 'closing'")
-        surplus = connection.exec_driver_sql("SELECT count(*) FROM odds WHERE bookmaker = 'nobody'").scalar()
+        wrong = connection.exec_driver_sql(
+            "UPDATE odds SET price = 99 WHERE bookmaker = 'bet365' AND market = 'total'"
+        ).rowcount
+        connection.exec_driver_sql(
+            "INSERT INTO odds SELECT match_id, 'nobody', market, line, selection, known_at, phase, price, source, snapshot_id "
+            "FROM odds WHERE bookmaker = 'bet365' AND market = '1x2' AND selection = 'home' AND phase = 'closing'"
+        )
+        surplus = connection.exec_driver_sql(
+            "SELECT count(*) FROM odds WHERE bookmaker = 'nobody'"
+        ).scalar()
     assert min(gone, wrong, surplus) > 0
     assert differences() == (gone, wrong, surplus)
     assert differences() == (0, 0, 0)
@@ -73,38 +102,80 @@ def test_replay_of_prices_that_stand_in_parts(postgresql, home, shared_data):
 
 def test_prices_on_postgresql(postgresql, home, shared_data):
     class Sheets(SOURCES['football_data_uk']):
-        def fetch(self, request): return (shared_data/'football_data_uk'/f'{request.league}_{request.season}.csv').read_bytes()
-    collect(postgresql, home/'snapshots', Sheets(), ['E0'], ['2425'], lambda: LATER)
-    cleaned = clean(postgresql, home/'snapshots', KNOWN)
+        def fetch(self, request):
+            return (
+                shared_data / 'football_data_uk' / f'{request.league}_{request.season}.csv'
+            ).read_bytes()
+
+    collect(postgresql, home / 'snapshots', Sheets(), ['E0'], ['2425'], lambda: LATER)
+    cleaned = clean(postgresql, home / 'snapshots', KNOWN)
     assert (cleaned.matches, count_rows(postgresql)['odds']) == (380, cleaned.odds)
-    margins = overrounds(read_prices(postgresql, LATER, leagues=['E0'], bookmakers=['market_average']))
+    margins = overrounds(
+        read_prices(postgresql, LATER, leagues=['E0'], bookmakers=['market_average'])
+    )
     assert margins['matches'].to_list() == [380]
     assert 0.03 < margins['overround'][0] < 0.08
     matches = with_prices(postgresql, read_matches(postgresql, LATER), LATER)
-    assert matches.select(pl.selectors.contains('opening', 'closing')).null_count().sum_horizontal()[0] == 0
+    assert (
+        matches.select(pl.selectors.contains('opening', 'closing')).null_count().sum_horizontal()[0]
+        == 0
+    )
     assert (matches['opening_known_at'] < matches['kickoff']).all()
-    before = with_prices(postgresql, read_matches(postgresql, at := datetime(2025, 1, 1, tzinfo=UTC)), at)
+    before = with_prices(
+        postgresql, read_matches(postgresql, at := datetime(2025, 1, 1, tzinfo=UTC)), at
+    )
     later = before.filter(pl.col('kickoff') > at)
-    assert (later.height > 0, later['closing_home'].null_count(), later['home_shots'].null_count()) == (True, later.height, later.height)
+    assert (
+        later.height > 0,
+        later['closing_home'].null_count(),
+        later['home_shots'].null_count(),
+    ) == (True, later.height, later.height)
     figures = quality_figures(postgresql, read_matches(postgresql, LATER), ['E0'], ['2425'], LATER)
-    assert (figures['pairs missing'], figures['seasons missing'], figures['unknown names']) == (0, 0, 0)
+    assert (figures['pairs missing'], figures['seasons missing'], figures['unknown names']) == (
+        0,
+        0,
+        0,
+    )
 
 
 def test_the_ledger_is_guarded_on_postgresql(postgresql, home):
-    gather(postgresql, home/'snapshots')
+    gather(postgresql, home / 'snapshots')
     known = read_matches(postgresql, AT)
-    forecasts = forecast(BaseRate().fit(known.filter(status='finished'), as_of=AT), upcoming(known, AT, 30))
-    added = append_forecasts(postgresql, home/'anchors', forecasts, 'base', '1', AT, AT, 'data', 'features', 'run')
-    assert append_forecasts(postgresql, home/'anchors', forecasts, 'base', '1', AT, AT, 'data', 'features', 'run') == 0
+    forecasts = forecast(
+        BaseRate().fit(known.filter(status='finished'), as_of=AT), upcoming(known, AT, 30)
+    )
+    added = append_forecasts(
+        postgresql, home / 'anchors', forecasts, 'base', '1', AT, AT, 'data', 'features', 'run'
+    )
+    assert (
+        append_forecasts(
+            postgresql, home / 'anchors', forecasts, 'base', '1', AT, AT, 'data', 'features', 'run'
+        )
+        == 0
+    )
     settled = settle(postgresql, read_matches(postgresql, LATER), LATER, 'run')
-    found = verify_ledger(postgresql, home/'anchors')
-    assert (added, settled.height, found.forecasts, found.settlements, found.problems) == (len(forecasts), added, added, added, [])
-    for statement in ('UPDATE predictions SET p_home = 0.5', 'DELETE FROM predictions', 'TRUNCATE predictions CASCADE', 'DELETE FROM settlements',
-                      'INSERT INTO predictions SELECT * FROM predictions LIMIT 1'):
-        with pytest.raises(DBAPIError), writing(postgresql) as connection: connection.exec_driver_sql(statement)
-    with writing(postgresql) as connection: connection.exec_driver_sql('ALTER TABLE predictions DISABLE TRIGGER predictions_change')
-    with writing(postgresql) as connection: connection.exec_driver_sql('UPDATE predictions SET confidence = 0.9 WHERE sequence = 3')
-    problems = verify_ledger(postgresql, home/'anchors').problems
+    found = verify_ledger(postgresql, home / 'anchors')
+    assert (added, settled.height, found.forecasts, found.settlements, found.problems) == (
+        len(forecasts),
+        added,
+        added,
+        added,
+        [],
+    )
+    for statement in (
+        'UPDATE predictions SET p_home = 0.5',
+        'DELETE FROM predictions',
+        'TRUNCATE predictions CASCADE',
+        'DELETE FROM settlements',
+        'INSERT INTO predictions SELECT * FROM predictions LIMIT 1',
+    ):
+        with pytest.raises(DBAPIError), writing(postgresql) as connection:
+            connection.exec_driver_sql(statement)
+    with writing(postgresql) as connection:
+        connection.exec_driver_sql('ALTER TABLE predictions DISABLE TRIGGER predictions_change')
+    with writing(postgresql) as connection:
+        connection.exec_driver_sql('UPDATE predictions SET confidence = 0.9 WHERE sequence = 3')
+    problems = verify_ledger(postgresql, home / 'anchors').problems
     assert any('predictions_change' in problem for problem in problems)
     assert any(problem.startswith('forecast 3 of ') for problem in problems)
 
@@ -112,8 +183,14 @@ def test_the_ledger_is_guarded_on_postgresql(postgresql, home):
 @pytest.fixture
 def bucket(object_store, monkeypatch):
     import boto3
-    for name, value in (('AWS_ACCESS_KEY_ID', 'key'), ('AWS_SECRET_ACCESS_KEY', 'secret'), ('AWS_ENDPOINT_URL', object_store),
-                        ('AWS_DEFAULT_REGION', 'us-east-1')): monkeypatch.setenv(name, value)
+
+    for name, value in (
+        ('AWS_ACCESS_KEY_ID', 'key'),
+        ('AWS_SECRET_ACCESS_KEY', 'secret'),
+        ('AWS_ENDPOINT_URL', object_store),
+        ('AWS_DEFAULT_REGION', 'us-east-1'),
+    ):
+        monkeypatch.setenv(name, value)
     boto3.client('s3').create_bucket(Bucket='football')
     settings = Settings(snapshots_url='s3://football/snapshots')
     assert isinstance(settings.snapshots, UPath)
@@ -124,24 +201,46 @@ def test_payloads_are_kept_in_an_object_store(engine, home, bucket):
     cleaned = gather(engine, bucket)
     assert (cleaned.matches, len(read_records(bucket))) == (1140, 3)
     paths = read_frame(engine, select(schema.snapshots.c.path))['path']
-    assert [read_bytes(bucket, path)[:7] for path in paths] == [b'season,']*3
-    assert rebuild(engine, bucket, KNOWN)[1].select('added', 'changed', 'removed').sum().row(0) == (0, 0, 0)
-    (bucket/paths[0]).write_bytes(b'something else')
-    with pytest.raises(ValueError, match='has changed on disk'): rebuild(engine, bucket, KNOWN)
-    assert collect(engine, bucket, Bundled(), ['E0'], ['2324', '2425', '2526'], lambda: LATER)['status'].to_list() == ['unchanged']*3
+    assert [read_bytes(bucket, path)[:7] for path in paths] == [b'season,'] * 3
+    assert rebuild(engine, bucket, KNOWN)[1].select('added', 'changed', 'removed').sum().row(0) == (
+        0,
+        0,
+        0,
+    )
+    (bucket / paths[0]).write_bytes(b'something else')
+    with pytest.raises(ValueError, match='has changed on disk'):
+        rebuild(engine, bucket, KNOWN)
+    assert (
+        collect(engine, bucket, Bundled(), ['E0'], ['2324', '2425', '2526'], lambda: LATER)[
+            'status'
+        ].to_list()
+        == ['unchanged'] * 3
+    )
     assert rebuild(engine, bucket, KNOWN)[0].payloads == 3
 
 
 def test_a_server_that_does_not_answer_is_given_up():
     with socket.create_server(('127.0.0.1', 0)) as mute:  # takes connections and says nothing
-        engine = open_engine(f'postgresql+psycopg://somebody@127.0.0.1:{mute.getsockname()[1]}/football', patience=2)
-        with pytest.raises(OperationalError, match='timeout expired'): engine.connect()
+        engine = open_engine(
+            f'postgresql+psycopg://somebody@127.0.0.1:{mute.getsockname()[1]}/football', patience=2
+        )
+        with pytest.raises(OperationalError, match='timeout expired'):
+            engine.connect()
 
 
 def test_a_server_that_vanishes_is_noticed(postgresql):
-    with postgresql.connect() as connection: limits = connection.connection.driver_connection.info.get_parameters()
-    assert {name: limits[name] for name in ('connect_timeout', 'keepalives_idle', 'tcp_user_timeout')} == {
-        'connect_timeout': '10', 'keepalives_idle': '30', 'tcp_user_timeout': '60000'}
-    own = open_engine(postgresql.url.update_query_dict({'connect_timeout': '3'}).render_as_string(hide_password=False))
-    with own.connect() as connection: assert connection.connection.driver_connection.info.get_parameters()['connect_timeout'] == '3'
+    with postgresql.connect() as connection:
+        limits = connection.connection.driver_connection.info.get_parameters()
+    assert {
+        name: limits[name] for name in ('connect_timeout', 'keepalives_idle', 'tcp_user_timeout')
+    } == {'connect_timeout': '10', 'keepalives_idle': '30', 'tcp_user_timeout': '60000'}
+    own = open_engine(
+        postgresql.url.update_query_dict({'connect_timeout': '3'}).render_as_string(
+            hide_password=False
+        )
+    )
+    with own.connect() as connection:
+        assert (
+            connection.connection.driver_connection.info.get_parameters()['connect_timeout'] == '3'
+        )
     own.dispose()

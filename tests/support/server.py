@@ -1,4 +1,5 @@
 "A home with a trained model, and a server over it as a process of its own."
+
 import os
 import subprocess
 import sys
@@ -12,12 +13,18 @@ import httpx
 
 from tests.conftest import free_port
 
-COMMAND = Path(sys.executable).parent/'football-pred'
+COMMAND = Path(sys.executable).parent / 'football-pred'
 
 
 def run(home: Path, *arguments: str) -> subprocess.CompletedProcess:
     "A command over this home, which must succeed."
-    return subprocess.run([COMMAND, *arguments], env=os.environ | {'FOOTBALL_HOME': str(home)}, capture_output=True, text=True, check=True)
+    return subprocess.run(
+        [COMMAND, *arguments],
+        env=os.environ | {'FOOTBALL_HOME': str(home)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
 
 
 def wait_until(condition: Callable[[], bool], seconds: float = 60) -> None:
@@ -28,13 +35,19 @@ def wait_until(condition: Callable[[], bool], seconds: float = 60) -> None:
 
 
 @contextmanager
-def started(command: Sequence[str | Path], address: str, told: Callable[[], str] = str, **options: Any) -> Iterator[None]:
+def started(
+    command: Sequence[str | Path], address: str, told: Callable[[], str] = str, **options: Any
+) -> Iterator[None]:
     "A process that answers at an address, until the end of the block; `told` says why it ended before."
     process = subprocess.Popen(command, **options)
+
     def answers() -> bool:
         assert process.poll() is None, told()
-        try: return httpx.get(address).status_code == 200
-        except httpx.TransportError: return False
+        try:
+            return httpx.get(address).status_code == 200
+        except httpx.TransportError:
+            return False
+
     try:
         wait_until(answers)
         yield
@@ -49,5 +62,15 @@ def serving(home: Path, *arguments: str, **env: str) -> Iterator[str]:
     address = f'http://127.0.0.1:{(port := free_port())}'
     command = [COMMAND, 'serve', '--port', str(port), *arguments]
     env = os.environ | {'FOOTBALL_HOME': str(home), 'FOOTBALL_RATE_LIMIT': ''} | env
-    with (home/'log').open('a') as log, started(command, f'{address}/health/live', (home/'log').read_text, stderr=log, stdout=log, env=env):
+    with (
+        (home / 'log').open('a') as log,
+        started(
+            command,
+            f'{address}/health/live',
+            (home / 'log').read_text,
+            stderr=log,
+            stdout=log,
+            env=env,
+        ),
+    ):
         yield address

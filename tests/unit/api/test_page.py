@@ -1,4 +1,5 @@
 "The page, as Chromium shows it: whole, narrow, in both colours, by keyboard, with hostile names, and when there is nothing to show."
+
 import re
 import shutil
 import time
@@ -15,24 +16,46 @@ from football_pred.core.database import open_database
 from tests.support.server import run, serving, wait_until
 
 CHROMIUM = shutil.which('chromium')
-needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason='chromium is not installed: apt-get install chromium')
-QUIET = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update',
-         '--disable-sync']
-HOSTILE = '''<img src=x onerror=alert(1)>&amp;"'{{7*7}} ''' + 'W'*90
+needs_chromium = pytest.mark.skipif(
+    CHROMIUM is None, reason='chromium is not installed: apt-get install chromium'
+)
+QUIET = [
+    '--no-sandbox',
+    '--disable-gpu',
+    '--disable-quic',
+    '--no-first-run',
+    '--disable-background-networking',
+    '--disable-component-update',
+    '--disable-sync',
+]
+HOSTILE = '''<img src=x onerror=alert(1)>&amp;"'{{7*7}} ''' + 'W' * 90
 MATCH = 'E0-2526-west-ham-wolves'
-PAGES = ('/', '/?league=E0', f'/matches/{MATCH}', '/matches/E0-2425-arsenal-chelsea', '/leagues/E0', '/scoreboard', '/runs')
+PAGES = (
+    '/',
+    '/?league=E0',
+    f'/matches/{MATCH}',
+    '/matches/E0-2425-arsenal-chelsea',
+    '/leagues/E0',
+    '/scoreboard',
+    '/runs',
+)
 HTML = {'Accept': 'text/html'}
 
 
 @pytest.fixture(scope='module')
 def home(served_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     "A copy in which a coming match is played by a team with a name that wants to be more than a name."
-    home = tmp_path_factory.mktemp('page')/'home'
+    home = tmp_path_factory.mktemp('page') / 'home'
     shutil.copytree(served_home, home)
-    engine = open_database(f"sqlite:///{home/'football.db'}")
+    engine = open_database(f"sqlite:///{home / 'football.db'}")
     with engine.begin() as connection:
-        connection.execute(text("INSERT INTO teams (country, team) VALUES ('England', :name)"), {'name': HOSTILE})
-        changed = connection.execute(text('UPDATE matches SET home_team = :name WHERE match_id = :match'), {'name': HOSTILE, 'match': MATCH})
+        connection.execute(
+            text("INSERT INTO teams (country, team) VALUES ('England', :name)"), {'name': HOSTILE}
+        )
+        changed = connection.execute(
+            text('UPDATE matches SET home_team = :name WHERE match_id = :match'),
+            {'name': HOSTILE, 'match': MATCH},
+        )
         assert changed.rowcount == 1
     engine.dispose()
     return home
@@ -58,6 +81,7 @@ def after(home: Path, site: str) -> Iterator[str]:
 @pytest.fixture(scope='module')
 def browser():
     from playwright.sync_api import sync_playwright
+
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
         yield browser
@@ -68,8 +92,13 @@ def browser():
 def visit(browser):
     "Opens a page; what it asks for and what it complains of is kept on it."
     contexts = []
+
     def opened(address: str, width: int = 360, scheme: str = 'light'):
-        contexts.append(context := browser.new_context(viewport={'width': width, 'height': 800}, color_scheme=scheme))
+        contexts.append(
+            context := browser.new_context(
+                viewport={'width': width, 'height': 800}, color_scheme=scheme
+            )
+        )
         page = context.new_page()
         page.asked, page.complaints = [], []
         page.on('request', lambda request: page.asked.append(request.url))
@@ -78,8 +107,10 @@ def visit(browser):
         page.on('dialog', lambda dialog: (page.complaints.append(dialog.message), dialog.dismiss()))
         page.goto(address)
         return page
+
     yield opened
-    for context in contexts: context.close()
+    for context in contexts:
+        context.close()
 
 
 @needs_chromium
@@ -88,8 +119,11 @@ def visit(browser):
 def test_a_page_is_whole_narrow_and_alone(site, visit, path, scheme):
     page = visit(site + path, scheme=scheme)
     assert page.complaints == []
-    assert {url.split('/look-')[0].split('?')[0].rstrip('/') for url in page.asked if not url.startswith('data:')} <= {
-        site, (site + path).split('?')[0].rstrip('/')}
+    assert {
+        url.split('/look-')[0].split('?')[0].rstrip('/')
+        for url in page.asked
+        if not url.startswith('data:')
+    } <= {site, (site + path).split('?')[0].rstrip('/')}
     assert page.evaluate('document.documentElement.scrollWidth') <= 360
     assert page.locator('h1').count() == 1
     levels = page.locator('h1, h2, h3').evaluate_all('all => all.map(one => +one.tagName[1])')
@@ -125,14 +159,22 @@ def test_text_can_be_read_in_both_schemes(site, visit, path, scheme):
 @needs_chromium
 def test_bars_sum_to_a_hundred(site, visit):
     page = visit(f'{site}/')
-    bars = page.locator('.bar').evaluate_all("all => all.map(bar => [...bar.children].map(part => parseFloat(part.getAttribute('width'))))")
-    said = page.locator('.percents').evaluate_all("all => all.map(one => [...one.children].map(part => parseInt(part.textContent)))")
+    bars = page.locator('.bar').evaluate_all(
+        "all => all.map(bar => [...bar.children].map(part => parseFloat(part.getAttribute('width'))))"
+    )
+    said = page.locator('.percents').evaluate_all(
+        "all => all.map(one => [...one.children].map(part => parseInt(part.textContent)))"
+    )
     assert len(bars) == len(said) > 50
     assert {sum(parts) for parts in bars + said} == {100}
     assert bars == said
-    labels = page.locator('.bar').evaluate_all("all => all.map(bar => bar.getAttribute('aria-label'))")
+    labels = page.locator('.bar').evaluate_all(
+        "all => all.map(bar => bar.getAttribute('aria-label'))"
+    )
     assert [[int(share) for share in re.findall(r' (\d+) %', label)] for label in labels] == said
-    whole = page.locator('.bar').first.evaluate("bar => [bar, ...bar.children].map(part => part.getBoundingClientRect().width)")
+    whole = page.locator('.bar').first.evaluate(
+        "bar => [bar, ...bar.children].map(part => part.getBoundingClientRect().width)"
+    )
     assert whole[0] == pytest.approx(sum(whole[1:]), abs=0.5)
 
 
@@ -143,10 +185,20 @@ def test_the_keyboard_reaches_what_matters(site, visit):
     for _ in range(7):
         page.keyboard.press('Tab')
         reached.append(page.evaluate("document.activeElement.getAttribute('href')"))
-        box = page.evaluate('(({left, right, width}) => [left, right, width])(document.activeElement.getBoundingClientRect())')
+        box = page.evaluate(
+            '(({left, right, width}) => [left, right, width])(document.activeElement.getBoundingClientRect())'
+        )
         assert box[0] >= 0, 'what has the focus is seen'
         assert page.evaluate('getComputedStyle(document.activeElement).outlineStyle') == 'solid'
-    assert reached == ['#content', '/', '/scoreboard', '/runs', '/reports/', '/leagues/E0', f'/matches/{MATCH}']
+    assert reached == [
+        '#content',
+        '/',
+        '/scoreboard',
+        '/runs',
+        '/reports/',
+        '/leagues/E0',
+        f'/matches/{MATCH}',
+    ]
     page.keyboard.press('Enter')
     page.wait_for_url(f'**/matches/{MATCH}')
     page.keyboard.press('Tab')
@@ -189,7 +241,9 @@ def test_the_documentation_needs_no_other_host(site, visit):
     page.locator('.live-responses-table .microlight', has_text='E0-dixon-coles').wait_for()
     assert page.complaints == []
     assert len(page.asked) >= 5
-    assert {urlsplit(url).netloc for url in page.asked if not url.startswith('data:')} == {urlsplit(site).netloc}
+    assert {urlsplit(url).netloc for url in page.asked if not url.startswith('data:')} == {
+        urlsplit(site).netloc
+    }
 
 
 @needs_chromium
@@ -198,7 +252,9 @@ def test_a_browser_asks_for_the_key(home, browser):
     with serving(home, FOOTBALL_KEYS_WANTED='true') as address:
         wait_until(lambda: httpx.get(f'{address}/health/ready').status_code == 200)
         for password, status in (('fp_wrong', 401), (key, 200)):
-            context = browser.new_context(http_credentials={'username': 'anybody', 'password': password})
+            context = browser.new_context(
+                http_credentials={'username': 'anybody', 'password': password}
+            )
             page, answers = context.new_page(), []
             page.on('response', lambda answer, seen=answers: seen.append(answer.status))
             assert page.goto(address).status == status
@@ -209,30 +265,46 @@ def test_a_browser_asks_for_the_key(home, browser):
 def test_every_link_leads_somewhere(site):
     seen, left = set(), ['/', '/runs']
     while left:
-        if (path := left.pop()) in seen: continue
+        if (path := left.pop()) in seen:
+            continue
         seen.add(path)
         answer = httpx.get(site + path, headers=HTML, follow_redirects=True)
         assert answer.status_code == 200, path
         if not path.startswith('/reports/'):
-            left += [urljoin(path, link).split('#')[0] for link in re.findall(r'href="([^"]+)"', answer.text) if not link.startswith('data:')]
+            left += [
+                urljoin(path, link).split('#')[0]
+                for link in re.findall(r'href="([^"]+)"', answer.text)
+                if not link.startswith('data:')
+            ]
     assert sum(path.startswith('/matches/') for path in seen) > 50
     assert any(path.startswith('/reports/train/') for path in seen)
 
 
-@pytest.mark.parametrize(('path', 'status', 'says'), [
-    ('/matches/E0-2526-west-ham-wolve', 404, MATCH), ('/leagues/X9', 404, 'there is no league'), ('/nowhere', 404, 'Not Found'),
-    ('/?league=X9', 404, 'no league'), ('/matches/<script>', 422, 'match_id'), ('/reports/none.html', 404, 'Not Found')])
+@pytest.mark.parametrize(
+    ('path', 'status', 'says'),
+    [
+        ('/matches/E0-2526-west-ham-wolve', 404, MATCH),
+        ('/leagues/X9', 404, 'there is no league'),
+        ('/nowhere', 404, 'Not Found'),
+        ('/?league=X9', 404, 'no league'),
+        ('/matches/<script>', 422, 'match_id'),
+        ('/reports/none.html', 404, 'Not Found'),
+    ],
+)
 def test_a_problem_is_a_page_for_people_and_json_for_programs(site, path, status, says):
     page = httpx.get(site + path, headers=HTML)
     assert (page.status_code, page.headers['content-type']) == (status, 'text/html; charset=utf-8')
     assert says in page.text
     assert '<script' not in page.text
     assert httpx.get(site + path).headers['content-type'] == 'application/problem+json'
-    assert httpx.get(f'{site}/api/v1{path}', headers=HTML).headers['content-type'] == 'application/problem+json'
+    assert (
+        httpx.get(f'{site}/api/v1{path}', headers=HTML).headers['content-type']
+        == 'application/problem+json'
+    )
 
 
 def test_without_a_model_the_page_says_what_to_do(tmp_path):
-    (home := tmp_path/'home').mkdir()
+    (home := tmp_path / 'home').mkdir()
     with serving(home) as address:
         page = httpx.get(address, headers=HTML)
         assert (page.status_code, page.headers['retry-after']) == (503, '5')
@@ -255,10 +327,18 @@ def test_forecasts_are_those_of_the_api_and_made_once(site):
     said = httpx.get(f'{site}/api/v1/predictions/E0-2526-arsenal-bournemouth').json()
     page = httpx.get(f'{site}/matches/E0-2526-arsenal-bournemouth').text
     assert f"{said['rates']['home']:.2f} \N{EN DASH} {said['rates']['away']:.2f}" in page
-    def made() -> float: return float(re.search(r'football_predictions_made_total\{[^}]*\} (\S+)', httpx.get(f'{site}/metrics').text)[1])
+
+    def made() -> float:
+        return float(
+            re.search(
+                r'football_predictions_made_total\{[^}]*\} (\S+)', httpx.get(f'{site}/metrics').text
+            )[1]
+        )
+
     httpx.get(site)
     before = made()
     started = time.perf_counter()
-    for _ in range(20): assert httpx.get(site).status_code == 200
-    print(f'a page of all matches took {50*(time.perf_counter() - started):.1f} ms')
+    for _ in range(20):
+        assert httpx.get(site).status_code == 200
+    print(f'a page of all matches took {50 * (time.perf_counter() - started):.1f} ms')
     assert made() == before

@@ -1,4 +1,5 @@
 "The server, as a process over the bundled data: what callers get, what they are told, what is stored, and what happens when its parts are gone."
+
 import json
 import logging
 import os
@@ -24,15 +25,15 @@ from sqlalchemy import create_engine, func, select
 from starlette.testclient import TestClient
 
 from football_pred.api import forecast_service, record_routes
-from football_pred.core import schema
-from football_pred.api.app import create_app
-from football_pred.models.dixon_coles import DixonColes
 from football_pred.api.api_keys import create_key, revoke_key
-from football_pred.models.serialization import pack_model, version_of
-from football_pred.markets.prices import read_history
-from football_pred.registry.registry import Copies, Registry
-from football_pred.core.settings import Settings
+from football_pred.api.app import create_app
+from football_pred.core import schema
 from football_pred.core.database import open_database, read_frame, upsert, writing
+from football_pred.core.settings import Settings
+from football_pred.markets.prices import read_history
+from football_pred.models.dixon_coles import DixonColes
+from football_pred.models.serialization import pack_model, version_of
+from football_pred.registry.registry import Copies, Registry
 from tests.conftest import free_port, run_redis
 from tests.support.server import run, serving, wait_until
 
@@ -41,12 +42,16 @@ FRESH = {'Cache-Control': 'no-cache'}
 PROBLEM = 'application/problem+json'
 
 
-def now() -> datetime: return datetime.now(UTC)
+def now() -> datetime:
+    return datetime.now(UTC)
 
 
 def strict(answer: httpx.Response) -> Any:
     "JSON as other languages read it: without NaN."
-    def refuse(name: str) -> None: raise ValueError(f'{name} is no JSON')
+
+    def refuse(name: str) -> None:
+        raise ValueError(f'{name} is no JSON')
+
     return json.loads(answer.content, parse_constant=refuse)
 
 
@@ -56,8 +61,10 @@ def told(answer: httpx.Response, status: int, *says: str) -> dict[str, Any]:
     problem = strict(answer)
     assert problem['status'] == status
     assert problem['request_id'] == answer.headers['x-request-id']
-    for text in says: assert text in problem['detail'], problem
-    for text in ('Traceback', '.py', 'sqlalchemy', 'psycopg'): assert text not in answer.text
+    for text in says:
+        assert text in problem['detail'], problem
+    for text in ('Traceback', '.py', 'sqlalchemy', 'psycopg'):
+        assert text not in answer.text
     return problem
 
 
@@ -69,12 +76,17 @@ def registry_of(home: Path) -> Registry:
 @pytest.fixture(scope='module')
 def home(served_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     "A home with two versions of the model, the first of them published."
-    home = tmp_path_factory.mktemp('serving')/'home'
+    home = tmp_path_factory.mktemp('serving') / 'home'
     shutil.copytree(served_home, home)
     registry = registry_of(home)
     first = registry.champion('E0')
     history = read_history(registry.engine, MOMENT, ['E0']).filter(status='finished')
-    registry.register('E0', DixonColes(half_life=200).fit(history, as_of=MOMENT), 'E0-dixon-coles', first.trained_on | {'half_life': 200})
+    registry.register(
+        'E0',
+        DixonColes(half_life=200).fit(history, as_of=MOMENT),
+        'E0-dixon-coles',
+        first.trained_on | {'half_life': 200},
+    )
     return home
 
 
@@ -82,14 +94,17 @@ def home(served_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tokens(home: Path) -> dict[str, str]:
     "A key of each scope."
     engine = open_database(Settings(home=home).database)
-    keys = {scope: create_key(engine, 'somebody', scope, 'tests', now())[1] for scope in schema.SCOPES}
+    keys = {
+        scope: create_key(engine, 'somebody', scope, 'tests', now())[1] for scope in schema.SCOPES
+    }
     engine.dispose()
     return keys
 
 
 def confirmed(address: str) -> bool:
     "Whether every part answers, and the registry has confirmed what is published."
-    if httpx.get(f'{address}/health', timeout=20).json()['status'] != 'ok': return False
+    if httpx.get(f'{address}/health', timeout=20).json()['status'] != 'ok':
+        return False
     return httpx.get(f'{address}/api/v1/models').json()[0]['source'] == 'registry'
 
 
@@ -103,60 +118,132 @@ def server(home: Path, tokens: dict[str, str]) -> Iterator[str]:
 
 @pytest.fixture
 def call(server: str) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=f'{server}/api/v1', timeout=20) as client: yield client
+    with httpx.Client(base_url=f'{server}/api/v1', timeout=20) as client:
+        yield client
 
 
 @pytest.fixture
-def matches(call: httpx.Client) -> list[str]: return [one['match_id'] for one in call.get('/predictions').json()]
+def matches(call: httpx.Client) -> list[str]:
+    return [one['match_id'] for one in call.get('/predictions').json()]
 
 
 @contextmanager
-def in_process(home: Path, clock: Callable[[], datetime] = lambda: MOMENT, **more: Any) -> Iterator[TestClient]:
+def in_process(
+    home: Path, clock: Callable[[], datetime] = lambda: MOMENT, **more: Any
+) -> Iterator[TestClient]:
     "The same application in this process, so that a part of it can be made to fail."
     app = create_app(Settings(home=home, **{'rate_limit': ''} | more), now, clock)
-    with TestClient(app, raise_server_exceptions=False) as client: yield client
+    with TestClient(app, raise_server_exceptions=False) as client:
+        yield client
 
 
 # What callers get
 
+
 def test_a_forecast_is_the_same_everywhere_and_stored_once(home, server, call, matches):
     match_id = matches[0]
-    def ask(i: int) -> httpx.Response: return httpx.get(f'{(server, other)[i % 2]}/api/v1/predictions/{match_id}', headers=FRESH if i % 3 else {})
+
+    def ask(i: int) -> httpx.Response:
+        return httpx.get(
+            f'{(server, other)[i % 2]}/api/v1/predictions/{match_id}',
+            headers=FRESH if i % 3 else {},
+        )
+
     with serving(home) as other:
         wait_until(lambda: httpx.get(f'{other}/health/ready').status_code == 200)
-        with ThreadPoolExecutor(20) as pool: found = list(pool.map(ask, range(200)))
+        with ThreadPoolExecutor(20) as pool:
+            found = list(pool.map(ask, range(200)))
     assert {answer.status_code for answer in found} == {200}
     told = found[0].json()  # the other process has not asked the registry yet, and says so
     assert all(answer.json() | {'source': 'registry'} == told for answer in found)
-    old = {'prediction_id', 'match_id', 'predicted_result', 'probabilities', 'confidence', 'created_at'}
-    assert set(told) == old | {'league', 'season', 'kickoff', 'home_team', 'away_team', 'rates', 'model', 'version', 'as_of', 'source'}
+    old = {
+        'prediction_id',
+        'match_id',
+        'predicted_result',
+        'probabilities',
+        'confidence',
+        'created_at',
+    }
+    assert set(told) == old | {
+        'league',
+        'season',
+        'kickoff',
+        'home_team',
+        'away_team',
+        'rates',
+        'model',
+        'version',
+        'as_of',
+        'source',
+    }
     assert set(told['probabilities']) == {'home_win', 'draw', 'away_win'}
     assert sum(told['probabilities'].values()) == pytest.approx(1, abs=1e-12)
-    assert told['confidence'] == max(told['probabilities'].values()) == told['probabilities'][told['predicted_result']]
+    assert (
+        told['confidence']
+        == max(told['probabilities'].values())
+        == told['probabilities'][told['predicted_result']]
+    )
     engine = open_database(Settings(home=home).database)
     with engine.connect() as connection:
-        stored = select(func.count()).select_from(schema.predictions).where(schema.predictions.c.prediction_id == told['prediction_id'])
+        stored = (
+            select(func.count())
+            .select_from(schema.predictions)
+            .where(schema.predictions.c.prediction_id == told['prediction_id'])
+        )
         assert connection.execute(stored).scalar_one() == 1
     engine.dispose()
-    assert [call.get(f'/predictions/{match_id}', headers=headers).headers['x-cache'] for headers in ({}, FRESH)] == ['hit', 'miss']
-    said = json.loads(run(home, 'predict', told['home_team'], told['away_team'], '--league', 'E0', '--json').stdout)
-    for name in ('probabilities', 'rates', 'confidence', 'predicted_result', 'version'): assert said[name] == told[name]
-    pairing = call.post('/predictions', json={'league': 'E0', 'home_team': told['home_team'].upper(), 'away_team': told['away_team']})
+    assert [
+        call.get(f'/predictions/{match_id}', headers=headers).headers['x-cache']
+        for headers in ({}, FRESH)
+    ] == ['hit', 'miss']
+    said = json.loads(
+        run(
+            home, 'predict', told['home_team'], told['away_team'], '--league', 'E0', '--json'
+        ).stdout
+    )
+    for name in ('probabilities', 'rates', 'confidence', 'predicted_result', 'version'):
+        assert said[name] == told[name]
+    pairing = call.post(
+        '/predictions',
+        json={
+            'league': 'E0',
+            'home_team': told['home_team'].upper(),
+            'away_team': told['away_team'],
+        },
+    )
     assert pairing.json() == told
 
 
 def test_every_reading_route_answers(server, call, matches):
     match_id = matches[3]
     call.get(f'/predictions/{match_id}')
-    found = {path: strict(call.get(path).raise_for_status()) for path in (
-        '/leagues', '/matches?league=E0&season=2526&limit=5', f'/matches/{match_id}', f'/matches/{match_id}/markets', '/leagues/E0/table',
-        '/teams/england-arsenal', '/scoreboard', '/runs?job=train', '/models', '/predictions?league=E0&limit=2&offset=1')}
-    assert [one['match_id'] for one in found['/predictions?league=E0&limit=2&offset=1']] == matches[1:3]
+    found = {
+        path: strict(call.get(path).raise_for_status())
+        for path in (
+            '/leagues',
+            '/matches?league=E0&season=2526&limit=5',
+            f'/matches/{match_id}',
+            f'/matches/{match_id}/markets',
+            '/leagues/E0/table',
+            '/teams/england-arsenal',
+            '/scoreboard',
+            '/runs?job=train',
+            '/models',
+            '/predictions?league=E0&limit=2&offset=1',
+        )
+    }
+    assert [one['match_id'] for one in found['/predictions?league=E0&limit=2&offset=1']] == matches[
+        1:3
+    ]
     about = found[f'/matches/{match_id}']
     assert about['features_source'] == 'online'
     assert about['features']['home_elo'] > 1000
     assert about['forecasts'][0]['model'] == 'E0-dixon-coles'
-    assert sum(bet['win'] for bet in found[f'/matches/{match_id}/markets']['markets'] if bet['market'] == 'outcome') == pytest.approx(1, abs=1e-9)
+    assert sum(
+        bet['win']
+        for bet in found[f'/matches/{match_id}/markets']['markets']
+        if bet['market'] == 'outcome'
+    ) == pytest.approx(1, abs=1e-9)
     finish = found['/leagues/E0/table']['finish']
     assert len(finish) == 20
     assert found['/teams/england-arsenal']['next'][0]['status'] == 'scheduled'
@@ -167,7 +254,12 @@ def test_every_reading_route_answers(server, call, matches):
     report = httpx.get(server + found['/runs?job=train'][0]['report'])
     assert 'text/html' in report.headers['content-type']
     metrics = httpx.get(f'{server}/metrics').text
-    for name in ('football_prediction_cache_hits_total', 'football_predictions_made_total', 'football_model_loaded'): assert name in metrics
+    for name in (
+        'football_prediction_cache_hits_total',
+        'football_predictions_made_total',
+        'football_model_loaded',
+    ):
+        assert name in metrics
 
 
 def test_a_batch_keeps_its_order_and_says_what_is_wrong_with_each(call, matches):
@@ -176,20 +268,30 @@ def test_a_batch_keeps_its_order_and_says_what_is_wrong_with_each(call, matches)
     assert [one['match_id'] for one in found] == asked
     assert found[0] == found[4]
     assert [one.get('problem', {}).get('status') for one in found] == [None, 404, None, 409, None]
-    whole = call.post('/predictions/batch', json={'match_ids': matches*100})
-    assert len(whole.json()) == 100*len(matches)
-    told(call.post('/predictions/batch', json={'match_ids': [f'E0-x-{i}' for i in range(101)]}), 404, '101 of 101')
+    whole = call.post('/predictions/batch', json={'match_ids': matches * 100})
+    assert len(whole.json()) == 100 * len(matches)
+    told(
+        call.post('/predictions/batch', json={'match_ids': [f'E0-x-{i}' for i in range(101)]}),
+        404,
+        '101 of 101',
+    )
 
 
 def test_any_two_teams_can_be_asked(call):
     asked = {'league': 'E0', 'home_team': 'Arsenal', 'away_team': 'Liverpool', 'neutral': True}
-    one, other = (call.post('/predictions', json=asked | teams).json() for teams in ({}, {'home_team': 'Liverpool', 'away_team': 'Arsenal'}))
+    one, other = (
+        call.post('/predictions', json=asked | teams).json()
+        for teams in ({}, {'home_team': 'Liverpool', 'away_team': 'Arsenal'})
+    )
     assert one['match_id'] is None
-    assert one['probabilities']['home_win'] == pytest.approx(other['probabilities']['away_win'], abs=1e-12)
+    assert one['probabilities']['home_win'] == pytest.approx(
+        other['probabilities']['away_win'], abs=1e-12
+    )
 
 
 def test_many_can_ask_for_features_at_once(call, matches):
-    with ThreadPoolExecutor(16) as pool: found = list(pool.map(lambda i: call.get(f'/matches/{matches[i % 8]}').json(), range(64)))
+    with ThreadPoolExecutor(16) as pool:
+        found = list(pool.map(lambda i: call.get(f'/matches/{matches[i % 8]}').json(), range(64)))
     assert {one['features_source'] for one in found} == {'online'}
     assert len({(one['match_id'], json.dumps(one['features'])) for one in found}) == 8
 
@@ -201,24 +303,47 @@ def test_a_match_that_is_not_served_any_more_is_no_fault_of_the_store(server, ca
 
 
 def test_the_lines_of_the_readme_are_routes_and_answer(server):
-    page = (Path(__file__).parents[3]/'README.md').read_text()
+    page = (Path(__file__).parents[3] / 'README.md').read_text()
     lines = re.findall(r'^curl .*', page, re.M)
     routes, asked = httpx.get(f'{server}/openapi.json').json()['paths'], set()
     for line in lines:
         path = urlsplit(next(word for word in shlex.split(line) if word.startswith('http'))).path
         method = 'post' if '--json' in line else 'get'
-        command = [*shlex.split(line.replace('http://127.0.0.1:8000', server)), '-sS', '--fail-with-body']
+        command = [
+            *shlex.split(line.replace('http://127.0.0.1:8000', server)),
+            '-sS',
+            '--fail-with-body',
+        ]
         said = subprocess.run(command, capture_output=True, text=True)
         assert said.returncode == 0, (line, said.stdout, said.stderr)
         assert json.loads(said.stdout) or path.endswith('scoreboard'), line
-        found = [route for route, methods in routes.items() if method in methods and re.fullmatch(re.sub(r'{\w+}', '[^/]+', route), path)]
+        found = [
+            route
+            for route, methods in routes.items()
+            if method in methods and re.fullmatch(re.sub(r'{\w+}', '[^/]+', route), path)
+        ]
         assert found, line
         asked |= {(method, route) for route in found}
     assert len(asked) >= 7
 
 
-@pytest.mark.parametrize('path', ['/', '/docs', '/openapi.json', '/reports/index.html', '/health', '/health/live', '/metrics', '/api/v1/leagues',
-                                  '/api/v1/predictions/E0-2526-west-ham-wolves', '/api/v1/predictions?limit=3', '/api/v1/matches/none', '/nowhere'])
+@pytest.mark.parametrize(
+    'path',
+    [
+        '/',
+        '/docs',
+        '/openapi.json',
+        '/reports/index.html',
+        '/health',
+        '/health/live',
+        '/metrics',
+        '/api/v1/leagues',
+        '/api/v1/predictions/E0-2526-west-ham-wolves',
+        '/api/v1/predictions?limit=3',
+        '/api/v1/matches/none',
+        '/nowhere',
+    ],
+)
 def test_head_answers_as_get_does_without_the_body(server, path):
     with httpx.Client(base_url=server, timeout=20) as client:
         client.get(path)  # so that the second is in the cache as the third is
@@ -226,21 +351,45 @@ def test_head_answers_as_get_does_without_the_body(server, path):
         assert (head.status_code, head.content) == (get.status_code, b'')
         volatile = {'date', 'x-request-id', *(['content-length'] if path == '/metrics' else [])}
         assert {name: text for name, text in head.headers.items() if name not in volatile} == {
-            name: text for name, text in get.headers.items() if name not in volatile}
+            name: text for name, text in get.headers.items() if name not in volatile
+        }
         assert client.get('/health/live').status_code == 200  # the connection is still of use
 
 
 def test_every_forecast_that_leaves_is_counted(home):
     with in_process(home) as client:
+
         def given(name: str = 'served') -> int:
-            return int(sum(map(float, re.findall(rf'football_predictions_{name}_total{{.*}} (\S+)', client.get('/metrics').text))))
+            return int(
+                sum(
+                    map(
+                        float,
+                        re.findall(
+                            rf'football_predictions_{name}_total{{.*}} (\S+)',
+                            client.get('/metrics').text,
+                        ),
+                    )
+                )
+            )
+
         match_ids = [one['match_id'] for one in client.get('/api/v1/predictions?limit=5').json()]
         assert given() == 5
         client.get(f'/api/v1/predictions/{match_ids[0]}')
         assert given() == 6
-        client.post('/api/v1/predictions/batch', json={'match_ids': [*match_ids[:3], match_ids[0], 'E0-2526-no-such']})
+        client.post(
+            '/api/v1/predictions/batch',
+            json={'match_ids': [*match_ids[:3], match_ids[0], 'E0-2526-no-such']},
+        )
         assert given() == given('stored') == 10
-        client.post('/api/v1/predictions', json={'league': 'E0', 'home_team': 'Arsenal', 'away_team': 'Liverpool', 'neutral': True})
+        client.post(
+            '/api/v1/predictions',
+            json={
+                'league': 'E0',
+                'home_team': 'Arsenal',
+                'away_team': 'Liverpool',
+                'neutral': True,
+            },
+        )
         assert (given(), given('stored')) == (11, 10)
         shown = client.get('/').text.count('class="bar"')
         assert shown > 50
@@ -251,64 +400,172 @@ def test_every_forecast_that_leaves_is_counted(home):
 
 # What they are told
 
-@pytest.mark.parametrize(('path', 'status', 'says'), [
-    ('/predictions/E0-2526-west-ham-wolve', 404, 'E0-2526-west-ham-wolves'), ('/predictions/E0-2425-arsenal-chelsea', 409, 'is finished'),
-    ('/predictions?date=2026-13-01', 422, 'date'), ('/predictions?date=soon', 422, 'date'), ('/predictions?league=E9', 404, 'did you mean E0'),
-    ('/predictions?limit=0', 422, 'limit'), ('/predictions?limit=ten', 422, 'limit'), ('/predictions?offset=-1', 422, 'offset'),
-    ('/matches/E0-2526-west-ham-wolve', 404, 'E0-2526-west-ham-wolves'), ('/matches/E0-2425-arsenal-chelsea/markets', 409, 'is finished'),
-    ("/matches?league=E0'--", 422, 'league'), ("/matches/E0'; DROP TABLE matches; --", 422, 'match_id'), ('/matches?season=25', 422, 'season'),
-    ('/teams/england-arsenl', 404, 'england-arsenal'), ('/teams/<script>alert(1)', 422, 'team_id'), ('/leagues/X9/table', 404, 'no league'),
-    ('/runs?job=../../etc', 422, 'job'), ('/matches/%00', 422, 'match_id'), ('/teams/\u202emünchen', 422, 'team_id'),
-    ('/predictions/' + 'x'*5000, 422, 'match_id'), ('/nowhere', 404, 'Not Found')])
-def test_what_is_wrong_is_said(call, path, status, says): told(call.get(path), status, says)
+
+@pytest.mark.parametrize(
+    ('path', 'status', 'says'),
+    [
+        ('/predictions/E0-2526-west-ham-wolve', 404, 'E0-2526-west-ham-wolves'),
+        ('/predictions/E0-2425-arsenal-chelsea', 409, 'is finished'),
+        ('/predictions?date=2026-13-01', 422, 'date'),
+        ('/predictions?date=soon', 422, 'date'),
+        ('/predictions?league=E9', 404, 'did you mean E0'),
+        ('/predictions?limit=0', 422, 'limit'),
+        ('/predictions?limit=ten', 422, 'limit'),
+        ('/predictions?offset=-1', 422, 'offset'),
+        ('/matches/E0-2526-west-ham-wolve', 404, 'E0-2526-west-ham-wolves'),
+        ('/matches/E0-2425-arsenal-chelsea/markets', 409, 'is finished'),
+        ("/matches?league=E0'--", 422, 'league'),
+        ("/matches/E0'; DROP TABLE matches; --", 422, 'match_id'),
+        ('/matches?season=25', 422, 'season'),
+        ('/teams/england-arsenl', 404, 'england-arsenal'),
+        ('/teams/<script>alert(1)', 422, 'team_id'),
+        ('/leagues/X9/table', 404, 'no league'),
+        ('/runs?job=../../etc', 422, 'job'),
+        ('/matches/%00', 422, 'match_id'),
+        ('/teams/\u202emünchen', 422, 'team_id'),
+        ('/predictions/' + 'x' * 5000, 422, 'match_id'),
+        ('/nowhere', 404, 'Not Found'),
+    ],
+)
+def test_what_is_wrong_is_said(call, path, status, says):
+    told(call.get(path), status, says)
 
 
-@pytest.mark.parametrize(('path', 'body', 'status', 'says'), [
-    ('/predictions', {'league': 'E0', 'home_team': 'Arsenal', 'away_team': 'Evertn'}, 404, 'Everton'),
-    ('/predictions', {'league': 'E9', 'home_team': 'Arsenal', 'away_team': 'Everton'}, 404, 'E0'),
-    ('/predictions', {'league': 'E0', 'home_team': 'Arsenal', 'away_team': 'Arsenal'}, 422, 'cannot play itself'),
-    ('/predictions', {'league': 'E0', 'home_team': 7, 'away_team': 'Everton'}, 422, 'home_team'),
-    ('/predictions', {'league': 'E0', 'home_team': 'Ar\x00senal', 'away_team': 'Everton'}, 422, 'printable'),
-    ('/predictions', {'league': 'E0', 'home_team': '\ud800', 'away_team': 'Everton'}, 422, 'home_team'),
-    ('/predictions', {'league': 'E0', 'home_team': "' OR 1=1 --", 'away_team': 'Everton'}, 404, 'OR 1=1'),
-    ('/predictions', {'league': 'E0', 'home_team': 'Arsenal', 'away_team': 'Everton', 'odds': 2}, 422, 'odds'),
-    ('/predictions', [], 422, 'body'), ('/predictions', {}, 422, 'league'),
-    ('/predictions/batch', {'match_ids': ['E0-2526-west-ham-wolves']*10_001}, 422, '10000'),
-    ('/predictions/batch', {'match_ids': []}, 422, 'match_ids'),
-    ('/predictions/batch', {'match_ids': 'all'}, 422, 'match_ids'), ('/predictions/batch', {'match_ids': [None]}, 422, 'match_ids'),
-    ('/predictions/batch', {'match_ids': ['x'*100]*10_000}, 413, '600,000')])
+@pytest.mark.parametrize(
+    ('path', 'body', 'status', 'says'),
+    [
+        (
+            '/predictions',
+            {'league': 'E0', 'home_team': 'Arsenal', 'away_team': 'Evertn'},
+            404,
+            'Everton',
+        ),
+        (
+            '/predictions',
+            {'league': 'E9', 'home_team': 'Arsenal', 'away_team': 'Everton'},
+            404,
+            'E0',
+        ),
+        (
+            '/predictions',
+            {'league': 'E0', 'home_team': 'Arsenal', 'away_team': 'Arsenal'},
+            422,
+            'cannot play itself',
+        ),
+        (
+            '/predictions',
+            {'league': 'E0', 'home_team': 7, 'away_team': 'Everton'},
+            422,
+            'home_team',
+        ),
+        (
+            '/predictions',
+            {'league': 'E0', 'home_team': 'Ar\x00senal', 'away_team': 'Everton'},
+            422,
+            'printable',
+        ),
+        (
+            '/predictions',
+            {'league': 'E0', 'home_team': '\ud800', 'away_team': 'Everton'},
+            422,
+            'home_team',
+        ),
+        (
+            '/predictions',
+            {'league': 'E0', 'home_team': "' OR 1=1 --", 'away_team': 'Everton'},
+            404,
+            'OR 1=1',
+        ),
+        (
+            '/predictions',
+            {'league': 'E0', 'home_team': 'Arsenal', 'away_team': 'Everton', 'odds': 2},
+            422,
+            'odds',
+        ),
+        ('/predictions', [], 422, 'body'),
+        ('/predictions', {}, 422, 'league'),
+        ('/predictions/batch', {'match_ids': ['E0-2526-west-ham-wolves'] * 10_001}, 422, '10000'),
+        ('/predictions/batch', {'match_ids': []}, 422, 'match_ids'),
+        ('/predictions/batch', {'match_ids': 'all'}, 422, 'match_ids'),
+        ('/predictions/batch', {'match_ids': [None]}, 422, 'match_ids'),
+        ('/predictions/batch', {'match_ids': ['x' * 100] * 10_000}, 413, '600,000'),
+    ],
+)
 def test_bodies_are_checked(call, path, body, status, says):
-    told(call.post(path, content=json.dumps(body), headers={'Content-Type': 'application/json'}), status, says)
+    told(
+        call.post(path, content=json.dumps(body), headers={'Content-Type': 'application/json'}),
+        status,
+        says,
+    )
 
 
-@pytest.mark.parametrize(('content', 'status'), [(b'{"league":', 422), (b'{"league": "\xff"}', 400), (b'', 422), (b'['*20_000, 400)])
+@pytest.mark.parametrize(
+    ('content', 'status'),
+    [(b'{"league":', 422), (b'{"league": "\xff"}', 400), (b'', 422), (b'[' * 20_000, 400)],
+)
 def test_what_is_no_json_is_refused(call, content, status):
-    told(call.post('/predictions', content=content, headers={'Content-Type': 'application/json'}), status)
+    told(
+        call.post('/predictions', content=content, headers={'Content-Type': 'application/json'}),
+        status,
+    )
 
 
 def test_a_body_without_a_length_is_measured_too(call):
-    told(call.post('/predictions', content=(b' '*65536 for _ in range(20)), headers={'Content-Type': 'application/json'}), 413)
+    told(
+        call.post(
+            '/predictions',
+            content=(b' ' * 65536 for _ in range(20)),
+            headers={'Content-Type': 'application/json'},
+        ),
+        413,
+    )
 
 
 def test_reports_stay_in_their_folder(server):
     port = int(server.rsplit(':', 1)[1])
-    for path in (b'../football.db', b'%2e%2e/football.db', b'..%2ffootball.db', b'%00', b'....//football.db', b'//etc/passwd', b'x'*5000):
+    for path in (
+        b'../football.db',
+        b'%2e%2e/football.db',
+        b'..%2ffootball.db',
+        b'%00',
+        b'....//football.db',
+        b'//etc/passwd',
+        b'x' * 5000,
+    ):
         with socket.create_connection(('127.0.0.1', port)) as raw:
-            raw.sendall(b'GET /reports/' + path + b' HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n')
+            raw.sendall(
+                b'GET /reports/' + path + b' HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n'
+            )
             assert re.match(rb'HTTP/1.1 40[04]', raw.recv(100)), path
 
 
 def test_keys_open_what_they_are_for(home, server, call, tokens):
-    engine, asked = open_database(Settings(home=home).database), {'version': '0'*16, 'reason': 'because'}
+    engine, asked = (
+        open_database(Settings(home=home).database),
+        {'version': '0' * 16, 'reason': 'because'},
+    )
+
     def ask(key: str | None) -> httpx.Response:
-        return call.post('/models/E0/promote', json=asked, headers={'X-API-Key': key} if key is not None else {})
+        return call.post(
+            '/models/E0/promote', json=asked, headers={'X-API-Key': key} if key is not None else {}
+        )
+
     told(ask(None), 401, 'admin')
     told(ask('fp_wrong'), 401, 'wrong or was revoked')
     told(call.get('/leagues', headers={'Authorization': 'Bearer fp_wrong'}), 401)
     told(ask(tokens['read']), 403, 'only read')
     told(ask(tokens['admin']), 404)
-    told(call.post('/models/E0/rollback', json={'reason': 'a\x00b'}, headers={'X-API-Key': tokens['admin']}), 422, 'printable')
-    assert call.get('/leagues', headers={'Authorization': f"Bearer {tokens['read']}"}).status_code == 200
+    told(
+        call.post(
+            '/models/E0/rollback', json={'reason': 'a\x00b'}, headers={'X-API-Key': tokens['admin']}
+        ),
+        422,
+        'printable',
+    )
+    assert (
+        call.get('/leagues', headers={'Authorization': f"Bearer {tokens['read']}"}).status_code
+        == 200
+    )
     key_id, token = create_key(engine, 'for a while', 'admin', 'tests', now())
     wait_until(lambda: ask(token).status_code == 404)
     revoke_key(engine, key_id, 'tests', now())
@@ -319,42 +576,80 @@ def test_keys_open_what_they_are_for(home, server, call, tokens):
 def test_readers_may_need_a_key_and_must_not_ask_too_often(home, tokens):
     with in_process(home, keys_wanted=True, rate_limit='5/minute') as client:
         read = {'X-API-Key': tokens['read']}
-        assert [client.get('/api/v1/leagues', headers=read).status_code for _ in range(5)] == [200]*5
+        assert [client.get('/api/v1/leagues', headers=read).status_code for _ in range(5)] == [
+            200
+        ] * 5
         late = client.get('/api/v1/leagues', headers=read)
         told(late, 429, '5 per 1 minute')
         assert 1 <= int(late.headers['retry-after']) <= 61
         told(client.get('/api/v1/leagues'), 401, 'X-API-Key')  # somebody else
-        guesses = [client.get('/api/v1/leagues', headers={'X-API-Key': f'fp_{i}'}).status_code for i in range(6)]
-        assert guesses == [401]*4 + [429]*2
+        guesses = [
+            client.get('/api/v1/leagues', headers={'X-API-Key': f'fp_{i}'}).status_code
+            for i in range(6)
+        ]
+        assert guesses == [401] * 4 + [429] * 2
         assert client.get('/health/ready').status_code == 200
 
 
 def test_with_keys_wanted_everything_asks_for_one(home, tokens):
-    paths = ['/', '/docs', '/docs/static/swagger-ui.css', '/openapi.json', '/reports/', '/health', '/runs', '/api/v1/leagues', '/nowhere']
+    paths = [
+        '/',
+        '/docs',
+        '/docs/static/swagger-ui.css',
+        '/openapi.json',
+        '/reports/',
+        '/health',
+        '/runs',
+        '/api/v1/leagues',
+        '/nowhere',
+    ]
     with in_process(home, keys_wanted=True) as client:
         for path in paths:
             told(client.get(path), 401, 'X-API-Key')
-            assert client.get(path, headers={'X-API-Key': tokens['read']}).status_code == (404 if path == '/nowhere' else 200)
-            assert client.get(path, auth=('anybody', tokens['read'])).status_code == (404 if path == '/nowhere' else 200)
-        assert {client.get(path).status_code for path in ('/health/live', '/health/ready', '/metrics')} == {200}
+            assert client.get(path, headers={'X-API-Key': tokens['read']}).status_code == (
+                404 if path == '/nowhere' else 200
+            )
+            assert client.get(path, auth=('anybody', tokens['read'])).status_code == (
+                404 if path == '/nowhere' else 200
+            )
+        assert {
+            client.get(path).status_code for path in ('/health/live', '/health/ready', '/metrics')
+        } == {200}
         browser = {'Accept': 'text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8'}
-        for asked in (client.get('/', headers=browser), client.get('/', headers=browser, auth=('anybody', 'fp_wrong'))):
+        for asked in (
+            client.get('/', headers=browser),
+            client.get('/', headers=browser, auth=('anybody', 'fp_wrong')),
+        ):
             assert asked.status_code == 401
             assert asked.headers['www-authenticate'].startswith('Basic realm=')
             assert '<h1>' in asked.text
             style = re.search(r'href="(/look-\w+\.css)"', asked.text)[1]
             assert client.get(style).status_code == 200
-        assert client.get('/api/v1/leagues', headers=browser).headers['www-authenticate'] == 'Bearer'
-        body = {'version': '0'*16, 'reason': 'because'}
-        told(client.post('/api/v1/models/E0/promote', json=body, auth=('anybody', tokens['admin'])), 403, 'password')
-        told(client.post('/api/v1/models/E0/promote', json=body, headers={'X-API-Key': tokens['admin']}), 404)
+        assert (
+            client.get('/api/v1/leagues', headers=browser).headers['www-authenticate'] == 'Bearer'
+        )
+        body = {'version': '0' * 16, 'reason': 'because'}
+        told(
+            client.post('/api/v1/models/E0/promote', json=body, auth=('anybody', tokens['admin'])),
+            403,
+            'password',
+        )
+        told(
+            client.post(
+                '/api/v1/models/E0/promote', json=body, headers={'X-API-Key': tokens['admin']}
+            ),
+            404,
+        )
 
 
 def test_people_are_told_of_limits_by_a_page(home):
     browser = {'Accept': 'text/html,*/*;q=0.8'}
     with in_process(home, rate_limit='2/minute', request_bytes=10) as client:
-        large = client.post('/', headers=browser, content=b'x'*11)
-        assert (large.status_code, large.headers['content-type']) == (413, 'text/html; charset=utf-8')
+        large = client.post('/', headers=browser, content=b'x' * 11)
+        assert (large.status_code, large.headers['content-type']) == (
+            413,
+            'text/html; charset=utf-8',
+        )
         client.get('/')
         late = client.get('/', headers=browser)
         assert (late.status_code, late.headers['content-type']) == (429, 'text/html; charset=utf-8')
@@ -373,27 +668,59 @@ def test_what_takes_too_long_is_given_up(home, monkeypatch):
         assert client.get('/health/live').status_code == 200
 
 
-@pytest.mark.parametrize(('where', 'name', 'path', 'error'), [
-    (record_routes, 'league_names', '/api/v1/leagues', RuntimeError), (record_routes, 'league_names', '/api/v1/leagues', TimeoutError),
-    (forecast_service, 'forecast_matches', '/api/v1/predictions/E0-2526-west-ham-wolves', RuntimeError)])
+@pytest.mark.parametrize(
+    ('where', 'name', 'path', 'error'),
+    [
+        (record_routes, 'league_names', '/api/v1/leagues', RuntimeError),
+        (record_routes, 'league_names', '/api/v1/leagues', TimeoutError),
+        (
+            forecast_service,
+            'forecast_matches',
+            '/api/v1/predictions/E0-2526-west-ham-wolves',
+            RuntimeError,
+        ),
+    ],
+)
 def test_a_defect_is_told_to_the_log_alone(home, monkeypatch, caplog, where, name, path, error):
-    def broken(*_: Any) -> None: raise error('the secret of the house')
+    def broken(*_: Any) -> None:
+        raise error('the secret of the house')
+
     monkeypatch.setattr(where, name, broken)
     with in_process(home) as client, caplog.at_level(logging.ERROR):
         answer = client.get(path, headers={'X-Request-ID': 'asked-by-a-test'} | FRESH)
     told(answer, 500, 'its id leads to the reason')
     assert 'secret' not in answer.text
-    traces = [record for record in caplog.records if record.exc_info and 'secret' in str(record.exc_info[1])]
+    traces = [
+        record
+        for record in caplog.records
+        if record.exc_info and 'secret' in str(record.exc_info[1])
+    ]
     assert [record.about['request_id'] for record in traces] == ['asked-by-a-test']
 
 
 def test_the_log_is_json_with_ids(home, call):
     call.get('/leagues', headers={'X-Request-ID': 'asked-by-a-test'})
-    assert call.get('/leagues', headers={'X-Request-ID': 'no id, "}'}).headers['x-request-id'].isalnum()
-    def lines() -> list[dict]: return [json.loads(line) for line in (home/'log').read_text().splitlines() if line.startswith('{')]
+    assert (
+        call.get('/leagues', headers={'X-Request-ID': 'no id, "}'})
+        .headers['x-request-id']
+        .isalnum()
+    )
+
+    def lines() -> list[dict]:
+        return [
+            json.loads(line)
+            for line in (home / 'log').read_text().splitlines()
+            if line.startswith('{')
+        ]
+
     wait_until(lambda: any(line.get('request_id') == 'asked-by-a-test' for line in lines()))
     line = next(line for line in lines() if line.get('request_id') == 'asked-by-a-test')
-    assert {'status': 200, 'path': '/api/v1/leagues', 'method': 'GET', 'level': 'info'}.items() <= line.items()
+    assert {
+        'status': 200,
+        'path': '/api/v1/leagues',
+        'method': 'GET',
+        'level': 'info',
+    }.items() <= line.items()
     assert not [line for line in lines() if 'trace' in line]
 
 
@@ -403,80 +730,129 @@ def test_a_match_that_kicks_off_is_no_longer_forecast(home):
         first, *others = client.get('/api/v1/predictions').json()
         later = [one['match_id'] for one in others if one['kickoff'] > first['kickoff']][:3]
         clock[0] = datetime.fromisoformat(first['kickoff']) + timedelta(seconds=1)
-        for path in (f"/api/v1/predictions/{first['match_id']}", f"/api/v1/matches/{first['match_id']}/markets"):
+        for path in (
+            f"/api/v1/predictions/{first['match_id']}",
+            f"/api/v1/matches/{first['match_id']}/markets",
+        ):
             told(client.get(path, headers=FRESH), 409, 'kicked off')
-        found = client.post('/api/v1/predictions/batch', json={'match_ids': [first['match_id'], *later]}).json()
+        found = client.post(
+            '/api/v1/predictions/batch', json={'match_ids': [first['match_id'], *later]}
+        ).json()
         assert [one.get('problem', {}).get('status') for one in found] == [409, None, None, None]
-        assert first['match_id'] not in {one['match_id'] for one in client.get('/api/v1/predictions').json()}
+        assert first['match_id'] not in {
+            one['match_id'] for one in client.get('/api/v1/predictions').json()
+        }
 
 
 def test_the_document_tells_the_truth(server, tokens, capsys):
     import schemathesis
     from hypothesis import HealthCheck, Phase, given, settings
     from schemathesis import GenerationMode, checks
+
     checks.load_all_checks()
-    held = checks.CHECKS.get_by_names(['not_a_server_error', 'status_code_conformance', 'content_type_conformance', 'response_schema_conformance',
-                                       'response_headers_conformance', 'negative_data_rejection'])
+    held = checks.CHECKS.get_by_names(
+        [
+            'not_a_server_error',
+            'status_code_conformance',
+            'content_type_conformance',
+            'response_schema_conformance',
+            'response_headers_conformance',
+            'negative_data_rejection',
+        ]
+    )
     statuses: Counter[int] = Counter()
     for found in schemathesis.openapi.from_url(f'{server}/openapi.json').get_all_operations():
         operation = found.ok()
         for mode in GenerationMode:
-            if mode is GenerationMode.NEGATIVE and not {'parameters', 'requestBody'} & set(operation.definition.raw): continue
+            if mode is GenerationMode.NEGATIVE and not {'parameters', 'requestBody'} & set(
+                operation.definition.raw
+            ):
+                continue
             cases = operation.as_strategy(generation_mode=mode)
 
-            @settings(max_examples=12, deadline=None, database=None, derandomize=True, phases=[Phase.explicit, Phase.generate],
-                      suppress_health_check=list(HealthCheck))
+            @settings(
+                max_examples=12,
+                deadline=None,
+                database=None,
+                derandomize=True,
+                phases=[Phase.explicit, Phase.generate],
+                suppress_health_check=list(HealthCheck),
+            )
             @given(case=cases)
             def conforms(case: Any) -> None:
                 answer = case.call(headers={'X-API-Key': tokens['admin']})
                 statuses[answer.status_code] += 1
                 case.validate_response(answer, checks=held)
+
             conforms()
-    with capsys.disabled(): print(f'\nschemathesis: {statuses.total()} cases, {dict(sorted(statuses.items()))}')
+    with capsys.disabled():
+        print(f'\nschemathesis: {statuses.total()} cases, {dict(sorted(statuses.items()))}')
     assert statuses.total() > 200
 
 
 # Models come and go
 
+
 def test_promotions_and_rollbacks_under_load_lose_no_request(home, server, call, tokens, matches):
     registry, ends, found = registry_of(home), threading.Event(), Counter[tuple[int, str]]()
     first = call.get('/models').json()[0]['version']
     second = next(one for one in registry.versions('E0')['version'] if one != first)
+
     def load(i: int) -> None:
         with httpx.Client(base_url=f'{server}/api/v1', timeout=20) as client:
             while not ends.is_set():
                 answer = client.get(f'/predictions/{matches[i]}', headers=FRESH if i % 2 else {})
                 found[answer.status_code, answer.json().get('version', '')] += 1
-    def answered(version: str) -> bool: return {call.get(f'/predictions/{one}').json()['version'] for one in matches[:4]} == {version}
+
+    def answered(version: str) -> bool:
+        return {call.get(f'/predictions/{one}').json()['version'] for one in matches[:4]} == {
+            version
+        }
+
     with ThreadPoolExecutor(4) as pool:
         threads = [pool.submit(load, i) for i in range(4)]
         try:
             admin = {'X-API-Key': tokens['admin']}
-            done = call.post('/models/E0/promote', json={'version': second, 'reason': 'to be tried'}, headers=admin)
+            done = call.post(
+                '/models/E0/promote',
+                json={'version': second, 'reason': 'to be tried'},
+                headers=admin,
+            )
             assert (done.status_code, done.json()['version']) == (200, second), done.text
             assert answered(second)
-            back = call.post('/models/E0/rollback', json={'reason': 'it was not better'}, headers=admin)
+            back = call.post(
+                '/models/E0/rollback', json={'reason': 'it was not better'}, headers=admin
+            )
             assert (back.status_code, back.json()['version']) == (200, first)
             assert answered(first)
             registry.promote('E0', second, 'tests', 'from another process')
             wait_until(lambda: answered(second), 10)
             registry.rollback('E0', 'tests', 'from another process')
             wait_until(lambda: answered(first), 10)
-        finally: ends.set()
-        for thread in threads: thread.result()
+        finally:
+            ends.set()
+        for thread in threads:
+            thread.result()
     assert set(found) == {(200, first), (200, second)}
     assert found.total() > 100
     registry.engine.dispose()
 
 
 def test_without_a_model_nothing_is_forecast_until_one_is_published(home, matches, tmp_path):
-    bare = tmp_path/'home'
+    bare = tmp_path / 'home'
     shutil.copytree(home, bare, ignore=shutil.ignore_patterns('models', 'reports', 'log'))
     registry = registry_of(bare)
-    version = registry.versions('E0').filter(pl.col('aliases').list.contains('champion'))['version'][0]
+    version = registry.versions('E0').filter(pl.col('aliases').list.contains('champion'))[
+        'version'
+    ][0]
     registry.client.delete_registered_model_alias('E0', 'champion')
     with serving(bare) as address:
-        for path in ('/health/ready', f'/api/v1/predictions/{matches[0]}', '/api/v1/predictions', '/api/v1/models'):
+        for path in (
+            '/health/ready',
+            f'/api/v1/predictions/{matches[0]}',
+            '/api/v1/predictions',
+            '/api/v1/models',
+        ):
             told(httpx.get(address + path), 503, 'no model is published yet')
         told(httpx.post(f'{address}/api/v1/predictions/batch', json={'match_ids': matches}), 503)
         assert httpx.get(f'{address}/api/v1/matches?limit=1').status_code == 200
@@ -488,52 +864,94 @@ def test_without_a_model_nothing_is_forecast_until_one_is_published(home, matche
 
 
 def test_an_altered_model_is_not_used_and_the_others_are(home, matches, tmp_path):
-    altered = tmp_path/'home'
+    altered = tmp_path / 'home'
     shutil.copytree(home, altered, ignore=shutil.ignore_patterns('reports', 'log', 'mlflow*'))
-    copies = Copies(altered/'models')
+    copies = Copies(altered / 'models')
     to = copies.pointer('E0', 'champion')
     content = copies.read(to['version'])
-    other = pack_model(registry_of(altered).champion('E0').model, 'D1-dixon-coles', {'as_of': MOMENT.isoformat()})
+    other = pack_model(
+        registry_of(altered).champion('E0').model, 'D1-dixon-coles', {'as_of': MOMENT.isoformat()}
+    )
     copies.keep(version_of(other), other)
-    copies.point('D1', 'champion', {'name': 'D1-dixon-coles', 'version': version_of(other), 'number': '1'})
-    path = altered/'models/versions'/f"{to['version']}.json"
+    copies.point(
+        'D1', 'champion', {'name': 'D1-dixon-coles', 'version': version_of(other), 'number': '1'}
+    )
+    path = altered / 'models/versions' / f"{to['version']}.json"
     path.write_bytes(content.replace(b'0', b'1', 1))
     with serving(altered, FOOTBALL_MLFLOW_URL=f'http://127.0.0.1:{free_port()}') as address:
         parts = httpx.get(f'{address}/health').json()['parts']
         assert not parts['models']['up']
         assert to['version'] in parts['models']['reason']
         assert httpx.get(f'{address}/health/ready').json()['leagues'] == ['D1']
-        told(httpx.get(f'{address}/api/v1/predictions/{matches[0]}'), 503, 'No model is published for league E0')
-        (altered/'models/champion-D1.json').write_text('{"name": "D1-dix')  # cut off
+        told(
+            httpx.get(f'{address}/api/v1/predictions/{matches[0]}'),
+            503,
+            'No model is published for league E0',
+        )
+        (altered / 'models/champion-D1.json').write_text('{"name": "D1-dix')  # cut off
         path.write_bytes(content)
-        wait_until(lambda: httpx.get(f'{address}/health').json()['parts']['outlook']['reason'].startswith('JSONDecodeError'), 10)
-        (altered/'models/champion-D1.json').unlink()
-        wait_until(lambda: httpx.get(f'{address}/api/v1/predictions/{matches[0]}').status_code == 200, 10)
+        wait_until(
+            lambda: (
+                httpx.get(f'{address}/health')
+                .json()['parts']['outlook']['reason']
+                .startswith('JSONDecodeError')
+            ),
+            10,
+        )
+        (altered / 'models/champion-D1.json').unlink()
+        wait_until(
+            lambda: httpx.get(f'{address}/api/v1/predictions/{matches[0]}').status_code == 200, 10
+        )
         answer = httpx.get(f'{address}/api/v1/predictions/{matches[0]}').json()
         assert (answer['version'], answer['source']) == (to['version'], 'copy')
-        key = create_key(open_database(Settings(home=altered).database), 'somebody', 'admin', 'tests', now())[1]
+        key = create_key(
+            open_database(Settings(home=altered).database), 'somebody', 'admin', 'tests', now()
+        )[1]
         asked = {'json': {'reason': 'to be tried'}, 'headers': {'X-API-Key': key}, 'timeout': 30}
-        wait_until(lambda: httpx.post(f'{address}/api/v1/models/E0/rollback', **asked).status_code != 401)
+        wait_until(
+            lambda: httpx.post(f'{address}/api/v1/models/E0/rollback', **asked).status_code != 401
+        )
         told(httpx.post(f'{address}/api/v1/models/E0/rollback', **asked), 503, 'does not answer')
 
 
 # Parts go away and come back
 
+
 @pytest.fixture
-def production(home: Path, postgresql, redis_port: int, tmp_path: Path) -> Iterator[tuple[str, Path]]:
+def production(
+    home: Path, postgresql, redis_port: int, tmp_path: Path
+) -> Iterator[tuple[str, Path]]:
     "A server on PostgreSQL and Redis, and its home."
     from football_pred.features.feast_store import materialise, open_store
     from football_pred.features.offline import Places
-    elsewhere, lite = tmp_path/'production', open_database(Settings(home=home).database)
-    shutil.copytree(home, elsewhere, ignore=shutil.ignore_patterns('football.db*', 'reports', 'log'))
+
+    elsewhere, lite = tmp_path / 'production', open_database(Settings(home=home).database)
+    shutil.copytree(
+        home, elsewhere, ignore=shutil.ignore_patterns('football.db*', 'reports', 'log')
+    )
     with writing(postgresql) as connection:
-        for table in (schema.snapshots, schema.leagues, schema.teams, schema.team_aliases, schema.matches, schema.api_keys):
+        for table in (
+            schema.snapshots,
+            schema.leagues,
+            schema.teams,
+            schema.team_aliases,
+            schema.matches,
+            schema.api_keys,
+        ):
             upsert(connection, table, read_frame(lite, select(table)))
     lite.dispose()
     redis = f'redis://127.0.0.1:{redis_port}'
-    materialise(open_store(Places(elsewhere/'features', '', f'{redis}/1')), MOMENT, MOMENT - timedelta(days=30))
-    with serving(elsewhere, FOOTBALL_DATABASE_URL=postgresql.url.render_as_string(hide_password=False), FOOTBALL_CACHE_URL=f'{redis}/0',
-                 FOOTBALL_FEATURES_ONLINE_URL=f'{redis}/1') as address:
+    materialise(
+        open_store(Places(elsewhere / 'features', '', f'{redis}/1')),
+        MOMENT,
+        MOMENT - timedelta(days=30),
+    )
+    with serving(
+        elsewhere,
+        FOOTBALL_DATABASE_URL=postgresql.url.render_as_string(hide_password=False),
+        FOOTBALL_CACHE_URL=f'{redis}/0',
+        FOOTBALL_FEATURES_ONLINE_URL=f'{redis}/1',
+    ) as address:
         wait_until(lambda: confirmed(address))
         yield address, elsewhere
 
@@ -541,25 +959,42 @@ def production(home: Path, postgresql, redis_port: int, tmp_path: Path) -> Itera
 @pytest.fixture
 def redis_port() -> Iterator[int]:
     port = free_port()
-    with run_redis(port): yield port
+    with run_redis(port):
+        yield port
 
 
 def killed(port: int) -> None:
     from redis import Redis
-    with Redis(port=port) as client: pid = client.info()['process_id']
+
+    with Redis(port=port) as client:
+        pid = client.info()['process_id']
     os.kill(pid, 9)
+
     def gone() -> bool:
-        with socket.socket() as probe: return probe.connect_ex(('127.0.0.1', port)) != 0
+        with socket.socket() as probe:
+            return probe.connect_ex(('127.0.0.1', port)) != 0
+
     wait_until(gone)
 
 
-def test_what_goes_away_comes_back_without_a_restart(production, postgresql, postgresql_server, redis_port, matches):
+def test_what_goes_away_comes_back_without_a_restart(
+    production, postgresql, postgresql_server, redis_port, matches
+):
     from football_pred.features.feast_store import materialise, open_store
     from football_pred.features.offline import Places
+
     (address, home), name = production, postgresql.url.database
-    served, api = create_engine(postgresql_server, isolation_level='AUTOCOMMIT'), f'{production[0]}/api/v1'
-    def ask(path: str, **headers: str) -> httpx.Response: return httpx.get(api + path, headers=headers, timeout=20)
-    def part(name: str) -> dict: return httpx.get(f'{address}/health', timeout=20).json()['parts'][name]
+    served, api = (
+        create_engine(postgresql_server, isolation_level='AUTOCOMMIT'),
+        f'{production[0]}/api/v1',
+    )
+
+    def ask(path: str, **headers: str) -> httpx.Response:
+        return httpx.get(api + path, headers=headers, timeout=20)
+
+    def part(name: str) -> dict:
+        return httpx.get(f'{address}/health', timeout=20).json()['parts'][name]
+
     kept, other, third = matches[:3]
     assert [ask(f'/predictions/{kept}').headers['x-cache'] for _ in range(2)] == ['miss', 'hit']
     assert ask(f'/matches/{kept}').json()['features_source'] == 'online'
@@ -567,15 +1002,40 @@ def test_what_goes_away_comes_back_without_a_restart(production, postgresql, pos
     # the database
     with served.connect() as admin:
         admin.exec_driver_sql(f'ALTER DATABASE {name} ALLOW_CONNECTIONS false')
-        admin.exec_driver_sql(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'")
-        for path in (f'/predictions/{other}', f'/matches/{kept}', '/matches', '/leagues', '/leagues/E0/table', '/teams/england-arsenal',
-                     '/scoreboard', '/runs', '/predictions/E0-2526-no-such'):
+        admin.exec_driver_sql(
+            f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"
+        )
+        for path in (
+            f'/predictions/{other}',
+            f'/matches/{kept}',
+            '/matches',
+            '/leagues',
+            '/leagues/E0/table',
+            '/teams/england-arsenal',
+            '/scoreboard',
+            '/runs',
+            '/predictions/E0-2526-no-such',
+        ):
             answer = ask(path)
-            told(answer, 503, 'the database does not answer' if path.endswith(other) else 'database does not answer')
+            told(
+                answer,
+                503,
+                'the database does not answer'
+                if path.endswith(other)
+                else 'database does not answer',
+            )
             assert answer.headers['retry-after'] == '5'
-        told(httpx.post(f'{api}/predictions', json={'league': 'E0', 'home_team': 'Arsenal', 'away_team': 'Everton'}), 503)
+        told(
+            httpx.post(
+                f'{api}/predictions',
+                json={'league': 'E0', 'home_team': 'Arsenal', 'away_team': 'Everton'},
+            ),
+            503,
+        )
         assert ask(f'/predictions/{kept}').headers['x-cache'] == 'hit'
-        assert ask(f'/predictions/{kept}', **FRESH).status_code == 200  # it stands in the ledger already
+        assert (
+            ask(f'/predictions/{kept}', **FRESH).status_code == 200
+        )  # it stands in the ledger already
         assert httpx.get(f'{address}/health/ready').status_code == 200
         down = part('database')
         assert not down['up']
@@ -586,7 +1046,10 @@ def test_what_goes_away_comes_back_without_a_restart(production, postgresql, pos
 
     # the cache and the online features, which are one server here
     killed(redis_port)
-    with ThreadPoolExecutor(16) as pool: found = list(pool.map(lambda i: ask(f'/predictions/{(kept, other, third)[i % 3]}'), range(48)))
+    with ThreadPoolExecutor(16) as pool:
+        found = list(
+            pool.map(lambda i: ask(f'/predictions/{(kept, other, third)[i % 3]}'), range(48))
+        )
     assert {answer.status_code for answer in found} == {200}
     assert 'ConnectionError' in part('cache')['reason']
     poorer = ask(f'/matches/{kept}')
@@ -597,7 +1060,11 @@ def test_what_goes_away_comes_back_without_a_restart(production, postgresql, pos
     with run_redis(redis_port):
         wait_until(lambda: part('cache')['up'], 10)
         assert [ask(f'/predictions/{kept}').headers['x-cache'] for _ in range(2)] == ['miss', 'hit']
-        materialise(open_store(Places(home/'features', '', f'redis://127.0.0.1:{redis_port}/1')), MOMENT, MOMENT - timedelta(days=30))
+        materialise(
+            open_store(Places(home / 'features', '', f'redis://127.0.0.1:{redis_port}/1')),
+            MOMENT,
+            MOMENT - timedelta(days=30),
+        )
         wait_until(lambda: ask(f'/matches/{kept}').json()['features_source'] == 'online', 10)
         assert httpx.get(f'{address}/health').json()['status'] == 'ok'
     with postgresql.connect() as connection:

@@ -1,4 +1,5 @@
 "The command line: quick to start, plain about mistakes, exit codes that mean something."
+
 import json
 import os
 import subprocess
@@ -7,39 +8,64 @@ import sys
 import pytest
 from sqlalchemy import select
 
+from football_pred.core.database import open_database
 from football_pred.core.schema import audit_log
 from football_pred.core.settings import Settings
-from football_pred.core.database import open_database
 
-HEAVY = ('papermill', 'polars', 'pandas', 'sqlalchemy', 'matplotlib', 'sklearn', 'pydantic', 'numpy', 'mlflow')
+HEAVY = (
+    'papermill',
+    'polars',
+    'pandas',
+    'sqlalchemy',
+    'matplotlib',
+    'sklearn',
+    'pydantic',
+    'numpy',
+    'mlflow',
+)
 
 
 def call(home, *arguments, **env):
-    return subprocess.run([sys.executable, '-c', 'from football_pred.cli.main import main; main()', *arguments], text=True, capture_output=True,
-                          env=os.environ | {'FOOTBALL_HOME': str(home)} | env)
+    return subprocess.run(
+        [sys.executable, '-c', 'from football_pred.cli.main import main; main()', *arguments],
+        text=True,
+        capture_output=True,
+        env=os.environ | {'FOOTBALL_HOME': str(home)} | env,
+    )
 
 
 def test_help_imports_nothing_heavy():
     code = f'import sys\nfrom football_pred.cli.main import cli\ncli(["--help"], standalone_mode=False)\nprint([m for m in {HEAVY} if m in sys.modules])'
-    told = subprocess.run([sys.executable, '-c', code], text=True, capture_output=True, check=True).stdout
+    told = subprocess.run(
+        [sys.executable, '-c', code], text=True, capture_output=True, check=True
+    ).stdout
     assert told.strip().endswith('[]')
-    assert all(name in told for name in ('run', 'status', 'runs', 'predict', 'names', 'ledger', 'models'))
+    assert all(
+        name in told for name in ('run', 'status', 'runs', 'predict', 'names', 'ledger', 'models')
+    )
 
 
-@pytest.mark.parametrize(('arguments', 'message'), [
-    (('run', 'dialy'), "unknown job or pipeline 'dialy'; did you mean daily?"),
-    (('run', 'train', '-p', 'half_live', '3'), "has a parameter 'half_live'"),
-    (('run', 'predict', '-p', 'days', 'many'), "parameter days of job predict is int (How far ahead to look), got 'many'"),
-    (('run', 'collect', '-p', 'seasons', '[2526]'), 'put it in quotes'),
-    (('run', 'train', '-p', 'arguments', '{a: ['), 'is not a YAML value'),
-    (('run', 'daily', '--as-of', '1/4/2026'), "--as-of: '1/4/2026' is not a moment"),
-    (('predict', 'Arsenal', 'Everton', '--league', 'X9'), "unknown league 'X9'"),
-    (('predict', 'Arsenal', 'Everton'), "Missing option '--league'"),
-    (('runs', '--job', 'tarin'), "unknown job 'tarin'; did you mean train?"),
-    (('fly',), "No such command 'fly'"),
-], ids=lambda value: ' '.join(value) if isinstance(value, tuple) else '')
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        (('run', 'dialy'), "unknown job or pipeline 'dialy'; did you mean daily?"),
+        (('run', 'train', '-p', 'half_live', '3'), "has a parameter 'half_live'"),
+        (
+            ('run', 'predict', '-p', 'days', 'many'),
+            "parameter days of job predict is int (How far ahead to look), got 'many'",
+        ),
+        (('run', 'collect', '-p', 'seasons', '[2526]'), 'put it in quotes'),
+        (('run', 'train', '-p', 'arguments', '{a: ['), 'is not a YAML value'),
+        (('run', 'daily', '--as-of', '1/4/2026'), "--as-of: '1/4/2026' is not a moment"),
+        (('predict', 'Arsenal', 'Everton', '--league', 'X9'), "unknown league 'X9'"),
+        (('predict', 'Arsenal', 'Everton'), "Missing option '--league'"),
+        (('runs', '--job', 'tarin'), "unknown job 'tarin'; did you mean train?"),
+        (('fly',), "No such command 'fly'"),
+    ],
+    ids=lambda value: ' '.join(value) if isinstance(value, tuple) else '',
+)
 def test_a_mistake_is_answered_in_one_line(tmp_path, arguments, message):
-    result = call(tmp_path/'home', *arguments)
+    result = call(tmp_path / 'home', *arguments)
     assert result.returncode == 2, result.stderr
     assert message in ' '.join(result.stderr.split())
     assert 'Traceback' not in result.stderr
@@ -47,7 +73,11 @@ def test_a_mistake_is_answered_in_one_line(tmp_path, arguments, message):
 
 def test_wrong_setting_is_named(tmp_path):
     result = call(tmp_path, 'status', FOOTBALL_JOB_TIMEOUT='soon')
-    assert (result.returncode, 'FOOTBALL_JOB_TIMEOUT' in result.stderr, "'soon'" in result.stderr) == (2, True, True)
+    assert (
+        result.returncode,
+        'FOOTBALL_JOB_TIMEOUT' in result.stderr,
+        "'soon'" in result.stderr,
+    ) == (2, True, True)
 
 
 def test_wrong_project_is_named(tmp_path):
@@ -56,10 +86,15 @@ def test_wrong_project_is_named(tmp_path):
 
 
 def test_empty_home_is_no_error(tmp_path):
-    told_of = {('status',): 'never', ('runs',): 'no run yet', ('names',): 'every name is known', ('ledger', 'verify'): '0 forecasts',
-               ('models',): 'no model yet'}
+    told_of = {
+        ('status',): 'never',
+        ('runs',): 'no run yet',
+        ('names',): 'every name is known',
+        ('ledger', 'verify'): '0 forecasts',
+        ('models',): 'no model yet',
+    }
     for arguments, told in told_of.items():
-        result = call(tmp_path/'home', *arguments)
+        result = call(tmp_path / 'home', *arguments)
         assert (result.returncode, told in result.stdout) == (0, True), result.stderr
 
 
@@ -68,7 +103,9 @@ def trained(tmp_path_factory):
     "A home in which the models of one season are trained."
     home = tmp_path_factory.mktemp('trained')
     for job in ('collect', 'clean', 'train'):
-        result = call(home, 'run', job, *(('-p', 'seasons', "['2425', '2526']") if job != 'train' else ()))
+        result = call(
+            home, 'run', job, *(('-p', 'seasons', "['2425', '2526']") if job != 'train' else ())
+        )
         assert result.returncode == 0, result.stdout + result.stderr
     return home
 
@@ -76,14 +113,30 @@ def trained(tmp_path_factory):
 def test_predict_says_probabilities_model_and_moment(trained):
     result = call(trained, 'predict', 'arsenal', 'Manchester City', '--league', 'E0', '--json')
     answer = json.loads(result.stdout)
-    assert (answer['home_team'], answer['away_team'], answer['as_of'][:10]) == ('Arsenal', 'Man City', '2026-04-01')
+    assert (answer['home_team'], answer['away_team'], answer['as_of'][:10]) == (
+        'Arsenal',
+        'Man City',
+        '2026-04-01',
+    )
     assert sum(answer['probabilities'].values()) == pytest.approx(1)
-    assert answer['probabilities'][answer['predicted_result']] == answer['confidence'] == max(answer['probabilities'].values())
-    assert 'Arsenal - Man City (E0)' in call(trained, 'predict', 'arsenal', 'Manchester City', '--league', 'E0').stdout
+    assert (
+        answer['probabilities'][answer['predicted_result']]
+        == answer['confidence']
+        == max(answer['probabilities'].values())
+    )
+    assert (
+        'Arsenal - Man City (E0)'
+        in call(trained, 'predict', 'arsenal', 'Manchester City', '--league', 'E0').stdout
+    )
 
 
-@pytest.mark.parametrize(('teams', 'message'), [
-    (('Arsnal', 'Everton'), "unknown team 'Arsnal' in league E0; did you mean Arsenal?"), (('Arsenal', 'Arsenal'), 'Arsenal cannot play itself')])
+@pytest.mark.parametrize(
+    ('teams', 'message'),
+    [
+        (('Arsnal', 'Everton'), "unknown team 'Arsnal' in league E0; did you mean Arsenal?"),
+        (('Arsenal', 'Arsenal'), 'Arsenal cannot play itself'),
+    ],
+)
 def test_predict_names_what_is_wrong(trained, teams, message):
     result = call(trained, 'predict', *teams, '--league', 'E0')
     assert (result.returncode, message in result.stderr) == (2, True), result.stderr
@@ -96,7 +149,11 @@ def test_a_club_without_a_match_gets_a_forecast(trained):
 
 def test_a_changed_model_file_is_refused_and_brought_back(trained):
     models = Settings(home=trained).models
-    path = models/'versions'/f"{json.loads((models/'champion-E0.json').read_text())['version']}.json"
+    path = (
+        models
+        / 'versions'
+        / f"{json.loads((models / 'champion-E0.json').read_text())['version']}.json"
+    )
     path.write_text(path.read_text() + ' ')
     result = call(trained, 'predict', 'Arsenal', 'Everton', '--league', 'E0')
     assert (result.returncode, 'was changed after it was kept' in result.stderr) == (2, True)
@@ -106,35 +163,71 @@ def test_a_changed_model_file_is_refused_and_brought_back(trained):
 
 def test_a_model_is_compared_promoted_refused_and_rolled_back(trained):
     passed = call(trained, 'models', 'compare', 'E0', '1')  # the champion's own recipe
-    assert (passed.returncode, 'E0-dixon-coles' in passed.stdout, 'passes' in passed.stdout) == (0, True, True), passed.stdout + passed.stderr
-    absurd = call(trained, 'run', 'train', '-p', 'model', 'DixonColes', '-p', 'arguments', '{ridge: 100000}', '-p', 'challenger', "''")
+    assert (passed.returncode, 'E0-dixon-coles' in passed.stdout, 'passes' in passed.stdout) == (
+        0,
+        True,
+        True,
+    ), passed.stdout + passed.stderr
+    absurd = call(
+        trained,
+        'run',
+        'train',
+        '-p',
+        'model',
+        'DixonColes',
+        '-p',
+        'arguments',
+        '{ridge: 100000}',
+        '-p',
+        'challenger',
+        "''",
+    )
     assert absurd.returncode == 0, absurd.stdout
     assert 'candidates refused 1' in ' '.join(absurd.stdout.split())
     status = call(trained, 'status').stdout
     assert 'champion of E0: E0-dixon-coles ' in status
     assert 'challenger E0-dixon-coles-' in status
     refused = call(trained, 'models', 'promote', 'E0')
-    assert (refused.returncode, 'RPS less that of the champion' in refused.stdout, 'refused by the gate' in refused.stdout) == (1, True, True)
+    assert (
+        refused.returncode,
+        'RPS less that of the champion' in refused.stdout,
+        'refused by the gate' in refused.stdout,
+    ) == (1, True, True)
     assert 'say why' in call(trained, 'models', 'promote', 'E0', '--force').stderr
     forced = call(trained, 'models', 'promote', 'E0', '--force', '--reason', 'a trial')
-    assert (forced.returncode, 'champion of E0: E0-dixon-coles-' in forced.stdout) == (0, True), forced.stdout + forced.stderr
+    assert (forced.returncode, 'champion of E0: E0-dixon-coles-' in forced.stdout) == (0, True), (
+        forced.stdout + forced.stderr
+    )
     listed = call(trained, 'models').stdout
     assert all(name in listed for name in ('E0-dixon-coles', 'E0-goals-only', 'champion'))
     back = call(trained, 'models', 'rollback', 'E0', '--reason', 'it was a trial')
-    assert (back.returncode, back.stdout.startswith('champion of E0: E0-dixon-coles ')) == (0, True), back.stdout + back.stderr
+    assert (back.returncode, back.stdout.startswith('champion of E0: E0-dixon-coles ')) == (
+        0,
+        True,
+    ), back.stdout + back.stderr
     with open_database(Settings(home=trained).database).connect() as connection:
-        told = [(row.actor == 'job train', row.action, row.detail['reason']) for row in connection.execute(select(audit_log))]
+        told = [
+            (row.actor == 'job train', row.action, row.detail['reason'])
+            for row in connection.execute(select(audit_log))
+        ]
     assert [row[:2] for row in told] == [(True, 'promote'), (False, 'promote'), (False, 'rollback')]
     assert told[1][2].startswith('a trial (refused by the gate: RPS less that of the champion')
 
 
-@pytest.mark.parametrize(('arguments', 'reason'), [
-    ('{ridge: 0, half_life: 0.1}', 'no fit: '), ('{ridge: 0}', 'no trial: Model ')], ids=['fit', 'trial'])
+@pytest.mark.parametrize(
+    ('arguments', 'reason'),
+    [('{ridge: 0, half_life: 0.1}', 'no fit: '), ('{ridge: 0}', 'no trial: Model ')],
+    ids=['fit', 'trial'],
+)
 def test_a_model_that_does_not_converge_is_refused_and_the_others_go_on(trained, arguments, reason):
-    result = call(trained, 'run', 'train', '-p', 'model', 'DixonColes', '-p', 'arguments', arguments)
+    result = call(
+        trained, 'run', 'train', '-p', 'model', 'DixonColes', '-p', 'arguments', arguments
+    )
     assert result.returncode == 0, result.stdout + result.stderr
     assert 'candidates refused 1' in ' '.join(result.stdout.split())
-    page = max((trained/'reports').rglob('train.html'), key=lambda path: path.stat().st_mtime_ns).read_text()
+    page = max(
+        (trained / 'reports').rglob('train.html'), key=lambda path: path.stat().st_mtime_ns
+    ).read_text()
     assert f'refused: {reason}' in page
     assert 'has scored no goal, so it has no finite estimate; use ridge &gt; 0' in page
     assert 'E0-goals-only' in page.split('Versions kept')[-1]
@@ -142,8 +235,14 @@ def test_a_model_that_does_not_converge_is_refused_and_the_others_go_on(trained,
     assert 'champion of E0: E0-dixon-coles ' in status
 
 
-@pytest.mark.parametrize(('arguments', 'message'), [
-    (('compare', 'E9'), 'did you mean E0?'), (('promote', 'E0', '99'), "no version '99'"), (('rollback', 'E9', '--reason', 'x'), 'did you mean E0?')])
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        (('compare', 'E9'), 'did you mean E0?'),
+        (('promote', 'E0', '99'), "no version '99'"),
+        (('rollback', 'E9', '--reason', 'x'), 'did you mean E0?'),
+    ],
+)
 def test_a_wrong_league_or_version_is_named(trained, arguments, message):
     result = call(trained, 'models', *arguments)
     assert (result.returncode, message in result.stderr) == (2, True), result.stderr

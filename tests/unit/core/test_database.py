@@ -1,4 +1,5 @@
 "The database itself: its migrations, that it is as declared, its roles, parts, limits and indexes."
+
 import os
 import threading
 from collections.abc import Iterator
@@ -11,7 +12,14 @@ from sqlalchemy.exc import DBAPIError
 
 from football_pred.core import migrate, schema
 from football_pred.core.database import NotReady, open_database, open_engine, upsert, writing
-from football_pred.core.maintenance import READER, WRITER, drift, drop_partitions, make_partitions, make_roles
+from football_pred.core.maintenance import (
+    READER,
+    WRITER,
+    drift,
+    drop_partitions,
+    make_partitions,
+    make_roles,
+)
 from tests.conftest import new_database, run_postgresql, url_of_server
 from tests.support.server import run
 
@@ -22,7 +30,7 @@ NOW = datetime(2026, 4, 1, tzinfo=UTC)
 def empty(request, home) -> Iterator[Engine]:
     "A database without tables."
     if request.param == 'sqlite':
-        engine = open_engine(f"sqlite:///{home/'empty.db'}")
+        engine = open_engine(f"sqlite:///{home / 'empty.db'}")
         yield engine
         engine.dispose()
     else:
@@ -33,40 +41,113 @@ def empty(request, home) -> Iterator[Engine]:
 
 
 def go(engine: Engine, way, revision: str) -> None:
-    with writing(engine) as connection: way(connection, revision)
+    with writing(engine) as connection:
+        way(connection, revision)
 
 
-LEAGUE = dict(league='E0', name='Premier League', country='England', tier=1, time_zone='Europe/London', teams=20)
-SNAPSHOT = dict(snapshot_id='s', source='bundled', url='u', kind='results', sha256='0'*64, bytes=1, fetched_at=NOW, path='x', sequence=1, rows=1)
-MATCH = dict(match_id='m', league='E0', season='2526', kickoff=NOW + timedelta(days=3), kickoff_known=True, date=date(2026, 4, 4),
-             home_team='Arsenal', away_team='Everton', neutral=False, status='scheduled', source='bundled', snapshot_id='s')
+LEAGUE = dict(
+    league='E0',
+    name='Premier League',
+    country='England',
+    tier=1,
+    time_zone='Europe/London',
+    teams=20,
+)
+SNAPSHOT = dict(
+    snapshot_id='s',
+    source='bundled',
+    url='u',
+    kind='results',
+    sha256='0' * 64,
+    bytes=1,
+    fetched_at=NOW,
+    path='x',
+    sequence=1,
+    rows=1,
+)
+MATCH = dict(
+    match_id='m',
+    league='E0',
+    season='2526',
+    kickoff=NOW + timedelta(days=3),
+    kickoff_known=True,
+    date=date(2026, 4, 4),
+    home_team='Arsenal',
+    away_team='Everton',
+    neutral=False,
+    status='scheduled',
+    source='bundled',
+    snapshot_id='s',
+)
 
 
 def price(match_id: str = 'm', known_at: datetime = NOW, **other) -> dict:
-    return dict(match_id=match_id, bookmaker='b', market='1x2', line='', selection='home', known_at=known_at, phase='opening', price=2.0,
-                source='bundled', snapshot_id='s') | other
+    return (
+        dict(
+            match_id=match_id,
+            bookmaker='b',
+            market='1x2',
+            line='',
+            selection='home',
+            known_at=known_at,
+            phase='opening',
+            price=2.0,
+            source='bundled',
+            snapshot_id='s',
+        )
+        | other
+    )
 
 
 def log(log_id: str, start: datetime, **other) -> dict:
-    return dict(log_id=log_id, data_source='bundled', collection_type='results', url='u', start_time=start, end_time=start,
-                status='success', records=1, errors=0, attempts=1, run_id='r', run_key='k') | other
+    return (
+        dict(
+            log_id=log_id,
+            data_source='bundled',
+            collection_type='results',
+            url='u',
+            start_time=start,
+            end_time=start,
+            status='success',
+            records=1,
+            errors=0,
+            attempts=1,
+            run_id='r',
+            run_key='k',
+        )
+        | other
+    )
 
 
 def fill(engine: Engine) -> None:
     "A row of every kind that later migrations move."
     with writing(engine) as connection:
-        for table, row in ((schema.leagues, LEAGUE), (schema.snapshots, SNAPSHOT), (schema.matches, MATCH), (schema.odds, price()),
-                           (schema.data_collection_logs, log('a', NOW))): connection.execute(table.insert().values(row))
+        for table, row in (
+            (schema.leagues, LEAGUE),
+            (schema.snapshots, SNAPSHOT),
+            (schema.matches, MATCH),
+            (schema.odds, price()),
+            (schema.data_collection_logs, log('a', NOW)),
+        ):
+            connection.execute(table.insert().values(row))
 
 
 def kept(engine: Engine) -> list:
-    tables = (schema.leagues, schema.snapshots, schema.matches, schema.odds, schema.data_collection_logs)
-    with engine.connect() as connection: return [connection.execute(select(table)).all() for table in tables]
+    tables = (
+        schema.leagues,
+        schema.snapshots,
+        schema.matches,
+        schema.odds,
+        schema.data_collection_logs,
+    )
+    with engine.connect() as connection:
+        return [connection.execute(select(table)).all() for table in tables]
 
 
 def test_the_head_is_alembics():
     from alembic.config import Config
     from alembic.script import ScriptDirectory
+
     config = Config()
     config.set_main_option('script_location', 'football_pred:migrations')
     scripts = ScriptDirectory.from_config(config)
@@ -82,7 +163,9 @@ def test_migrations_make_what_is_declared_and_take_it_away(empty):
     assert (migrate.current(empty), inspect(empty).get_table_names()) == (None, ['alembic_version'])
     if empty.dialect.name == 'postgresql':
         with empty.connect() as connection:
-            left = connection.exec_driver_sql("SELECT proname FROM pg_proc WHERE pronamespace = 'public'::regnamespace").all()
+            left = connection.exec_driver_sql(
+                "SELECT proname FROM pg_proc WHERE pronamespace = 'public'::regnamespace"
+            ).all()
         assert left == []
     go(empty, migrate.upgrade, 'head')
     assert drift(empty) == []
@@ -105,43 +188,75 @@ def test_a_database_from_before_migrations_is_taken_over(empty):
     "It has the tables of 0001, or some of them, and no number."
     go(empty, migrate.upgrade, '0001')
     with writing(empty) as connection:
-        for statement in ('DROP TABLE alembic_version', 'DROP TABLE audit_log'): connection.exec_driver_sql(statement)
+        for statement in ('DROP TABLE alembic_version', 'DROP TABLE audit_log'):
+            connection.exec_driver_sql(statement)
     fill(empty)
     before = kept(empty)
     if empty.dialect.name == 'postgresql':
-        with pytest.raises(NotReady, match=r'no migration and this release needs .*football-pred database upgrade'): open_database(url_of(empty))
+        with pytest.raises(
+            NotReady, match=r'no migration and this release needs .*football-pred database upgrade'
+        ):
+            open_database(url_of(empty))
         go(empty, migrate.upgrade, 'head')
-    else: open_database(url_of(empty)).dispose()
+    else:
+        open_database(url_of(empty)).dispose()
     assert (kept(empty), drift(empty), migrate.current(empty)) == (before, [], migrate.head())
 
 
-def url_of(engine: Engine, **changed: str) -> str: return engine.url.set(**changed).render_as_string(hide_password=False)
+def url_of(engine: Engine, **changed: str) -> str:
+    return engine.url.set(**changed).render_as_string(hide_password=False)
 
 
 def test_drift_is_found(empty):
     open_database(url_of(empty)).dispose()
     assert (drift(empty), migrate.current(empty)) == ([], migrate.head())
     postgresql = empty.dialect.name == 'postgresql'
-    guard, on = ('settlements_truncate', ' ON settlements') if postgresql else ('settlements_DELETE', '')
-    for statement in ('ALTER TABLE teams ADD COLUMN stadium VARCHAR', 'DROP INDEX ix_matches_league_kickoff', f'DROP TRIGGER {guard}{on}',
-                      'CREATE INDEX by_country ON teams (country)', 'CREATE TABLE venues (venue VARCHAR)'):
-        with writing(empty) as connection: connection.exec_driver_sql(statement)
+    guard, on = (
+        ('settlements_truncate', ' ON settlements') if postgresql else ('settlements_DELETE', '')
+    )
+    for statement in (
+        'ALTER TABLE teams ADD COLUMN stadium VARCHAR',
+        'DROP INDEX ix_matches_league_kickoff',
+        f'DROP TRIGGER {guard}{on}',
+        'CREATE INDEX by_country ON teams (country)',
+        'CREATE TABLE venues (venue VARCHAR)',
+    ):
+        with writing(empty) as connection:
+            connection.exec_driver_sql(statement)
     found = drift(empty)
-    for told in ('not known: column teams.stadium' if postgresql else 'not known: table teams stadium', 'missing: index', 'missing: trigger',
-                 'not known: index', 'venue'): assert any(told in line for line in found), (told, found)
+    for told in (
+        'not known: column teams.stadium' if postgresql else 'not known: table teams stadium',
+        'missing: index',
+        'missing: trigger',
+        'not known: index',
+        'venue',
+    ):
+        assert any(told in line for line in found), (told, found)
     assert len(found) == 5
-    if not postgresql: return
-    for statement in ('ALTER TABLE odds DROP CONSTRAINT ck_odds_price', 'ALTER TABLE predictions DISABLE TRIGGER predictions_change',
-                      'DROP TABLE odds_default', 'ALTER TABLE api_keys ALTER COLUMN name DROP NOT NULL',
-                      "CREATE OR REPLACE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'"):
-        with writing(empty) as connection: connection.exec_driver_sql(statement)
+    if not postgresql:
+        return
+    for statement in (
+        'ALTER TABLE odds DROP CONSTRAINT ck_odds_price',
+        'ALTER TABLE predictions DISABLE TRIGGER predictions_change',
+        'DROP TABLE odds_default',
+        'ALTER TABLE api_keys ALTER COLUMN name DROP NOT NULL',
+        "CREATE OR REPLACE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'",
+    ):
+        with writing(empty) as connection:
+            connection.exec_driver_sql(statement)
     more = [line for line in drift(empty) if line not in found]
-    for told in ('missing: constraint odds.ck_odds_price', 'predictions_change', 'missing: part odds_default', 'missing: column api_keys.name',
-                 'not known: function refuse_change'): assert any(told in line for line in more), (told, more)
+    for told in (
+        'missing: constraint odds.ck_odds_price',
+        'predictions_change',
+        'missing: part odds_default',
+        'missing: column api_keys.name',
+        'not known: function refuse_change',
+    ):
+        assert any(told in line for line in more), (told, more)
 
 
 def test_an_older_sqlite_file_moves_when_it_is_opened(home):
-    engine = open_engine(url := f"sqlite:///{home/'football.db'}")
+    engine = open_engine(url := f"sqlite:///{home / 'football.db'}")
     go(engine, migrate.upgrade, '0001')
     fill(engine)
     before = kept(engine)
@@ -152,13 +267,19 @@ def test_an_older_sqlite_file_moves_when_it_is_opened(home):
 def test_many_may_open_an_empty_postgresql_at_once(postgresql_server):
     with new_database(postgresql_server) as url:
         problems, together = [], threading.Barrier(6)
+
         def work() -> None:
             together.wait()
-            try: open_database(url).dispose()
-            except Exception as error: problems.append(error)
+            try:
+                open_database(url).dispose()
+            except Exception as error:
+                problems.append(error)
+
         threads = [threading.Thread(target=work) for _ in range(6)]
-        for thread in threads: thread.start()
-        for thread in threads: thread.join()
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
         engine = open_database(url)
         assert (problems, drift(engine)) == ([], [])
         engine.dispose()
@@ -168,26 +289,39 @@ def test_a_database_that_is_behind_is_told_of(postgresql_server):
     with new_database(postgresql_server) as url:
         engine = open_engine(url)
         go(engine, migrate.upgrade, '0001')
-        with pytest.raises(NotReady, match=f'stands at migration 0001 and this release needs {migrate.head()}'): open_database(url)
+        with pytest.raises(
+            NotReady, match=f'stands at migration 0001 and this release needs {migrate.head()}'
+        ):
+            open_database(url)
         go(engine, migrate.upgrade, 'head')
-        with writing(engine) as connection: connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+        with writing(engine) as connection:
+            connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
         open_database(url).dispose()  # of a later release
         engine.dispose()
 
 
 # Limits
 
+
 def test_a_statement_is_given_up(postgresql_server):
     engine = open_engine(postgresql_server, statement_seconds=0.2, name='football-pred test')
     with engine.connect() as connection:
         assert connection.exec_driver_sql('SHOW application_name').scalar() == 'football-pred test'
-        shown = {name: connection.exec_driver_sql(f'SHOW {name}').scalar() for name in ('lock_timeout', 'idle_in_transaction_session_timeout')}
+        shown = {
+            name: connection.exec_driver_sql(f'SHOW {name}').scalar()
+            for name in ('lock_timeout', 'idle_in_transaction_session_timeout')
+        }
         assert shown == {'lock_timeout': '30s', 'idle_in_transaction_session_timeout': '10min'}
-    with pytest.raises(DBAPIError, match='statement timeout'), engine.connect() as connection: connection.exec_driver_sql('SELECT pg_sleep(5)')
-    with engine.connect() as connection: assert connection.exec_driver_sql('SELECT 1').scalar() == 1
+    with pytest.raises(DBAPIError, match='statement timeout'), engine.connect() as connection:
+        connection.exec_driver_sql('SELECT pg_sleep(5)')
+    with engine.connect() as connection:
+        assert connection.exec_driver_sql('SELECT 1').scalar() == 1
     engine.dispose()
-    own = open_engine(postgresql_server + '&connect_timeout=9&application_name=mine', statement_seconds=60)
-    with own.connect() as connection: assert connection.exec_driver_sql('SHOW application_name').scalar() == 'mine'
+    own = open_engine(
+        postgresql_server + '&connect_timeout=9&application_name=mine', statement_seconds=60
+    )
+    with own.connect() as connection:
+        assert connection.exec_driver_sql('SHOW application_name').scalar() == 'mine'
     own.dispose()
 
 
@@ -195,14 +329,20 @@ def test_what_takes_its_time_is_not(postgresql):
     "A copy into a table, here one with a slow trigger, and a migration."
     fill(postgresql)
     with writing(postgresql) as connection:
-        connection.exec_driver_sql("CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(0.005); RETURN NEW; END'")
-        connection.exec_driver_sql('CREATE TRIGGER slow BEFORE INSERT ON odds FOR EACH ROW EXECUTE FUNCTION slow()')
+        connection.exec_driver_sql(
+            "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(0.005); RETURN NEW; END'"
+        )
+        connection.exec_driver_sql(
+            'CREATE TRIGGER slow BEFORE INSERT ON odds FOR EACH ROW EXECUTE FUNCTION slow()'
+        )
     engine = open_database(url_of(postgresql), statement_seconds=0.2)
     rows = [price(bookmaker=f'{number:03}') for number in range(200)]
     with writing(engine) as connection:
         assert upsert(connection, schema.odds, rows) == 200
-        with pytest.raises(DBAPIError, match='statement timeout'), connection.begin_nested(): connection.exec_driver_sql('SELECT pg_sleep(5)')
-    with writing(engine) as connection: connection.exec_driver_sql('DROP TRIGGER slow ON odds')
+        with pytest.raises(DBAPIError, match='statement timeout'), connection.begin_nested():
+            connection.exec_driver_sql('SELECT pg_sleep(5)')
+    with writing(engine) as connection:
+        connection.exec_driver_sql('DROP TRIGGER slow ON odds')
     with writing(engine) as connection:
         migrate.downgrade(connection, '0001')
         connection.exec_driver_sql('SELECT pg_sleep(0.5)')
@@ -212,10 +352,20 @@ def test_what_takes_its_time_is_not(postgresql):
 
 def test_settings_reach_the_connections(postgresql, home):
     from football_pred.core.settings import Settings
-    settings = Settings(home=home, database_url=url_of(postgresql), statement_seconds=7, pool_size=3, run_id='collect-1')
+
+    settings = Settings(
+        home=home,
+        database_url=url_of(postgresql),
+        statement_seconds=7,
+        pool_size=3,
+        run_id='collect-1',
+    )
     engine = open_database(**settings.connection)
     with engine.connect() as connection:
-        shown = [connection.exec_driver_sql(f'SHOW {name}').scalar() for name in ('statement_timeout', 'application_name')]
+        shown = [
+            connection.exec_driver_sql(f'SHOW {name}').scalar()
+            for name in ('statement_timeout', 'application_name')
+        ]
     assert (shown, engine.pool.size()) == (['7s', 'football-pred collect-1'], 3)
     engine.dispose()
 
@@ -231,11 +381,14 @@ def owned() -> Iterator[URL]:
     with run_postgresql() as own, new_database(url_of_server(own)) as url:
         with create_engine(url, isolation_level='AUTOCOMMIT').connect() as connection:
             connection.exec_driver_sql('CREATE ROLE football_admin LOGIN CREATEROLE')
-            connection.exec_driver_sql(f'ALTER DATABASE {make_url(url).database} OWNER TO football_admin')
+            connection.exec_driver_sql(
+                f'ALTER DATABASE {make_url(url).database} OWNER TO football_admin'
+            )
         admin = open_engine(url_of(create_engine(url), username='football_admin'))
         go(admin, migrate.upgrade, 'head')
         for _ in range(2):
-            with writing(admin) as connection: make_roles(connection, PASSWORDS)
+            with writing(admin) as connection:
+                make_roles(connection, PASSWORDS)
         yield admin.url
         admin.dispose()
 
@@ -243,11 +396,16 @@ def owned() -> Iterator[URL]:
 @pytest.fixture
 def login(owned) -> Iterator:
     engines: list[Engine] = []
+
     def as_role(role: str) -> Engine:
-        engines.append(open_database(owned.set(username=role).render_as_string(hide_password=False)))
+        engines.append(
+            open_database(owned.set(username=role).render_as_string(hide_password=False))
+        )
         return engines[-1]
+
     yield as_role
-    for engine in engines: engine.dispose()
+    for engine in engines:
+        engine.dispose()
 
 
 REFUSED = 'permission denied|must be owner'
@@ -255,27 +413,52 @@ REFUSED = 'permission denied|must be owner'
 
 def refused(engine: Engine, *statements: str) -> None:
     for statement in statements:
-        with pytest.raises(DBAPIError, match=REFUSED), writing(engine) as connection: connection.exec_driver_sql(statement)
+        with pytest.raises(DBAPIError, match=REFUSED), writing(engine) as connection:
+            connection.exec_driver_sql(statement)
 
 
 def test_the_reader_reads(login):
     from football_pred.core.database import count_rows
+
     reader = login(READER)
     assert count_rows(reader)['api_keys'] == 0
-    refused(reader, "INSERT INTO teams VALUES ('England', 'Arsenal')", 'UPDATE job_runs SET state = state', 'DELETE FROM events', 'TRUNCATE odds',
-            'CREATE TABLE mine (x int)', 'DROP TABLE teams', 'SELECT digest FROM api_keys', 'DELETE FROM odds_default')
+    refused(
+        reader,
+        "INSERT INTO teams VALUES ('England', 'Arsenal')",
+        'UPDATE job_runs SET state = state',
+        'DELETE FROM events',
+        'TRUNCATE odds',
+        'CREATE TABLE mine (x int)',
+        'DROP TABLE teams',
+        'SELECT digest FROM api_keys',
+        'DELETE FROM odds_default',
+    )
 
 
 def test_the_writer_writes_and_no_more(login):
     writer = login(WRITER)
-    with writing(writer) as connection: upsert(connection, schema.teams, [dict(country='England', team='Arsenal')])
+    with writing(writer) as connection:
+        upsert(connection, schema.teams, [dict(country='England', team='Arsenal')])
     for table in ('predictions', 'settlements', 'audit_log'):
         column = next(iter(schema.metadata.tables[table].primary_key)).name
-        refused(writer, f'UPDATE {table} SET {column} = {column}', f'DELETE FROM {table}', f'TRUNCATE {table} CASCADE',
-                f'ALTER TABLE {table} DISABLE TRIGGER ALL')
-    refused(writer, 'DROP TABLE teams', 'CREATE TABLE mine (x int)', 'ALTER TABLE teams ADD COLUMN x int', 'DELETE FROM job_runs',
-            'DELETE FROM api_keys', "UPDATE alembic_version SET version_num = ''", 'DROP TRIGGER predictions_chain ON predictions',
-            "CREATE OR REPLACE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'")
+        refused(
+            writer,
+            f'UPDATE {table} SET {column} = {column}',
+            f'DELETE FROM {table}',
+            f'TRUNCATE {table} CASCADE',
+            f'ALTER TABLE {table} DISABLE TRIGGER ALL',
+        )
+    refused(
+        writer,
+        'DROP TABLE teams',
+        'CREATE TABLE mine (x int)',
+        'ALTER TABLE teams ADD COLUMN x int',
+        'DELETE FROM job_runs',
+        'DELETE FROM api_keys',
+        "UPDATE alembic_version SET version_num = ''",
+        'DROP TRIGGER predictions_chain ON predictions',
+        "CREATE OR REPLACE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'",
+    )
 
 
 def test_roles_cover_later_tables(owned, login):
@@ -283,19 +466,27 @@ def test_roles_cover_later_tables(owned, login):
     with writing(admin) as connection:
         connection.exec_driver_sql('CREATE TABLE later (number BIGSERIAL PRIMARY KEY, name TEXT)')
         make_partitions(connection, date(2031, 1, 5), 1)
-    with writing(login(WRITER)) as connection: connection.exec_driver_sql("INSERT INTO later (name) VALUES ('a')")
+    with writing(login(WRITER)) as connection:
+        connection.exec_driver_sql("INSERT INTO later (name) VALUES ('a')")
     with login(READER).connect() as connection:
         assert connection.exec_driver_sql('SELECT name FROM later').scalars().all() == ['a']
         assert connection.exec_driver_sql('SELECT count(*) FROM odds_2031_01').scalar() == 0
     refused(login(READER), "INSERT INTO later (name) VALUES ('a')")
-    with writing(admin) as connection: connection.exec_driver_sql('DROP TABLE later')
+    with writing(admin) as connection:
+        connection.exec_driver_sql('DROP TABLE later')
     admin.dispose()
 
 
 def test_passwords_are_kept_as_digests(owned):
     with create_engine(owned.set(username='postgres')).connect() as connection:
-        kept = dict(connection.exec_driver_sql('SELECT rolname, rolpassword FROM pg_authid WHERE rolname = ANY(%s)', ([READER, WRITER],)).all())
-    for role in (READER, WRITER): assert is_password(kept[role], PASSWORDS[role])
+        kept = dict(
+            connection.exec_driver_sql(
+                'SELECT rolname, rolpassword FROM pg_authid WHERE rolname = ANY(%s)',
+                ([READER, WRITER],),
+            ).all()
+        )
+    for role in (READER, WRITER):
+        assert is_password(kept[role], PASSWORDS[role])
 
 
 def is_password(verifier: str, password: str) -> bool:
@@ -303,6 +494,7 @@ def is_password(verifier: str, password: str) -> bool:
     import base64
     import hashlib
     import hmac
+
     kind, rounds_salt, keys = verifier.split('$')
     rounds, salt = rounds_salt.split(':')
     salted = hashlib.pbkdf2_hmac('sha256', password.encode(), base64.b64decode(salt), int(rounds))
@@ -312,85 +504,168 @@ def is_password(verifier: str, password: str) -> bool:
 
 def test_a_role_without_tables_says_what_to_do(owned):
     server = owned.set(username='postgres').render_as_string(hide_password=False)
-    with new_database(server) as url, pytest.raises(NotReady, match='run football-pred database upgrade as the owner'):
+    with (
+        new_database(server) as url,
+        pytest.raises(NotReady, match='run football-pred database upgrade as the owner'),
+    ):
         open_database(make_url(url).set(username=WRITER).render_as_string(hide_password=False))
 
 
 def test_the_writer_can_do_every_job(owned, login, home, monkeypatch):
-    monkeypatch.setenv('FOOTBALL_DATABASE_URL', owned.set(username=WRITER).render_as_string(hide_password=False))
-    for job in ('collect', 'clean'): run(home, 'run', job, '-p', 'seasons', "['2425', '2526']")
+    monkeypatch.setenv(
+        'FOOTBALL_DATABASE_URL', owned.set(username=WRITER).render_as_string(hide_password=False)
+    )
+    for job in ('collect', 'clean'):
+        run(home, 'run', job, '-p', 'seasons', "['2425', '2526']")
     run(home, 'run', 'features')
     run(home, 'run', 'train', '-p', 'challenger', "''")
     run(home, 'run', 'predict')
     run(home, 'run', 'settle', '--as-of', '2026-07-01')
     from football_pred.core.database import count_rows
+
     rows = count_rows(login(READER))
     assert rows['predictions'] == rows['settlements'] > 0
     key = run(home, 'keys', 'create', 'somebody').stdout
     assert 'key ' in key
     assert run(home, 'ledger', 'verify').stdout.count('untouched') == 1
-    monkeypatch.setenv('FOOTBALL_DATABASE_URL', owned.set(username=READER).render_as_string(hide_password=False))
+    monkeypatch.setenv(
+        'FOOTBALL_DATABASE_URL', owned.set(username=READER).render_as_string(hide_password=False)
+    )
     assert 'succeeded' in run(home, 'status').stdout
 
 
 # Commands
 
+
 def test_commands_of_the_owner(postgresql_server, home, monkeypatch):
     import subprocess
 
     from tests.support.server import COMMAND
+
     with new_database(postgresql_server) as url:
         env = os.environ | {'FOOTBALL_HOME': str(home), 'FOOTBALL_DATABASE_URL': url}
+
         def said(*arguments: str, code: int = 0, **more: str) -> str:
-            done = subprocess.run([COMMAND, 'database', *arguments], env=env | more, capture_output=True, text=True)
+            done = subprocess.run(
+                [COMMAND, 'database', *arguments], env=env | more, capture_output=True, text=True
+            )
             assert done.returncode == code, done.stdout + done.stderr
             return done.stdout + done.stderr
+
         head = migrate.head()
         assert said('status', code=1) == f'at nothing, this release needs {head}\n'
         assert said('upgrade', '--to', '0001') == 'from nothing to 0001\n'
         failed = subprocess.run([COMMAND, 'status'], env=env, capture_output=True, text=True)
-        assert (failed.returncode, 'run football-pred database upgrade' in failed.stderr, 'Traceback' in failed.stderr) == (4, True, False)
+        assert (
+            failed.returncode,
+            'run football-pred database upgrade' in failed.stderr,
+            'Traceback' in failed.stderr,
+        ) == (4, True, False)
         assert said('upgrade') == f'from 0001 to {head}\n'
         assert said('status') == f'at {head}, this release needs {head}\n'
         assert said('check') == 'as declared\n'
-        assert 'FOOTBALL_WRITER_PASSWORD must be set' in said('roles', code=2, FOOTBALL_READER_PASSWORD='r')
-        assert said('partitions', '--from', '2026-01', '--months', '1') == 'made odds_2026_01, data_collection_logs_2026_01\n'
-        assert said('partitions', '--from', '2026-01', '--months', '1', '--keep-logs', '1') == 'made nothing; forgot data_collection_logs_2026_01\n'
+        assert 'FOOTBALL_WRITER_PASSWORD must be set' in said(
+            'roles', code=2, FOOTBALL_READER_PASSWORD='r'
+        )
+        assert (
+            said('partitions', '--from', '2026-01', '--months', '1')
+            == 'made odds_2026_01, data_collection_logs_2026_01\n'
+        )
+        assert (
+            said('partitions', '--from', '2026-01', '--months', '1', '--keep-logs', '1')
+            == 'made nothing; forgot data_collection_logs_2026_01\n'
+        )
         assert said('check') == 'as declared\n'
         assert said('tidy') == '0 events deleted\n'
         assert said('downgrade', 'base', '--yes') == f'from {head} to nothing\n'
-    assert 'only PostgreSQL has this' in subprocess.run([COMMAND, 'database', 'partitions'], capture_output=True, text=True,
-        env={name: value for name, value in os.environ.items() if name != 'FOOTBALL_DATABASE_URL'} | {'FOOTBALL_HOME': str(home)}).stderr
+    assert (
+        'only PostgreSQL has this'
+        in subprocess.run(
+            [COMMAND, 'database', 'partitions'],
+            capture_output=True,
+            text=True,
+            env={
+                name: value for name, value in os.environ.items() if name != 'FOOTBALL_DATABASE_URL'
+            }
+            | {'FOOTBALL_HOME': str(home)},
+        ).stderr
+    )
 
 
 # Parts by month
 
+
 def parts(engine: Engine, table: str) -> dict[str, int]:
     with engine.connect() as connection:
-        return dict(connection.exec_driver_sql(f'SELECT tableoid::regclass::text, count(*) FROM {table} GROUP BY 1').all())
+        return dict(
+            connection.exec_driver_sql(
+                f'SELECT tableoid::regclass::text, count(*) FROM {table} GROUP BY 1'
+            ).all()
+        )
 
 
 def test_rows_go_to_the_part_of_their_month(postgresql):
     fill(postgresql)
     moments = [datetime(2026, month, day, tzinfo=UTC) for month in (2, 3, 4, 5) for day in (1, 28)]
     with writing(postgresql) as connection:
-        upsert(connection, schema.odds, [price(known_at=at, bookmaker=name) for at in moments for name in map(str, range(20))])
+        upsert(
+            connection,
+            schema.odds,
+            [price(known_at=at, bookmaker=name) for at in moments for name in map(str, range(20))],
+        )
         upsert(connection, schema.data_collection_logs, [log(str(at), at) for at in moments])
     assert parts(postgresql, 'odds') == {'odds_default': 161}
-    with writing(postgresql) as connection: made = make_partitions(connection, date(2026, 3, 17), 2)
-    assert made == ['odds_2026_03', 'odds_2026_04', 'data_collection_logs_2026_03', 'data_collection_logs_2026_04']
+    with writing(postgresql) as connection:
+        made = make_partitions(connection, date(2026, 3, 17), 2)
+    assert made == [
+        'odds_2026_03',
+        'odds_2026_04',
+        'data_collection_logs_2026_03',
+        'data_collection_logs_2026_04',
+    ]
     assert parts(postgresql, 'odds') == {'odds_default': 80, 'odds_2026_03': 40, 'odds_2026_04': 41}
-    with writing(postgresql) as connection: assert make_partitions(connection, date(2026, 3, 1), 2) == []
+    with writing(postgresql) as connection:
+        assert make_partitions(connection, date(2026, 3, 1), 2) == []
     with writing(postgresql) as connection:  # overwritten where they are, whether a few or many
-        assert upsert(connection, schema.odds, [price(known_at=moments[2], bookmaker='1', price=3.0)]) == 1
-        assert upsert(connection, schema.odds, [price(known_at=at, bookmaker=str(name), price=4.0) for at in moments for name in range(20)]) == 160
-        assert upsert(connection, schema.odds, [price(known_at=at, bookmaker=str(name)) for at in moments for name in range(20)], replace=[]) == 0
-        assert connection.exec_driver_sql('SELECT count(*) FROM odds WHERE price = 4').scalar() == 160
+        assert (
+            upsert(connection, schema.odds, [price(known_at=moments[2], bookmaker='1', price=3.0)])
+            == 1
+        )
+        assert (
+            upsert(
+                connection,
+                schema.odds,
+                [
+                    price(known_at=at, bookmaker=str(name), price=4.0)
+                    for at in moments
+                    for name in range(20)
+                ],
+            )
+            == 160
+        )
+        assert (
+            upsert(
+                connection,
+                schema.odds,
+                [price(known_at=at, bookmaker=str(name)) for at in moments for name in range(20)],
+                replace=[],
+            )
+            == 0
+        )
+        assert (
+            connection.exec_driver_sql('SELECT count(*) FROM odds WHERE price = 4').scalar() == 160
+        )
     with pytest.raises(DBAPIError, match='ck_odds_price'), writing(postgresql) as connection:
-        connection.execute(schema.odds.insert().values(price(known_at=moments[2], bookmaker='new', price=0.5)))
+        connection.execute(
+            schema.odds.insert().values(price(known_at=moments[2], bookmaker='new', price=0.5))
+        )
     with pytest.raises(DBAPIError, match='fk_odds_match_id'), writing(postgresql) as connection:
         connection.execute(schema.odds.insert().values(price('nobody', moments[2])))
-    with writing(postgresql) as connection: gone = drop_partitions(connection, 'data_collection_logs', date(2026, 4, 30))
+    with writing(postgresql) as connection:
+        gone = drop_partitions(connection, 'data_collection_logs', date(2026, 4, 30))
     assert gone == ['data_collection_logs_2026_03']
-    assert parts(postgresql, 'data_collection_logs') == {'data_collection_logs_default': 4, 'data_collection_logs_2026_04': 3}
+    assert parts(postgresql, 'data_collection_logs') == {
+        'data_collection_logs_default': 4,
+        'data_collection_logs_2026_04': 3,
+    }
     assert drift(postgresql) == []

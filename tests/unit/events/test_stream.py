@@ -1,4 +1,5 @@
 "Events over Kafka: real servers and databases, processes that are killed, and the whole way from a page to a sealed forecast."
+
 import json
 import os
 import random
@@ -17,38 +18,50 @@ import pytest
 from sqlalchemy import Engine, create_engine, func, select, text, update
 
 from football_pred.core import schema
-from football_pred.events.on_result import next_matches
-from football_pred.ingest.load import clean
-from football_pred.ingest.collect import collect
-from football_pred.models.dixon_coles import DixonColes
-from football_pred.core.outbox import emit_all
-from football_pred.forecasts.ledger import append_forecasts, verify_ledger
-from football_pred.markets.prices import read_history
-from football_pred.ingest.open_sources import OpenFootball
-from football_pred.forecasts.predict import forecast, upcoming
-from football_pred.registry.registry import Registry
-from football_pred.events.outbox_relay import carry, relay
-from football_pred.core.sample_league import sample_matches, sample_strengths
-from football_pred.core.settings import Settings
 from football_pred.core.as_of import fingerprint
 from football_pred.core.database import read_frame, upsert, writing
-from football_pred.events.kafka import DEAD_LETTERS, Message, create_topics, decode, encode, open_producer
+from football_pred.core.outbox import emit_all
+from football_pred.core.sample_league import sample_matches, sample_strengths
+from football_pred.core.settings import Settings
+from football_pred.events.kafka import (
+    DEAD_LETTERS,
+    Message,
+    create_topics,
+    decode,
+    encode,
+    open_producer,
+)
+from football_pred.events.on_result import next_matches
+from football_pred.events.outbox_relay import carry, relay
 from football_pred.features.team_states import describe
+from football_pred.forecasts.ledger import append_forecasts, verify_ledger
+from football_pred.forecasts.predict import forecast, upcoming
+from football_pred.ingest.collect import collect
+from football_pred.ingest.load import clean
+from football_pred.ingest.open_sources import OpenFootball
+from football_pred.markets.prices import read_history
+from football_pred.models.dixon_coles import DixonColes
+from football_pred.registry.registry import Registry
 from tests.support.kafka import Broker, read_all, run_kafka
 from tests.support.server import COMMAND
 from tests.support.server import wait_until as wait_at_most
 from tests.unit.ingest.test_real_sources import FAST, Host
 
-NOW, LIBRARY = datetime(2026, 4, 1, tzinfo=UTC), Path(__file__).parents[3]/'football_pred'
-BEFORE, LATER = datetime(2022, 3, 1, tzinfo=UTC), datetime(2022, 3, 9, tzinfo=UTC)  # in the season of the made-up league
+NOW, LIBRARY = datetime(2026, 4, 1, tzinfo=UTC), Path(__file__).parents[3] / 'football_pred'
+BEFORE, LATER = (
+    datetime(2022, 3, 1, tzinfo=UTC),
+    datetime(2022, 3, 9, tzinfo=UTC),
+)  # in the season of the made-up league
 
 
-def wait_until(condition: Callable[[], bool]) -> None: wait_at_most(condition, 240)  # a consumer imports much, and the machine may be busy
+def wait_until(condition: Callable[[], bool]) -> None:
+    wait_at_most(condition, 240)  # a consumer imports much, and the machine may be busy
 
 
 @pytest.fixture
 def kafka() -> Iterator[Broker]:
-    with run_kafka() as broker: yield broker
+    with run_kafka() as broker:
+        yield broker
 
 
 @pytest.fixture(params=['sqlite', 'postgresql'])
@@ -58,20 +71,34 @@ def database(request: pytest.FixtureRequest) -> Engine:
 
 def environment(home: Path, database: Engine, servers: str) -> dict[str, str]:
     url = database.url.render_as_string(hide_password=False)
-    return os.environ | {'FOOTBALL_HOME': str(home), 'FOOTBALL_DATABASE_URL': url, 'FOOTBALL_KAFKA_SERVERS': servers}
+    return os.environ | {
+        'FOOTBALL_HOME': str(home),
+        'FOOTBALL_DATABASE_URL': url,
+        'FOOTBALL_KAFKA_SERVERS': servers,
+    }
 
 
 class Running:
     "A command that runs until it is ended, and its log."
+
     def __init__(self, home: Path, database: Engine, servers: str, *command: str) -> None:
-        self.log = home/f'{command[0]}-{random.getrandbits(32):x}.log'
+        self.log = home / f'{command[0]}-{random.getrandbits(32):x}.log'
         with self.log.open('w') as out:
-            self.process = subprocess.Popen([COMMAND, *command], env=environment(home, database, servers), stderr=out, stdout=out)
+            self.process = subprocess.Popen(
+                [COMMAND, *command],
+                env=environment(home, database, servers),
+                stderr=out,
+                stdout=out,
+            )
 
     def says(self, message: str) -> list[dict[str, Any]]:
         "Lines of the log with this message."
         assert self.process.poll() in (None, 0, -signal.SIGKILL), self.log.read_text()
-        lines = [json.loads(line) for line in self.log.read_text().splitlines(keepends=True) if line.endswith('\n') and line.startswith('{')]
+        lines = [
+            json.loads(line)
+            for line in self.log.read_text().splitlines(keepends=True)
+            if line.endswith('\n') and line.startswith('{')
+        ]
         return [line for line in lines if line['message'] == message]
 
     def kill(self) -> None:
@@ -86,26 +113,45 @@ class Running:
 @contextmanager
 def running(*arguments: Any) -> Iterator[Running]:
     one = Running(*arguments)
-    try: yield one
-    finally: one.kill()
+    try:
+        yield one
+    finally:
+        one.kill()
 
 
 def tell(database: Engine, number: int, keys: int = 50, start: int = 0) -> None:
     "So many events about prices of a few matches."
-    told = [(f'm{i % keys}', {'version': 1, 'match_id': f'm{i % keys}', 'prices': i + 1, 'known_at': NOW.isoformat(), 'snapshot_id': 's'})
-            for i in range(start, start + number)]
-    with writing(database) as connection: emit_all(connection, 'odds', told, NOW)
+    told = [
+        (
+            f'm{i % keys}',
+            {
+                'version': 1,
+                'match_id': f'm{i % keys}',
+                'prices': i + 1,
+                'known_at': NOW.isoformat(),
+                'snapshot_id': 's',
+            },
+        )
+        for i in range(start, start + number)
+    ]
+    with writing(database) as connection:
+        emit_all(connection, 'odds', told, NOW)
 
 
 def count(database: Engine, *where: Any) -> int:
-    with database.connect() as connection: return connection.scalar(select(func.count()).select_from(schema.events).where(*where))
+    with database.connect() as connection:
+        return connection.scalar(select(func.count()).select_from(schema.events).where(*where))
 
 
-def sent(database: Engine) -> int: return count(database, schema.events.c.sent_at.is_not(None))
+def sent(database: Engine) -> int:
+    return count(database, schema.events.c.sent_at.is_not(None))
 
 
 def understood(servers: str, topic: str = 'football.odds') -> list[Any]:
-    return [decode(Message(one.topic(), one.key(), one.value(), one.headers())) for one in read_all(servers, topic)]
+    return [
+        decode(Message(one.topic(), one.key(), one.value(), one.headers()))
+        for one in read_all(servers, topic)
+    ]
 
 
 def check_carried(database: Engine, servers: str) -> int:
@@ -133,7 +179,7 @@ def test_a_relay_that_is_killed_loses_nothing_and_keeps_the_order(database, home
         assert one.end() == 0
         assert len(one.says('the relay ends')) == 1
     twice = check_carried(database, kafka.servers)
-    assert 0 <= twice <= 4*50  # of each match at most the event that was under way
+    assert 0 <= twice <= 4 * 50  # of each match at most the event that was under way
 
 
 def test_two_relays_send_nothing_twice_and_the_second_takes_over(database, home, kafka):
@@ -141,7 +187,9 @@ def test_two_relays_send_nothing_twice_and_the_second_takes_over(database, home,
         tell(database, 100)
         wait_until(lambda: sent(database) == 100)
         with running(home, database, kafka.servers, 'relay') as second:
-            wait_until(lambda: bool(second.says('another process is at work; waiting for it to end')))
+            wait_until(
+                lambda: bool(second.says('another process is at work; waiting for it to end'))
+            )
             tell(database, 2000, start=100)
             wait_until(lambda: sent(database) == 2100)
             assert check_carried(database, kafka.servers) == 0
@@ -175,7 +223,8 @@ def test_a_server_that_is_gone_comes_back(engine, kafka, caplog):
 def test_an_event_that_fits_no_schema_is_laid_aside(database, kafka):
     create_topics(kafka.servers)
     assert create_topics(kafka.servers) == []
-    with writing(database) as connection: emit_all(connection, 'odds', [('m1', {'version': 7, 'match_id': 'm1'})], NOW)
+    with writing(database) as connection:
+        emit_all(connection, 'odds', [('m1', {'version': 7, 'match_id': 'm1'})], NOW)
     tell(database, 3, keys=1)
     done = carry(database, open_producer(kafka.servers), lambda: NOW)
     assert (done.sent, done.refused, done.failed, sent(database)) == (4, 1, 0, 4)
@@ -186,50 +235,129 @@ def test_an_event_that_fits_no_schema_is_laid_aside(database, kafka):
 
 # A made-up league
 
+
 def tables(home: Path, database: Engine) -> tuple[Registry, pl.DataFrame]:
     "A season, the model that speaks for it on the first of March, and its forecasts of a week."
     settings, played = Settings(home=home), sample_matches(sample_strengths())
     with writing(database) as connection:
-        upsert(connection, schema.leagues, [dict(league='SIM', name='Sim', country='Sim', tier=1, time_zone='UTC', teams=20)])
-        upsert(connection, schema.snapshots, [dict(snapshot_id='s1', source='two_tiers', url='file:///sim', kind='matches', sha256='0'*64, bytes=1,
-                                                   fetched_at=BEFORE, path='00', sequence=1, rows=1)])
-        upsert(connection, schema.matches, played.select(set(played.columns) & set(schema.matches.columns.keys())).with_columns(
-            source=pl.lit('two_tiers'), snapshot_id=pl.lit('s1')))
+        upsert(
+            connection,
+            schema.leagues,
+            [dict(league='SIM', name='Sim', country='Sim', tier=1, time_zone='UTC', teams=20)],
+        )
+        upsert(
+            connection,
+            schema.snapshots,
+            [
+                dict(
+                    snapshot_id='s1',
+                    source='two_tiers',
+                    url='file:///sim',
+                    kind='matches',
+                    sha256='0' * 64,
+                    bytes=1,
+                    fetched_at=BEFORE,
+                    path='00',
+                    sequence=1,
+                    rows=1,
+                )
+            ],
+        )
+        upsert(
+            connection,
+            schema.matches,
+            played.select(set(played.columns) & set(schema.matches.columns.keys())).with_columns(
+                source=pl.lit('two_tiers'), snapshot_id=pl.lit('s1')
+            ),
+        )
     history = read_history(database, BEFORE, ['SIM'])
-    model, registry = DixonColes().fit(history.filter(status='finished'), as_of=BEFORE), Registry(**settings.registry)
-    kept = registry.register('SIM', model, 'SIM-dixon-coles', {'as_of': BEFORE.isoformat(), 'data_fingerprint': fingerprint(history)})
+    model, registry = (
+        DixonColes().fit(history.filter(status='finished'), as_of=BEFORE),
+        Registry(**settings.registry),
+    )
+    kept = registry.register(
+        'SIM',
+        model,
+        'SIM-dixon-coles',
+        {'as_of': BEFORE.isoformat(), 'data_fingerprint': fingerprint(history)},
+    )
     registry.promote('SIM', kept.version, 'test', 'the first')
     week = upcoming(history, BEFORE, 8)
-    append_forecasts(database, settings.anchors, forecast(model, week), kept.name, kept.version, BEFORE, BEFORE, 'x', 'x', 'test')
+    append_forecasts(
+        database,
+        settings.anchors,
+        forecast(model, week),
+        kept.name,
+        kept.version,
+        BEFORE,
+        BEFORE,
+        'x',
+        'x',
+        'test',
+    )
     return registry, week
 
 
 def results(matches: pl.DataFrame) -> list[tuple[str, dict[str, Any]]]:
     "What is told of the results of matches."
-    columns = ('match_id', 'league', 'season', 'home_team', 'away_team', 'source', 'snapshot_id', 'home_goals', 'away_goals')
+    columns = (
+        'match_id',
+        'league',
+        'season',
+        'home_team',
+        'away_team',
+        'source',
+        'snapshot_id',
+        'home_goals',
+        'away_goals',
+    )
     moments = ('kickoff', 'result_known_at')
-    return [(row['match_id'], {'version': 1, 'status': 'finished'} | {name: row[name] for name in columns} |
-             {name: row[name].isoformat() for name in moments}) for row in matches.to_dicts()]
+    return [
+        (
+            row['match_id'],
+            {'version': 1, 'status': 'finished'}
+            | {name: row[name] for name in columns}
+            | {name: row[name].isoformat() for name in moments},
+        )
+        for row in matches.to_dicts()
+    ]
 
 
 def ended(database: Engine, week: pl.DataFrame) -> pl.DataFrame:
-    return read_frame(database, select(schema.matches)).filter(pl.col('match_id').is_in(week['match_id'].implode())).sort('kickoff', 'match_id')
+    return (
+        read_frame(database, select(schema.matches))
+        .filter(pl.col('match_id').is_in(week['match_id'].implode()))
+        .sort('kickoff', 'match_id')
+    )
 
 
 def ledger(database: Engine) -> tuple[int, int]:
     "Forecasts and settlements."
     with database.connect() as connection:
-        return tuple(connection.scalar(select(func.count()).select_from(table)) for table in (schema.predictions, schema.settlements))  # type: ignore
+        return tuple(
+            connection.scalar(select(func.count()).select_from(table))
+            for table in (schema.predictions, schema.settlements)
+        )  # type: ignore
 
 
 def check_ledger(home: Path, database: Engine, week: pl.DataFrame) -> None:
     "Every forecast of the week is settled once, every next match is forecast once, nobody has touched anything."
-    settled = read_frame(database, select(schema.predictions.c.match_id, schema.settlements.c.revision).join(
-        schema.settlements, schema.settlements.c.prediction_id == schema.predictions.c.prediction_id))
+    settled = read_frame(
+        database,
+        select(schema.predictions.c.match_id, schema.settlements.c.revision).join(
+            schema.settlements,
+            schema.settlements.c.prediction_id == schema.predictions.c.prediction_id,
+        ),
+    )
     assert sorted(settled['match_id']) == sorted(week['match_id'])
     assert set(settled['revision']) == {1}
-    coming = next_matches(upcoming(read_history(database, LATER, ['SIM']), LATER, 60), week, {'SIM': 'Sim'})
-    made = read_frame(database, select(schema.predictions.c.match_id).where(schema.predictions.c.run_id == 'stream'))['match_id'].to_list()
+    coming = next_matches(
+        upcoming(read_history(database, LATER, ['SIM']), LATER, 60), week, {'SIM': 'Sim'}
+    )
+    made = read_frame(
+        database,
+        select(schema.predictions.c.match_id).where(schema.predictions.c.run_id == 'stream'),
+    )['match_id'].to_list()
     assert sorted(made) == sorted(coming)
     assert verify_ledger(database, Settings(home=home).anchors).problems == []
 
@@ -241,17 +369,30 @@ def test_a_consumer_that_is_killed_does_everything_once(database, home, kafka):
     with running(home, database, kafka.servers, 'relay'):
         for part in parts:
             before = ledger(database)
-            with writing(database) as connection: emit_all(connection, 'results', part, NOW)
-            with running(home, database, kafka.servers, 'consume', '--as-of', LATER.isoformat()) as one:
+            with writing(database) as connection:
+                emit_all(connection, 'results', part, NOW)
+            with running(
+                home, database, kafka.servers, 'consume', '--as-of', LATER.isoformat()
+            ) as one:
                 more = dice.randrange(1, 3)
                 wait_until(lambda before=before, more=more: ledger(database)[1] >= before[1] + more)
                 one.kill()  # features are not pushed yet, or the messages not counted as done
         with running(home, database, kafka.servers, 'consume', '--as-of', LATER.isoformat()) as one:
-            wait_until(lambda: bool(one.says('results followed')) and ledger(database)[1] == week.height)
+            wait_until(
+                lambda: bool(one.says('results followed')) and ledger(database)[1] == week.height
+            )
             check_ledger(home, database, week)
             done, lines = ledger(database), len(one.says('results followed'))
-            with writing(database) as connection: connection.execute(update(schema.events).values(sent_at=None))  # all of it a second time
-            wait_until(lambda: sum(line['messages'] for line in one.says('results followed')[lines:]) == len(told))
+            with writing(database) as connection:
+                connection.execute(
+                    update(schema.events).values(sent_at=None)
+                )  # all of it a second time
+            wait_until(
+                lambda: (
+                    sum(line['messages'] for line in one.says('results followed')[lines:])
+                    == len(told)
+                )
+            )
             assert one.end() == 0
     assert ledger(database) == done
     check_ledger(home, database, week)
@@ -260,9 +401,14 @@ def test_a_consumer_that_is_killed_does_everything_once(database, home, kafka):
 def test_messages_that_cannot_be_used_are_laid_aside(engine, home, kafka):
     _, week = tables(home, engine)
     create_topics(kafka.servers)
-    good = [encode('results', key, payload, f'e{i}', i) for i, (key, payload) in enumerate(results(ended(engine, week)))]
+    good = [
+        encode('results', key, payload, f'e{i}', i)
+        for i, (key, payload) in enumerate(results(ended(engine, week)))
+    ]
     newer = good[0]._replace(headers=[*(dict(good[0].headers) | {'schema_version': b'2'}).items()])
-    nowhere = encode('results', 'm9', results(ended(engine, week))[0][1] | {'match_id': 'm9'}, 'e99', 99)
+    nowhere = encode(
+        'results', 'm9', results(ended(engine, week))[0][1] | {'match_id': 'm9'}, 'e99', 99
+    )
     producer = open_producer(kafka.servers)
     for one in (good[0], good[0]._replace(value=b'\xff{'), newer, nowhere, *good[1:]):
         producer.produce(one.topic, one.value, one.key, headers=list(one.headers))
@@ -273,7 +419,9 @@ def test_messages_that_cannot_be_used_are_laid_aside(engine, home, kafka):
         assert one.end() == 0
     check_ledger(home, engine, week)
     letters = read_all(kafka.servers, DEAD_LETTERS)
-    why = sorted(dict(letter.headers())['reason'].decode().split(' at line')[0] for letter in letters)
+    why = sorted(
+        dict(letter.headers())['reason'].decode().split(' at line')[0] for letter in letters
+    )
     assert why[0] == 'match m9 is not in the table'
     assert why[1].startswith('topic results, version 1: value: Invalid JSON')
     assert why[2] == 'version 2 of topic results is unknown; known: 1'
@@ -283,23 +431,42 @@ def test_messages_that_cannot_be_used_are_laid_aside(engine, home, kafka):
 def test_a_database_that_is_away_is_waited_for(postgresql, postgresql_server, home, kafka):
     _, week = tables(home, postgresql)
     create_topics(kafka.servers)
-    messages = [encode('results', key, payload, f'e{i}', i) for i, (key, payload) in enumerate(results(ended(postgresql, week)))]
-    name, server = postgresql.url.database, create_engine(postgresql_server, isolation_level='AUTOCOMMIT')
+    messages = [
+        encode('results', key, payload, f'e{i}', i)
+        for i, (key, payload) in enumerate(results(ended(postgresql, week)))
+    ]
+    name, server = (
+        postgresql.url.database,
+        create_engine(postgresql_server, isolation_level='AUTOCOMMIT'),
+    )
+
     def admit(whether: bool) -> None:
         with server.connect() as connection:
             connection.execute(text(f'ALTER DATABASE {name} ALLOW_CONNECTIONS {whether}'))
-            if not whether: connection.execute(text(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"))
+            if not whether:
+                connection.execute(
+                    text(
+                        f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"
+                    )
+                )
+
     with running(home, postgresql, kafka.servers, 'consume', '--as-of', LATER.isoformat()) as one:
         producer = open_producer(kafka.servers)
-        producer.produce(messages[0].topic, messages[0].value, messages[0].key, headers=list(messages[0].headers))
+        producer.produce(
+            messages[0].topic, messages[0].value, messages[0].key, headers=list(messages[0].headers)
+        )
         producer.flush()
         wait_until(lambda: len(one.says('results followed')) == 1)
         admit(False)
         try:
-            for message in messages[1:]: producer.produce(message.topic, message.value, message.key, headers=list(message.headers))
+            for message in messages[1:]:
+                producer.produce(
+                    message.topic, message.value, message.key, headers=list(message.headers)
+                )
             producer.flush()
             wait_until(lambda: len(one.says('results wait')) >= 2)
-        finally: admit(True)
+        finally:
+            admit(True)
         server.dispose()
         wait_until(lambda: len(one.says('results followed')) >= 2)
         assert one.end() == 0
@@ -308,61 +475,139 @@ def test_a_database_that_is_away_is_waited_for(postgresql, postgresql_server, ho
 
 # The whole way
 
+
 def openfootball(path: Path, until: datetime, also: int = 0) -> None:
     "The bundled season 2025/26 as openfootball writes it: results of matches that kicked off before a moment, and of as many after it."
-    names = pl.read_csv(LIBRARY/'data/team_aliases.csv').filter(source='openfootball', league='E0').unique('team', keep='first', maintain_order=True)
+    names = (
+        pl.read_csv(LIBRARY / 'data/team_aliases.csv')
+        .filter(source='openfootball', league='E0')
+        .unique('team', keep='first', maintain_order=True)
+    )
     spelling = dict(zip(names['team'], names['alias'], strict=True))
-    season = pl.read_csv(LIBRARY/'data/premier_league.csv', schema_overrides={'season': pl.String}).filter(season='2526').with_columns(
-        pl.col('home_team', 'away_team').replace_strict(spelling), at=pl.concat_str('date', 'time', separator=' ').str.to_datetime(time_zone='UTC'))
+    season = (
+        pl.read_csv(LIBRARY / 'data/premier_league.csv', schema_overrides={'season': pl.String})
+        .filter(season='2526')
+        .with_columns(
+            pl.col('home_team', 'away_team').replace_strict(spelling),
+            at=pl.concat_str('date', 'time', separator=' ').str.to_datetime(time_zone='UTC'),
+        )
+    )
     matches, left = [], also
     for row in season.sort('at', 'home_team').to_dicts():
         local = row['at'].astimezone(ZoneInfo('Europe/London'))
-        match = {'round': '1', 'date': f'{local:%Y-%m-%d}', 'time': f'{local:%H:%M}', 'team1': row['home_team'], 'team2': row['away_team']}
+        match = {
+            'round': '1',
+            'date': f'{local:%Y-%m-%d}',
+            'time': f'{local:%H:%M}',
+            'team1': row['home_team'],
+            'team2': row['away_team'],
+        }
         over = row['at'] < until or left > 0
         left -= over and row['at'] >= until
-        matches.append(match | ({'score': {'ft': [row['home_goals'], row['away_goals']]}} if over else {}))
+        matches.append(
+            match | ({'score': {'ft': [row['home_goals'], row['away_goals']]}} if over else {})
+        )
     path.write_text(json.dumps({'name': 'Premier League 2025/26', 'matches': matches}))
 
 
 def test_from_a_page_to_settled_and_new_forecasts(database, home, kafka, tmp_path):
     from football_pred.features.feast_store import online, open_store
     from football_pred.features.offline import Places
-    first, after, page, settings = datetime(2026, 3, 1, tzinfo=UTC), datetime(2026, 3, 9, tzinfo=UTC), tmp_path/'en.1.json', Settings(home=home)
+
+    first, after, page, settings = (
+        datetime(2026, 3, 1, tzinfo=UTC),
+        datetime(2026, 3, 9, tzinfo=UTC),
+        tmp_path / 'en.1.json',
+        Settings(home=home),
+    )
     with Host() as host:
         host.pages['/2025-26/en.1.json'] = page
         source = OpenFootball(host.url)
+
         def gather() -> Any:
-            collect(database, settings.snapshots, source, ['E0'], ['2526'], lambda: datetime.now(UTC), limits=FAST)
-            return clean(database, settings.snapshots, {'openfootball': source}, told_at=datetime.now(UTC))
+            collect(
+                database,
+                settings.snapshots,
+                source,
+                ['E0'],
+                ['2526'],
+                lambda: datetime.now(UTC),
+                limits=FAST,
+            )
+            return clean(
+                database, settings.snapshots, {'openfootball': source}, told_at=datetime.now(UTC)
+            )
+
         openfootball(page, first)
         assert gather().matches == 380
         history, registry = read_history(database, first, ['E0']), Registry(**settings.registry)
         model = DixonColes().fit(history.filter(status='finished'), as_of=first)
-        kept = registry.register('E0', model, 'E0-dixon-coles', {'as_of': first.isoformat(), 'data_fingerprint': fingerprint(history)})
+        kept = registry.register(
+            'E0',
+            model,
+            'E0-dixon-coles',
+            {'as_of': first.isoformat(), 'data_fingerprint': fingerprint(history)},
+        )
         registry.promote('E0', kept.version, 'test', 'the first')
         coming = upcoming(history, first, 60)
-        append_forecasts(database, settings.anchors, forecast(model, coming.head(1)), kept.name, kept.version, first, first, 'x', 'x', 'test')
+        append_forecasts(
+            database,
+            settings.anchors,
+            forecast(model, coming.head(1)),
+            kept.name,
+            kept.version,
+            first,
+            first,
+            'x',
+            'x',
+            'test',
+        )
         create_topics(kafka.servers)
-        with writing(database) as connection: connection.execute(update(schema.events).values(sent_at=NOW))  # what was told before is no matter here
+        with writing(database) as connection:
+            connection.execute(
+                update(schema.events).values(sent_at=NOW)
+            )  # what was told before is no matter here
         place = home, database, kafka.servers
-        with running(*place, 'relay') as one, running(*place, 'consume', '--as-of', after.isoformat()) as two:
+        with (
+            running(*place, 'relay') as one,
+            running(*place, 'consume', '--as-of', after.isoformat()) as two,
+        ):
             openfootball(page, first, also=1)
             assert (gather().changed, ledger(database)) == (1, (1, 0))
             wait_until(lambda: bool(two.says('results followed')))
             wait_until(lambda: count(database, schema.events.c.sent_at.is_(None)) == 0)
             assert (one.end(), two.end()) == (0, 0)
         [done] = two.says('results followed')
-        assert (done['messages'], done['results'], done['settled'], done['forecasts'], done['matches']) == (1, 1, 1, 2, 3)
+        assert (
+            done['messages'],
+            done['results'],
+            done['settled'],
+            done['forecasts'],
+            done['matches'],
+        ) == (1, 1, 1, 2, 3)
     over = coming.head(1)
-    following = next_matches(upcoming(read_history(database, after, ['E0']), after, 60), over, {'E0': 'England'})
-    made = read_frame(database, select(schema.predictions).where(schema.predictions.c.run_id == 'stream').order_by(schema.predictions.c.kickoff))
+    following = next_matches(
+        upcoming(read_history(database, after, ['E0']), after, 60), over, {'E0': 'England'}
+    )
+    made = read_frame(
+        database,
+        select(schema.predictions)
+        .where(schema.predictions.c.run_id == 'stream')
+        .order_by(schema.predictions.c.kickoff),
+    )
     assert sorted(made['match_id']) == sorted(following)
     assert set(made['as_of']) == {first}  # the champion has learned from nothing later
     assert verify_ledger(database, settings.anchors).problems == []
     told = {event.told.match_id for event in understood(kafka.servers, 'football.predictions')}
     assert told == set(following)
-    countries = dict(read_frame(database, select(schema.leagues.c.league, schema.leagues.c.country)).iter_rows())
+    countries = dict(
+        read_frame(database, select(schema.leagues.c.league, schema.leagues.c.country)).iter_rows()
+    )
     features, _ = describe(read_history(database, after, ['E0']), after, countries)
     wanted = pl.DataFrame({'match_id': [*over['match_id'], *following]})
     served = online(open_store(Places(settings.features)), wanted['match_id'].to_list())
-    assert served.equals(wanted.join(features, on='match_id', how='left', maintain_order='left').select(served.columns))
+    assert served.equals(
+        wanted.join(features, on='match_id', how='left', maintain_order='left').select(
+            served.columns
+        )
+    )

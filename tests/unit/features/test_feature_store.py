@@ -1,20 +1,36 @@
 "Features at training time are features at serving time, bit for bit, embedded and on PostgreSQL and Redis; and a store that is gone is told of."
+
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import polars as pl
 import pytest
 
-from football_pred.ingest.load import clean
-from football_pred.ingest.collect import SOURCES, collect, find_source
-from football_pred.features.feast_store import apply, historical, materialise, online, online_teams, open_store, push
-from football_pred.features.build import FEATURE_NAMES, build_features
-from football_pred.markets.prices import read_history
-from football_pred.features.offline import SERVICES, FeatureStoreError, Places, read_offline, service_features, write_offline
-from football_pred.ratings.elo_and_pi import feature_time
 from football_pred.core.as_of import mask_unknown
 from football_pred.core.database import open_database
+from football_pred.features.build import FEATURE_NAMES, build_features
+from football_pred.features.feast_store import (
+    apply,
+    historical,
+    materialise,
+    online,
+    online_teams,
+    open_store,
+    push,
+)
+from football_pred.features.offline import (
+    SERVICES,
+    FeatureStoreError,
+    Places,
+    read_offline,
+    service_features,
+    write_offline,
+)
 from football_pred.features.team_states import STATE, describe
+from football_pred.ingest.collect import SOURCES, collect, find_source
+from football_pred.ingest.load import clean
+from football_pred.markets.prices import read_history
+from football_pred.ratings.elo_and_pi import feature_time
 from tests.conftest import free_port, run_postgresql, run_redis, url_of_server
 from tests.support.factories import two_divisions
 
@@ -24,18 +40,26 @@ NAMES = list(FEATURE_NAMES)
 
 
 @pytest.fixture(scope='module')
-def made() -> pl.DataFrame: return two_divisions(n_teams=8, n_seasons=3)
+def made() -> pl.DataFrame:
+    return two_divisions(n_teams=8, n_seasons=3)
 
 
 @pytest.fixture(scope='module')
 def real(shared_data, tmp_path_factory) -> pl.DataFrame:
     "The Premier League of three seasons, with shots and prices."
+
     class Sheets(SOURCES['football_data_uk']):
-        def fetch(self, request): return (shared_data/'football_data_uk'/f'{request.league}_{request.season}.csv').read_bytes()
+        def fetch(self, request):
+            return (
+                shared_data / 'football_data_uk' / f'{request.league}_{request.season}.csv'
+            ).read_bytes()
+
     home = tmp_path_factory.mktemp('real')
-    engine = open_database(f"sqlite:///{home/'football.db'}")
-    collect(engine, home/'snapshots', Sheets(), ['E0'], ['2223', '2324', '2425'], lambda: AFTER_ALL)
-    clean(engine, home/'snapshots', {name: find_source(name) for name in SOURCES})
+    engine = open_database(f"sqlite:///{home / 'football.db'}")
+    collect(
+        engine, home / 'snapshots', Sheets(), ['E0'], ['2223', '2324', '2425'], lambda: AFTER_ALL
+    )
+    clean(engine, home / 'snapshots', {name: find_source(name) for name in SOURCES})
     matches = read_history(engine, AFTER_ALL, ['E0'])
     engine.dispose()
     return matches
@@ -44,7 +68,8 @@ def real(shared_data, tmp_path_factory) -> pl.DataFrame:
 @pytest.fixture(params=['embedded', 'servers'])
 def places(request, home) -> Places:
     "Where features are kept: in files, or in PostgreSQL and Redis."
-    if request.param == 'embedded': return Places(home)
+    if request.param == 'embedded':
+        return Places(home)
     url = request.getfixturevalue('postgresql').url.render_as_string(hide_password=False)
     return Places(home, url, request.getfixturevalue('redis'), url)
 
@@ -60,29 +85,42 @@ def filled(places, features, states, as_of=AFTER_ALL, **options):
 
 def bits(frame: pl.DataFrame) -> dict[str, bytes]:
     "Every column as bytes, null unlike any number."
-    return {column.name: column.is_null().to_numpy().tobytes() + column.cast(pl.Float64).fill_null(-1e300).to_numpy().tobytes() for column in frame}
+    return {
+        column.name: column.is_null().to_numpy().tobytes()
+        + column.cast(pl.Float64).fill_null(-1e300).to_numpy().tobytes()
+        for column in frame
+    }
 
 
 def compare(store, features) -> int:
     "How many matches were compared, in every feature, as they are trained on, as they are served and as they were built."
     trained = historical(store, features.select('match_id', asked_at='feature_time'))
     served = online(store, features['match_id'].to_list())
-    assert trained['match_id'].to_list() == served['match_id'].to_list() == features['match_id'].to_list()
+    assert (
+        trained['match_id'].to_list()
+        == served['match_id'].to_list()
+        == features['match_id'].to_list()
+    )
     assert trained.columns[2:] == served.columns[1:] == NAMES
-    assert trained.select(NAMES).schema == served.select(NAMES).schema == features.select(NAMES).schema
+    assert (
+        trained.select(NAMES).schema == served.select(NAMES).schema == features.select(NAMES).schema
+    )
     assert bits(trained.select(NAMES)) == bits(served.select(NAMES)) == bits(features.select(NAMES))
     return features.height
 
 
 # ---- parity
 
+
 def test_every_real_match_of_a_season(places, real):
     features, states = describe(real, AFTER_ALL, COUNTRIES)
     season = features.filter(season='2425')
     store = filled(places, features, states, since=season['feature_time'].min())
     assert compare(store, season) == 380
-    assert season.select(NAMES).equals(build_features(real, AFTER_ALL).filter(season='2425').select(NAMES))
-    assert season['home_corners_for_5'].null_count() < 60 # of clubs that come up
+    assert season.select(NAMES).equals(
+        build_features(real, AFTER_ALL).filter(season='2425').select(NAMES)
+    )
+    assert season['home_corners_for_5'].null_count() < 60  # of clubs that come up
     assert season['market_home'].null_count() < 380
     with pytest.raises(FeatureStoreError, match='has no features in the online store'):
         online(store, features.filter(season='2223')['match_id'].head(1).to_list())
@@ -96,9 +134,13 @@ def test_every_made_match(places, made):
     assert max(features[name].null_count() for name in NAMES) > 20
     for service in SERVICES:
         some = features.sample(20, seed=1)
-        assert bits(online(store, some['match_id'].to_list(), service).drop('match_id')) == bits(some.select(*service_features(service)))
+        assert bits(online(store, some['match_id'].to_list(), service).drop('match_id')) == bits(
+            some.select(*service_features(service))
+        )
         asked = some.select('match_id', asked_at='feature_time')
-        assert bits(historical(store, asked, service).drop('match_id', 'asked_at')) == bits(some.select(*service_features(service)))
+        assert bits(historical(store, asked, service).drop('match_id', 'asked_at')) == bits(
+            some.select(*service_features(service))
+        )
 
 
 def test_teams_are_served_as_they_are(places, made):
@@ -107,7 +149,9 @@ def test_teams_are_served_as_they_are(places, made):
     latest = states.group_by('team_key', maintain_order=True).last().sort('team_key')
     served = online_teams(store, latest['team_key'].to_list())
     assert served.schema == latest.select('team_key', *STATE).schema
-    assert bits(served.drop('team_key', 'last_date')) == bits(latest.select(*STATE).drop('last_date'))
+    assert bits(served.drop('team_key', 'last_date')) == bits(
+        latest.select(*STATE).drop('last_date')
+    )
     assert served['last_date'].to_list() == latest['last_date'].to_list()
     assert {key.split('/')[0] for key in latest['team_key']} == {'England', 'SIM'}
     assert online_teams(store, []).schema == served.schema
@@ -116,40 +160,97 @@ def test_teams_are_served_as_they_are(places, made):
 def test_a_state_says_what_a_match_is_told(made):
     "Looked up at the feature time, the states of both teams hold every number of a match that is about one of them."
     features, states = describe(made, AFTER_ALL, COUNTRIES)
-    matches = features.join(made.select('match_id', 'home_team', 'away_team', 'neutral', 'date'), on='match_id', maintain_order='left')
-    key = pl.concat_str(pl.col('league').replace_strict(COUNTRIES, default=pl.col('league')), pl.col('team'), separator='/')
+    matches = features.join(
+        made.select('match_id', 'home_team', 'away_team', 'neutral', 'date'),
+        on='match_id',
+        maintain_order='left',
+    )
+    key = pl.concat_str(
+        pl.col('league').replace_strict(COUNTRIES, default=pl.col('league')),
+        pl.col('team'),
+        separator='/',
+    )
     for side in ('home', 'away'):
-        asked = matches.with_columns(team=f'{side}_team').with_columns(team_key=key).with_row_index('row').sort('feature_time')
-        found = asked.join_asof(states, left_on='feature_time', right_on='known_at', by='team_key', suffix='_now', check_sortedness=False).sort('row')
-        pi, same = [pl.col(f'{ground}_pi_now') for ground in ('home', 'away')], pl.col('season') == pl.col('season_now')
+        asked = (
+            matches.with_columns(team=f'{side}_team')
+            .with_columns(team_key=key)
+            .with_row_index('row')
+            .sort('feature_time')
+        )
+        found = asked.join_asof(
+            states,
+            left_on='feature_time',
+            right_on='known_at',
+            by='team_key',
+            suffix='_now',
+            check_sortedness=False,
+        ).sort('row')
+        pi, same = (
+            [pl.col(f'{ground}_pi_now') for ground in ('home', 'away')],
+            pl.col('season') == pl.col('season_now'),
+        )
         found = found.with_columns(
-            pi=pl.when('neutral').then((pi[0] + pi[1])/2).otherwise(pi[side == 'away']), venue_points_5=f'{side}_venue_points_5_now',
-            played=pl.when(same).then('played').otherwise(0), rest_days=(pl.col('date') - pl.col('last_date')).dt.total_days().clip(upper_bound=14))
+            pi=pl.when('neutral').then((pi[0] + pi[1]) / 2).otherwise(pi[side == 'away']),
+            venue_points_5=f'{side}_venue_points_5_now',
+            played=pl.when(same).then('played').otherwise(0),
+            rest_days=(pl.col('date') - pl.col('last_date')).dt.total_days().clip(upper_bound=14),
+        )
         for name in [name.removeprefix('home_') for name in NAMES if name.startswith('home_')]:
-            assert found[name].cast(pl.Float64).to_list() == found[f'{side}_{name}'].cast(pl.Float64).to_list(), name
+            assert (
+                found[name].cast(pl.Float64).to_list()
+                == found[f'{side}_{name}'].cast(pl.Float64).to_list()
+            ), name
 
 
 # ---- nothing of the future
+
 
 def test_a_join_leaks_nothing(places, made):
     "Every number of every later match and price is another, and what is joined up to then is the same."
     cutoff = datetime(2022, 10, 4, tzinfo=UTC)
     later, priced = pl.col('result_known_at') > cutoff, pl.col('opening_known_at') > cutoff
-    numbers = [name for name in made.columns if name.startswith(('home_', 'away_')) and made[name].dtype.is_integer()]
+    numbers = [
+        name
+        for name in made.columns
+        if name.startswith(('home_', 'away_')) and made[name].dtype.is_integer()
+    ]
     scrambled = made.with_columns(
-        *[pl.when(later).then(pl.col(name) + pl.int_range(pl.len())*i%5 + 1).otherwise(name).alias(name) for i, name in enumerate(numbers)],
-        *[pl.when(priced).then(pl.col(name)*(1 + (pl.int_range(pl.len())*i%4)/10)).otherwise(name).alias(name)
-          for i, name in enumerate(('opening_home', 'opening_draw', 'opening_away'), start=1)])
+        *[
+            pl.when(later)
+            .then(pl.col(name) + pl.int_range(pl.len()) * i % 5 + 1)
+            .otherwise(name)
+            .alias(name)
+            for i, name in enumerate(numbers)
+        ],
+        *[
+            pl.when(priced)
+            .then(pl.col(name) * (1 + (pl.int_range(pl.len()) * i % 4) / 10))
+            .otherwise(name)
+            .alias(name)
+            for i, name in enumerate(('opening_home', 'opening_draw', 'opening_away'), start=1)
+        ],
+    )
     asked = made.filter(feature_time() <= cutoff).select('match_id', asked_at=pl.lit(cutoff))
     after = made.filter(feature_time() > cutoff).select('match_id', asked_at=feature_time())
     found = []
     for frame in (made, scrambled):
         store = filled(places, *describe(frame, AFTER_ALL, COUNTRIES))
-        found.append((bits(historical(store, asked).select(NAMES)), bits(historical(store, after).select(NAMES))))
+        found.append(
+            (
+                bits(historical(store, asked).select(NAMES)),
+                bits(historical(store, after).select(NAMES)),
+            )
+        )
     assert asked.height > 100
     assert found[0][0] == found[1][0]
-    assert all(found[0][1][name] != found[1][1][name] for name in NAMES if not name.endswith(('_rest_days', '_played')))
-    with pytest.raises(FeatureStoreError, match='has no features in the offline store at the moment asked for'):
+    assert all(
+        found[0][1][name] != found[1][1][name]
+        for name in NAMES
+        if not name.endswith(('_rest_days', '_played'))
+    )
+    with pytest.raises(
+        FeatureStoreError, match='has no features in the offline store at the moment asked for'
+    ):
         historical(store, after.head(3).with_columns(asked_at=pl.lit(cutoff)))
 
 
@@ -162,10 +263,14 @@ def test_the_moment_is_that_of_the_data(places, made):
     assert features.filter(feature_time=as_of).height > 100
     everything, all_states = describe(made, AFTER_ALL, COUNTRIES)
     write_offline(places, everything, all_states)
-    assert materialise(store, as_of - timedelta(days=30))[0] < features.filter(pl.col('feature_time') < as_of).height
+    assert (
+        materialise(store, as_of - timedelta(days=30))[0]
+        < features.filter(pl.col('feature_time') < as_of).height
+    )
 
 
 # ---- changes
+
 
 def test_a_result_changes_what_is_served(places, made):
     before, after = datetime(2022, 10, 1, tzinfo=UTC), datetime(2022, 10, 9, tzinfo=UTC)
@@ -173,15 +278,23 @@ def test_a_result_changes_what_is_served(places, made):
     store = filled(places, features, states, before)
     new_features, new_states = describe(made, after, COUNTRIES)
     added = new_states.join(states, on=['team_key', 'known_at'], how='anti')
-    now, then = (frame.select('feature_time', *NAMES).hash_rows() for frame in (new_features, features))
+    now, then = (
+        frame.select('feature_time', *NAMES).hash_rows() for frame in (new_features, features)
+    )
     changed = new_features.filter(now != then)
     key = added['team_key'][0]
     old = online_teams(store, [key])
     assert push(store, changed, added) == (changed.height, added['team_key'].n_unique())
-    assert online_teams(store, [key])['elo'].to_list() == new_states.filter(team_key=key)['elo'].tail(1).to_list() != old['elo'].to_list()
+    assert (
+        online_teams(store, [key])['elo'].to_list()
+        == new_states.filter(team_key=key)['elo'].tail(1).to_list()
+        != old['elo'].to_list()
+    )
     assert compare(store, new_features) == made.height
     assert read_offline(places, 'teams').sort('known_at', 'team_key').equals(new_states)
-    corrected = new_features.head(1).with_columns(home_elo=pl.lit(1234.5), market_home=pl.lit(None, pl.Float64), home_points_5=pl.lit(2.5))
+    corrected = new_features.head(1).with_columns(
+        home_elo=pl.lit(1234.5), market_home=pl.lit(None, pl.Float64), home_points_5=pl.lit(2.5)
+    )
     push(store, corrected, added.head(0))
     assert compare(store, corrected) == 1
 
@@ -189,10 +302,22 @@ def test_a_result_changes_what_is_served(places, made):
 def test_writing_again_adds_nothing(places, made):
     features, states = describe(made, AFTER_ALL, COUNTRIES)
     store = filled(places, features, states)
-    def kept(): return read_offline(places, 'matches').sort('match_id'), read_offline(places, 'teams').sort('team_key', 'known_at')
+
+    def kept():
+        return read_offline(places, 'matches').sort('match_id'), read_offline(places, 'teams').sort(
+            'team_key', 'known_at'
+        )
+
     def listed():
-        return {view.name: (list(map(str, view.schema)), view.materialization_intervals, store.feast.list_feature_view_versions(view.name))
-                for view in store.feast.list_feature_views()}
+        return {
+            view.name: (
+                list(map(str, view.schema)),
+                view.materialization_intervals,
+                store.feast.list_feature_view_versions(view.name),
+            )
+            for view in store.feast.list_feature_views()
+        }
+
     once, registry = kept(), listed()
     filled(places, features, states)
     push(store, features.head(5), states.tail(5))
@@ -207,22 +332,38 @@ def test_writing_again_adds_nothing(places, made):
 def test_many_threads_are_served_at_once(places, made):
     features, states = describe(made, AFTER_ALL, COUNTRIES)
     store = filled(places, features, states)
-    def serve(start: int): return bits(online(store, features['match_id'][start:start + 20].to_list()).drop('match_id'))
+
+    def serve(start: int):
+        return bits(
+            online(store, features['match_id'][start : start + 20].to_list()).drop('match_id')
+        )
+
     starts = list(range(0, 400, 20))
-    with ThreadPoolExecutor(8) as pool: found = list(pool.map(serve, starts))
-    assert found == [bits(features[start:start + 20].select(NAMES)) for start in starts]
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(serve, starts))
+    assert found == [bits(features[start : start + 20].select(NAMES)) for start in starts]
 
 
 # ---- stores that are gone
 
+
 def test_redis_gone_and_back(home, made):
     features, states = describe(made, AFTER_ALL, COUNTRIES)
     ids, port = features['match_id'].head(2).to_list(), free_port()
-    with run_redis(port) as url: store = filled(Places(home, online_url=url), features, states)
-    for call in (lambda: online(store, ids), lambda: online_teams(store, ['SIM/other 1']), lambda: materialise(store, AFTER_ALL)):
-        with pytest.raises(FeatureStoreError, match=r'cannot (read|write) the online features: ConnectionError'): call()
+    with run_redis(port) as url:
+        store = filled(Places(home, online_url=url), features, states)
+    for call in (
+        lambda: online(store, ids),
+        lambda: online_teams(store, ['SIM/other 1']),
+        lambda: materialise(store, AFTER_ALL),
+    ):
+        with pytest.raises(
+            FeatureStoreError, match=r'cannot (read|write) the online features: ConnectionError'
+        ):
+            call()
     with run_redis(port):
-        with pytest.raises(FeatureStoreError, match='run the job features'): online(store, ids)
+        with pytest.raises(FeatureStoreError, match='run the job features'):
+            online(store, ids)
         materialise(store, AFTER_ALL)
         assert bits(online(store, ids).drop('match_id')) == bits(features.head(2).select(NAMES))
 
@@ -231,23 +372,38 @@ def test_postgresql_gone_and_back(home, made):
     with run_postgresql() as server:
         url = url_of_server(server)
         features, states = describe(made.head(200), AFTER_ALL, COUNTRIES)
-        places, asked = Places(home, url, registry_url=url), features.select('match_id', asked_at='feature_time').tail(5)
+        places, asked = (
+            Places(home, url, registry_url=url),
+            features.select('match_id', asked_at='feature_time').tail(5),
+        )
         store = filled(places, features, states)
         server.stop()
         ids, other = asked['match_id'].to_list(), open_store(places)
-        for call in (lambda: historical(store, asked), lambda: write_offline(places, features, states), lambda: apply(store),
-                     lambda: online(other, ids)):
-            with pytest.raises(FeatureStoreError, match=r'cannot .*: OperationalError'): call()
-        assert online(store, ids).height == 5 # what was opened before serves on
+        for call in (
+            lambda: historical(store, asked),
+            lambda: write_offline(places, features, states),
+            lambda: apply(store),
+            lambda: online(other, ids),
+        ):
+            with pytest.raises(FeatureStoreError, match=r'cannot .*: OperationalError'):
+                call()
+        assert online(store, ids).height == 5  # what was opened before serves on
         server.start()
-        assert bits(historical(store, asked).select(NAMES)) == bits(online(other, ids).select(NAMES)) == bits(features.tail(5).select(NAMES))
+        assert (
+            bits(historical(store, asked).select(NAMES))
+            == bits(online(other, ids).select(NAMES))
+            == bits(features.tail(5).select(NAMES))
+        )
 
 
 def test_a_store_that_was_never_filled(home):
     store = open_store(Places(home))
-    with pytest.raises(FeatureStoreError, match='have not been defined'): online(store, ['one'])
-    with pytest.raises(FeatureStoreError, match='cannot read the offline features'): materialise(store, AFTER_ALL)
-    with pytest.raises(FeatureStoreError, match='kept in Redis'): open_store(Places(home, online_url='http://localhost'))
+    with pytest.raises(FeatureStoreError, match='have not been defined'):
+        online(store, ['one'])
+    with pytest.raises(FeatureStoreError, match='cannot read the offline features'):
+        materialise(store, AFTER_ALL)
+    with pytest.raises(FeatureStoreError, match='kept in Redis'):
+        open_store(Places(home, online_url='http://localhost'))
 
 
 def test_a_store_opened_before_it_was_filled(places, made):
@@ -260,5 +416,8 @@ def test_a_store_opened_before_it_was_filled(places, made):
 def test_passwords_are_not_shown(home):
     places = Places(home, 'postgresql+psycopg://writer:hush@127.0.0.1:1/football')
     assert 'hush' not in repr(places)
-    with pytest.raises(FeatureStoreError) as told: write_offline(places, *(read.head(0) for read in describe(two_divisions(4, 1), AFTER_ALL, {})))
+    with pytest.raises(FeatureStoreError) as told:
+        write_offline(
+            places, *(read.head(0) for read in describe(two_divisions(4, 1), AFTER_ALL, {}))
+        )
     assert 'hush' not in str(told.value)

@@ -9,59 +9,122 @@ import numpy as np
 import polars as pl
 import pytest
 
-from football_pred.evaluation.backtest import LeakError, assert_no_leak
-from football_pred.features.build import FEATURE_KEYS, FEATURE_NAMES, FEATURES, Feature, build_features, feature_table, features_fingerprint, recent_form
-from football_pred.ratings.elo_and_pi import Elo, PiRatings, as_utc, feature_time, known_results, latest_known
-from football_pred.core.sample_league import sample_matches, sample_strengths
 from football_pred.core.as_of import mask_unknown
+from football_pred.core.sample_league import sample_matches, sample_strengths
+from football_pred.evaluation.backtest import LeakError, assert_no_leak
+from football_pred.features.build import (
+    FEATURE_KEYS,
+    FEATURE_NAMES,
+    FEATURES,
+    Feature,
+    build_features,
+    feature_table,
+    features_fingerprint,
+    recent_form,
+)
+from football_pred.ratings.elo_and_pi import (
+    Elo,
+    PiRatings,
+    as_utc,
+    feature_time,
+    known_results,
+    latest_known,
+)
 from tests.support.factories import with_numbers
 
 AFTER_ALL = datetime(2030, 1, 1, tzinfo=UTC)
 # A Sunday, a Saturday between two kick-offs and their results, and midnight itself.
-CUTOFFS = [datetime(2022, 9, 4, 20, tzinfo=UTC), datetime(2022, 10, 15, 15, 40, tzinfo=UTC), datetime(2022, 10, 29, tzinfo=UTC)]
+CUTOFFS = [
+    datetime(2022, 9, 4, 20, tzinfo=UTC),
+    datetime(2022, 10, 15, 15, 40, tzinfo=UTC),
+    datetime(2022, 10, 29, tzinfo=UTC),
+]
 RATINGS = {'elo': Elo(), 'elo with carry': Elo(carry=0.8), 'pi': PiRatings()}
 
 
 def awkward_league() -> pl.DataFrame:
     "Two seasons of eight teams with everything that real fixtures have: late results, two matches a day, neutral grounds, unknown times, gaps."
-    matches = sample_matches(sample_strengths(8, 2, seed=3), n_seasons=2, promoted=1, n_teams=8, seed=3).with_row_index('i')
+    matches = sample_matches(
+        sample_strengths(8, 2, seed=3), n_seasons=2, promoted=1, n_teams=8, seed=3
+    ).with_row_index('i')
     day = pl.col('kickoff').dt.truncate('1d')
     matches = matches.with_columns(
         # Some matches are played a week later, on the day on which both teams play again; of some only the date is known.
-        kickoff=pl.when(pl.col('i') % 11 == 5).then(pl.col('kickoff') + timedelta(days=7)).when(pl.col('i') % 7 == 3).then(day)
-        .otherwise('kickoff'), kickoff_known=pl.col('i') % 7 != 3, neutral=pl.col('i') % 9 == 4)
+        kickoff=pl.when(pl.col('i') % 11 == 5)
+        .then(pl.col('kickoff') + timedelta(days=7))
+        .when(pl.col('i') % 7 == 3)
+        .then(day)
+        .otherwise('kickoff'),
+        kickoff_known=pl.col('i') % 7 != 3,
+        neutral=pl.col('i') % 9 == 4,
+    )
     matches = with_numbers(matches)
     # Some results become known days later, two of them after the next match of the team.
-    late = pl.when(pl.col('i') % 13 == 6).then(timedelta(days=9)).when(pl.col('i') % 5 == 2).then(timedelta(hours=30)).otherwise(
-        timedelta(hours=2))
+    late = (
+        pl.when(pl.col('i') % 13 == 6)
+        .then(timedelta(days=9))
+        .when(pl.col('i') % 5 == 2)
+        .then(timedelta(hours=30))
+        .otherwise(timedelta(hours=2))
+    )
     odd = {'postponed': 40, 'cancelled': 47, 'awarded': 55, 'abandoned': 63}
-    status, gone = pl.col('status'), pl.col('i').is_in([odd[name] for name in ('postponed', 'cancelled', 'abandoned')])
-    for name, i in odd.items(): status = pl.when(pl.col('i') == i).then(pl.lit(name)).otherwise(status)
-    return matches.with_columns(date=pl.col('kickoff').dt.date(), result_known_at=pl.col('kickoff') + late, status=status).with_columns(
-        pl.when(gone).then(None).otherwise(name).alias(name) for name in ('home_goals', 'away_goals', 'result_known_at')
-    ).sort('kickoff', 'match_id').drop('i')
+    status, gone = (
+        pl.col('status'),
+        pl.col('i').is_in([odd[name] for name in ('postponed', 'cancelled', 'abandoned')]),
+    )
+    for name, i in odd.items():
+        status = pl.when(pl.col('i') == i).then(pl.lit(name)).otherwise(status)
+    return (
+        matches.with_columns(
+            date=pl.col('kickoff').dt.date(),
+            result_known_at=pl.col('kickoff') + late,
+            status=status,
+        )
+        .with_columns(
+            pl.when(gone).then(None).otherwise(name).alias(name)
+            for name in ('home_goals', 'away_goals', 'result_known_at')
+        )
+        .sort('kickoff', 'match_id')
+        .drop('i')
+    )
 
 
 @pytest.fixture(scope='module', name='matches')
-def matches_() -> pl.DataFrame: return awkward_league()
+def matches_() -> pl.DataFrame:
+    return awkward_league()
 
 
 @pytest.fixture(scope='module', name='features')
-def features_(matches: pl.DataFrame) -> pl.DataFrame: return build_features(matches, AFTER_ALL)
+def features_(matches: pl.DataFrame) -> pl.DataFrame:
+    return build_features(matches, AFTER_ALL)
 
 
 # ---- the leak kit
+
 
 def scramble(matches: pl.DataFrame, cutoff: datetime) -> pl.DataFrame:
     "Other goals, shots and corners in every result known after the cutoff, and other prices where they became known after it."
     rng = np.random.default_rng(1)
     later, priced = pl.col('result_known_at') > cutoff, pl.col('opening_known_at') > cutoff
-    added = {f'{side}_{name}': pl.Series(rng.integers(1, 7, matches.height))
-             for name in ('goals', 'shots_on_target', 'corners') for side in ('home', 'away')}
-    factors = {f'opening_{outcome}': pl.Series(rng.uniform(1.1, 2, matches.height)) for outcome in ('home', 'draw', 'away')}
+    added = {
+        f'{side}_{name}': pl.Series(rng.integers(1, 7, matches.height))
+        for name in ('goals', 'shots_on_target', 'corners')
+        for side in ('home', 'away')
+    }
+    factors = {
+        f'opening_{outcome}': pl.Series(rng.uniform(1.1, 2, matches.height))
+        for outcome in ('home', 'draw', 'away')
+    }
     return matches.with_columns(
-        *[pl.when(later).then(pl.col(name) + more).otherwise(name).alias(name) for name, more in added.items()],
-        *[pl.when(priced).then(pl.col(name)*factor).otherwise(name).alias(name) for name, factor in factors.items()])
+        *[
+            pl.when(later).then(pl.col(name) + more).otherwise(name).alias(name)
+            for name, more in added.items()
+        ],
+        *[
+            pl.when(priced).then(pl.col(name) * factor).otherwise(name).alias(name)
+            for name, factor in factors.items()
+        ],
+    )
 
 
 def truncate(matches: pl.DataFrame, cutoff: datetime) -> pl.DataFrame:
@@ -69,25 +132,49 @@ def truncate(matches: pl.DataFrame, cutoff: datetime) -> pl.DataFrame:
     return matches.filter(pl.col('result_known_at') <= cutoff)
 
 
-def moved_columns(build: Callable[[pl.DataFrame], pl.DataFrame], matches: pl.DataFrame, cutoff: datetime, change: Callable) -> set[str]:
+def moved_columns(
+    build: Callable[[pl.DataFrame], pl.DataFrame],
+    matches: pl.DataFrame,
+    cutoff: datetime,
+    change: Callable,
+) -> set[str]:
     "Columns of `build` that differ in a bit, in rows with a feature time up to the cutoff, after later results were changed."
     changed = change(matches, cutoff)
-    times = matches.filter(feature_time() <= cutoff).join(changed, on='match_id', how='semi').select('match_id')
+    times = (
+        matches.filter(feature_time() <= cutoff)
+        .join(changed, on='match_id', how='semi')
+        .select('match_id')
+    )
     assert times.height > 20
-    before, after = (build(frame).join(times, on='match_id', how='semi').sort('match_id') for frame in (matches, changed))
+    before, after = (
+        build(frame).join(times, on='match_id', how='semi').sort('match_id')
+        for frame in (matches, changed)
+    )
     assert before.height == after.height == times.height
-    bits = [{name: frame[name].cast(pl.Float64).fill_null(-1e300).to_numpy().tobytes() for name in frame.columns
-             if frame[name].dtype.is_numeric()} for frame in (before, after)]
+    bits = [
+        {
+            name: frame[name].cast(pl.Float64).fill_null(-1e300).to_numpy().tobytes()
+            for name in frame.columns
+            if frame[name].dtype.is_numeric()
+        }
+        for frame in (before, after)
+    ]
     return {name for name in bits[0] if bits[0][name] != bits[1][name]}
 
 
 def moved_by(matches: pl.DataFrame) -> dict[tuple, set[str]]:
-    return {(cutoff, change.__name__): moved_columns(lambda frame: build_features(frame, AFTER_ALL), matches, cutoff, change)
-            for cutoff in CUTOFFS for change in (scramble, truncate)}
+    return {
+        (cutoff, change.__name__): moved_columns(
+            lambda frame: build_features(frame, AFTER_ALL), matches, cutoff, change
+        )
+        for cutoff in CUTOFFS
+        for change in (scramble, truncate)
+    }
 
 
 @pytest.fixture(scope='module', name='moved')
-def moved_(matches: pl.DataFrame) -> dict[tuple, set[str]]: return moved_by(matches)
+def moved_(matches: pl.DataFrame) -> dict[tuple, set[str]]:
+    return moved_by(matches)
 
 
 @pytest.mark.parametrize('feature', FEATURES, ids=lambda feature: feature.name)
@@ -95,7 +182,11 @@ def test_no_feature_looks_ahead(feature: Feature, moved, matches):
     assert {case for case, names in moved.items() if feature.name in names} == set()
 
 
-@pytest.mark.parametrize('feature', [feature for feature in FEATURES if feature.view != 'odds'], ids=lambda feature: feature.name)
+@pytest.mark.parametrize(
+    'feature',
+    [feature for feature in FEATURES if feature.view != 'odds'],
+    ids=lambda feature: feature.name,
+)
 def test_every_feature_learns_from_results(feature: Feature, matches, features):
     "The kit would pass a constant; so each feature must also react to what it may know."
     cutoff = CUTOFFS[0]
@@ -108,27 +199,52 @@ def test_every_feature_learns_from_results(feature: Feature, matches, features):
 def test_a_price_counts_from_the_moment_it_is_known(matches):
     asked = matches.filter(pl.col('opening_home').is_not_null()).sort('kickoff', 'match_id')
     for late, known in ((timedelta(0), True), (timedelta(microseconds=1), False)):
-        found = build_features(asked.with_columns(opening_known_at=feature_time() + late), AFTER_ALL)
-        assert found.select(pl.sum_horizontal('market_home', 'market_draw', 'market_away', ignore_nulls=False)).to_series().to_list() == (
-            pytest.approx([1]*asked.height) if known else [None]*asked.height)
-    prices = build_features(asked.with_columns(opening_known_at=feature_time(), opening_home=2.0, opening_draw=4.0, opening_away=4.0), AFTER_ALL)
-    assert prices.select('market_home', 'market_draw', 'market_away').unique().rows() == [(0.5, 0.25, 0.25)]
-    wrong = build_features(asked.with_columns(opening_known_at=feature_time(), opening_home=1.0), AFTER_ALL)
+        found = build_features(
+            asked.with_columns(opening_known_at=feature_time() + late), AFTER_ALL
+        )
+        assert found.select(
+            pl.sum_horizontal('market_home', 'market_draw', 'market_away', ignore_nulls=False)
+        ).to_series().to_list() == (
+            pytest.approx([1] * asked.height) if known else [None] * asked.height
+        )
+    prices = build_features(
+        asked.with_columns(
+            opening_known_at=feature_time(), opening_home=2.0, opening_draw=4.0, opening_away=4.0
+        ),
+        AFTER_ALL,
+    )
+    assert prices.select('market_home', 'market_draw', 'market_away').unique().rows() == [
+        (0.5, 0.25, 0.25)
+    ]
+    wrong = build_features(
+        asked.with_columns(opening_known_at=feature_time(), opening_home=1.0), AFTER_ALL
+    )
     assert wrong['market_draw'].null_count() == asked.height
 
 
 def test_frames_without_statistics_and_prices_are_described_by_results(matches, features):
-    bare = build_features(matches.drop(pl.selectors.contains('opening', 'closing', 'shots', 'corners')), AFTER_ALL)
+    bare = build_features(
+        matches.drop(pl.selectors.contains('opening', 'closing', 'shots', 'corners')), AFTER_ALL
+    )
     for feature in FEATURES:
-        if feature.view in ('shots', 'odds'): assert bare[feature.name].null_count() == bare.height
-        else: assert bare[feature.name].equals(features[feature.name])
+        if feature.view in ('shots', 'odds'):
+            assert bare[feature.name].null_count() == bare.height
+        else:
+            assert bare[feature.name].equals(features[feature.name])
 
 
 def test_a_number_that_is_missing_is_missing_in_its_window(matches):
-    one = matches.sort('result_known_at', 'kickoff', 'match_id').filter(status='finished')['match_id'][60]
-    gap = matches.with_columns(home_corners=pl.when(pl.col('match_id') != one).then(pl.col('home_corners').fill_null(4)),
-                               away_corners=pl.col('away_corners').fill_null(4))
-    before, after = (build_features(frame, AFTER_ALL) for frame in (gap.with_columns(pl.col('home_corners').fill_null(4)), gap))
+    one = matches.sort('result_known_at', 'kickoff', 'match_id').filter(status='finished')[
+        'match_id'
+    ][60]
+    gap = matches.with_columns(
+        home_corners=pl.when(pl.col('match_id') != one).then(pl.col('home_corners').fill_null(4)),
+        away_corners=pl.col('away_corners').fill_null(4),
+    )
+    before, after = (
+        build_features(frame, AFTER_ALL)
+        for frame in (gap.with_columns(pl.col('home_corners').fill_null(4)), gap)
+    )
     lost = {name: after[name].null_count() - before[name].null_count() for name in FEATURE_NAMES}
     corners = {f'{side}_corners_{way}_5' for side in ('home', 'away') for way in ('for', 'against')}
     assert {name for name, count in lost.items() if count} == corners
@@ -144,9 +260,16 @@ def test_no_rating_looks_ahead(system, change, cutoff, matches):
 def leaky(frame: pl.DataFrame) -> pl.DataFrame:
     "Features, one of which is the match's own goals, one those of the other matches of the day, one a mean of all seasons."
     frame = frame.sort('kickoff', 'match_id')
-    return build_features(frame, AFTER_ALL).join(frame.select('match_id', 'date',
-        own=pl.col('home_goals'), others=pl.col('home_goals').sum().over('date') - pl.col('home_goals'),
-        season_mean=pl.col('home_goals').mean().over('home_team')), on='match_id')
+    return build_features(frame, AFTER_ALL).join(
+        frame.select(
+            'match_id',
+            'date',
+            own=pl.col('home_goals'),
+            others=pl.col('home_goals').sum().over('date') - pl.col('home_goals'),
+            season_mean=pl.col('home_goals').mean().over('home_team'),
+        ),
+        on='match_id',
+    )
 
 
 @pytest.mark.parametrize('change', [scramble, truncate])
@@ -158,25 +281,34 @@ def test_the_kit_catches_planted_leaks(change, matches):
     assert not found & set(FEATURE_NAMES)
 
 
-def forecast(frame: pl.DataFrame) -> pl.DataFrame: return build_features(frame, AFTER_ALL).rename({'feature_time': 'as_of'})
+def forecast(frame: pl.DataFrame) -> pl.DataFrame:
+    return build_features(frame, AFTER_ALL).rename({'feature_time': 'as_of'})
 
 
 @pytest.mark.parametrize('cutoff', CUTOFFS, ids=str)
 def test_the_backtest_kit_agrees(cutoff, matches):
     assert assert_no_leak(forecast, matches, cutoff) > 20
     for leak in ('own', 'others', 'season_mean'):
-        planted = lambda frame, leak=leak: forecast(frame).join(leaky(frame).select('match_id', leak), on='match_id')  # noqa: E731
-        with pytest.raises(LeakError, match=rf'\b{leak}\b.*looks ahead'): assert_no_leak(planted, matches, cutoff)
+        planted = lambda frame, leak=leak: forecast(frame).join(
+            leaky(frame).select('match_id', leak), on='match_id'
+        )  # noqa: E731
+        with pytest.raises(LeakError, match=rf'\b{leak}\b.*looks ahead'):
+            assert_no_leak(planted, matches, cutoff)
 
 
 def test_two_matches_of_a_team_on_one_day_do_not_inform_each_other():
     base = sample_matches(sample_strengths(4, seed=1), seed=1).head(3)
     day = datetime(2022, 3, 5, tzinfo=UTC)
     frame = base.with_columns(
-        match_id=pl.Series(['one', 'two', 'three']), home_team=pl.lit('A'), away_team=pl.Series(['B', 'C', 'B']),
+        match_id=pl.Series(['one', 'two', 'three']),
+        home_team=pl.lit('A'),
+        away_team=pl.Series(['B', 'C', 'B']),
         date=pl.lit(date(2022, 3, 5)),
-        kickoff=pl.Series([day + timedelta(hours=h) for h in (10, 18, 34)]), home_goals=pl.lit(3), away_goals=pl.lit(0),
-        result_known_at=pl.Series([day + timedelta(hours=h) for h in (12, 20, 36)]))
+        kickoff=pl.Series([day + timedelta(hours=h) for h in (10, 18, 34)]),
+        home_goals=pl.lit(3),
+        away_goals=pl.lit(0),
+        result_known_at=pl.Series([day + timedelta(hours=h) for h in (12, 20, 36)]),
+    )
     found = build_features(frame, AFTER_ALL)
     assert found['home_played'].to_list() == [0, 0, 2]
     assert found['home_elo'].is_null().to_list() == [True, True, False]
@@ -188,81 +320,155 @@ def test_a_result_counts_from_the_moment_it_is_known():
     assert frame.height == 2
     second = frame['kickoff'][1].replace(hour=0, minute=0)
     for known_at, played in ((second, 1), (second + timedelta(microseconds=1), 0)):
-        late = frame.with_columns(result_known_at=pl.Series([known_at, frame['result_known_at'][1]]))
+        late = frame.with_columns(
+            result_known_at=pl.Series([known_at, frame['result_known_at'][1]])
+        )
         assert build_features(late, AFTER_ALL)['home_played'].to_list() == [0, played]
 
 
 # ---- the same numbers, slowly
 
+
 def slow_elo(known: list[dict]) -> dict[str, float]:
     rating: dict[str, float] = {}
     for match in known:
         home, away = rating.get(match['home_team'], 1500.0), rating.get(match['away_team'], 1500.0)
-        expected = 1/(1 + 10**-((home + (0 if match['neutral'] else 65) - away)/400))
+        expected = 1 / (1 + 10 ** -((home + (0 if match['neutral'] else 65) - away) / 400))
         margin = match['home_goals'] - match['away_goals']
-        move = 10*(1 + abs(margin))*((1 if margin > 0 else 0.5 if margin == 0 else 0) - expected)
+        move = (
+            10 * (1 + abs(margin)) * ((1 if margin > 0 else 0.5 if margin == 0 else 0) - expected)
+        )
         rating[match['home_team']], rating[match['away_team']] = home + move, away - move
     return rating
 
 
-def slow_goals(rating: float) -> float: return math.copysign(10**(abs(rating)/3) - 1, rating)
+def slow_goals(rating: float) -> float:
+    return math.copysign(10 ** (abs(rating) / 3) - 1, rating)
 
 
 def slow_pi(known: list[dict]) -> dict[str, list[float]]:
     rating: dict[str, list[float]] = {}
     for match in known:
-        home, away = rating.setdefault(match['home_team'], [0.0, 0.0]), rating.setdefault(match['away_team'], [0.0, 0.0])
-        ours, theirs = (sum(home)/2, sum(away)/2) if match['neutral'] else (home[0], away[1])
+        home, away = (
+            rating.setdefault(match['home_team'], [0.0, 0.0]),
+            rating.setdefault(match['away_team'], [0.0, 0.0]),
+        )
+        ours, theirs = (sum(home) / 2, sum(away) / 2) if match['neutral'] else (home[0], away[1])
         error = match['home_goals'] - match['away_goals'] - (slow_goals(ours) - slow_goals(theirs))
-        move = 0.035*math.copysign(3*math.log10(1 + abs(error)), error)
-        here, there = (0.85*move, 0.85*move) if match['neutral'] else (move, 0.7*move)
-        home[0], home[1], away[1], away[0] = home[0] + here, home[1] + there, away[1] - here, away[0] - there
+        move = 0.035 * math.copysign(3 * math.log10(1 + abs(error)), error)
+        here, there = (0.85 * move, 0.85 * move) if match['neutral'] else (move, 0.7 * move)
+        home[0], home[1], away[1], away[0] = (
+            home[0] + here,
+            home[1] + there,
+            away[1] - here,
+            away[0] - there,
+        )
     return rating
 
 
 def slow_side(match: dict, side: str, known: list[dict], asked_at: datetime) -> dict:
     team = match[f'{side}_team']
-    own = [(m, 'home' if m['home_team'] == team else 'away') for m in known if team in (m['home_team'], m['away_team'])]
+    own = [
+        (m, 'home' if m['home_team'] == team else 'away')
+        for m in known
+        if team in (m['home_team'], m['away_team'])
+    ]
     scored = [m[f'{s}_goals'] for m, s in own]
     conceded = [m['away_goals' if s == 'home' else 'home_goals'] for m, s in own]
-    def points(f: int, a: int) -> int: return 3 if f > a else 1 if f == a else 0
+
+    def points(f: int, a: int) -> int:
+        return 3 if f > a else 1 if f == a else 0
+
     won = [points(f, a) for f, a in zip(scored, conceded, strict=True)]
     there = [p for p, (m, s) in zip(won, own, strict=True) if s == side and not m['neutral']]
-    def last(values: list, n: int): return sum(values[-n:])/n if len(values) >= n else None
+
+    def last(values: list, n: int):
+        return sum(values[-n:]) / n if len(values) >= n else None
+
     def faded(values: list):
-        weights = [0.5**(i/10) for i in range(len(values))][::-1]
-        return sum(w*v for w, v in zip(weights, values, strict=True))/sum(weights) if len(values) >= 5 else None
+        weights = [0.5 ** (i / 10) for i in range(len(values))][::-1]
+        return (
+            sum(w * v for w, v in zip(weights, values, strict=True)) / sum(weights)
+            if len(values) >= 5
+            else None
+        )
+
     pi, elo = slow_pi(known).get(team), slow_elo(known).get(team)
+
     def counted(name: str, ours: bool):
-        values = [m[f"{s if ours else 'away' if s == 'home' else 'home'}_{name}"] for m, s in own][-5:]
-        return None if len(values) < 5 or None in values else sum(values)/5
-    shots = {f'{name}_{way}_5': counted(name, way == 'for') for name in ('shots_on_target', 'corners') for way in ('for', 'against')}
-    return shots | {'elo': elo, 'pi': None if pi is None else sum(pi)/2 if match['neutral'] else pi[side == 'away'],
-            'points_5': last(won, 5), 'points_10': last(won, 10), 'goals_for_5': last(scored, 5), 'goals_against_5': last(conceded, 5),
-            'goals_for_faded': faded(scored), 'goals_against_faded': faded(conceded), 'venue_points_5': last(there, 5),
-            'rest_days': min(14, (match['date'] - max(m['date'] for m, _ in own)).days) if own else None,
-            'played': sum(m['season'] == match['season'] for m, _ in own)}
+        values = [m[f"{s if ours else 'away' if s == 'home' else 'home'}_{name}"] for m, s in own][
+            -5:
+        ]
+        return None if len(values) < 5 or None in values else sum(values) / 5
+
+    shots = {
+        f'{name}_{way}_5': counted(name, way == 'for')
+        for name in ('shots_on_target', 'corners')
+        for way in ('for', 'against')
+    }
+    return shots | {
+        'elo': elo,
+        'pi': None if pi is None else sum(pi) / 2 if match['neutral'] else pi[side == 'away'],
+        'points_5': last(won, 5),
+        'points_10': last(won, 10),
+        'goals_for_5': last(scored, 5),
+        'goals_against_5': last(conceded, 5),
+        'goals_for_faded': faded(scored),
+        'goals_against_faded': faded(conceded),
+        'venue_points_5': last(there, 5),
+        'rest_days': min(14, (match['date'] - max(m['date'] for m, _ in own)).days)
+        if own
+        else None,
+        'played': sum(m['season'] == match['season'] for m, _ in own),
+    }
 
 
 def slow_features(matches: pl.DataFrame, as_of: datetime) -> list[dict]:
     "Every feature of every match, computed from scratch with loops."
     everything, found = matches.to_dicts(), []
     for match in everything:
-        asked_at = min(as_of, (match['kickoff'] - timedelta(microseconds=1)).replace(hour=0, minute=0, second=0, microsecond=0))
-        known = sorted((m for m in everything if m['status'] == 'finished' and m['result_known_at'] <= asked_at),
-                       key=lambda m: (m['result_known_at'], m['kickoff'], m['match_id']))
+        asked_at = min(
+            as_of,
+            (match['kickoff'] - timedelta(microseconds=1)).replace(
+                hour=0, minute=0, second=0, microsecond=0
+            ),
+        )
+        known = sorted(
+            (
+                m
+                for m in everything
+                if m['status'] == 'finished' and m['result_known_at'] <= asked_at
+            ),
+            key=lambda m: (m['result_known_at'], m['kickoff'], m['match_id']),
+        )
         sides = {side: slow_side(match, side, known, asked_at) for side in ('home', 'away')}
-        row = {f'{side}_{name}': value for side, values in sides.items() for name, value in values.items()}
+        row = {
+            f'{side}_{name}': value
+            for side, values in sides.items()
+            for name, value in values.items()
+        }
         both = None not in (row['home_elo'], row['away_elo'])
         row['elo_difference'] = row['home_elo'] - row['away_elo'] if both else None
-        row['pi_difference'] = slow_goals(row['home_pi']) - slow_goals(row['away_pi']) if both else None
+        row['pi_difference'] = (
+            slow_goals(row['home_pi']) - slow_goals(row['away_pi']) if both else None
+        )
         pair = {match['home_team'], match['away_team']}
-        met = [(m['home_goals'] - m['away_goals'])*(1 if m['home_team'] == match['home_team'] else -1)
-               for m in known if {m['home_team'], m['away_team']} == pair][-5:]
-        row['head_to_head_5'] = sum(met)/len(met) if met else None
+        met = [
+            (m['home_goals'] - m['away_goals'])
+            * (1 if m['home_team'] == match['home_team'] else -1)
+            for m in known
+            if {m['home_team'], m['away_team']} == pair
+        ][-5:]
+        row['head_to_head_5'] = sum(met) / len(met) if met else None
         there = match['opening_known_at'] is not None and match['opening_known_at'] <= asked_at
-        shares = {outcome: 1/match[f'opening_{outcome}'] if there else None for outcome in ('home', 'draw', 'away')}
-        row |= {f'market_{outcome}': share/sum(shares.values()) if there else None for outcome, share in shares.items()}
+        shares = {
+            outcome: 1 / match[f'opening_{outcome}'] if there else None
+            for outcome in ('home', 'draw', 'away')
+        }
+        row |= {
+            f'market_{outcome}': share / sum(shares.values()) if there else None
+            for outcome, share in shares.items()
+        }
         found.append(row)
     return found
 
@@ -280,7 +486,9 @@ def test_feature_equals_the_slow_reference(feature: Feature, as_of, matches, slo
     assert len(slow[as_of][0]) == len(FEATURES)
     assert [value is None for value in fast] == [value is None for value in expected]
     there = [value for value in expected if value is not None]
-    assert [value for value in fast if value is not None] == pytest.approx(there, rel=1e-12, abs=1e-11)
+    assert [value for value in fast if value is not None] == pytest.approx(
+        there, rel=1e-12, abs=1e-11
+    )
     # The reference was tried: values and, where history can be missing, nulls.
     assert len(there) > 20
     assert (None in expected) == (not feature.name.endswith('played'))
@@ -294,7 +502,7 @@ def test_carry_draws_ratings_to_the_start_between_seasons(matches):
     upcoming = second.with_columns(status=pl.lit('scheduled'))
     for carry in (1, 0.5):
         rated = Elo(carry=carry).rate(pl.concat([first, upcoming])).join(upcoming, on='match_id')
-        wanted = [1500 + carry*(end.get(team, 1500) - 1500) for team in rated['home_team']]
+        wanted = [1500 + carry * (end.get(team, 1500) - 1500) for team in rated['home_team']]
         assert rated['home_elo'].to_list() == pytest.approx(wanted)
     # What is asked before the first result of a season and what the first result starts from is the same rating.
     half = Elo(carry=0.5)
@@ -305,10 +513,13 @@ def test_carry_draws_ratings_to_the_start_between_seasons(matches):
 
 def test_points_are_neither_made_nor_lost(matches):
     elo, pi = Elo(), PiRatings()
-    for system in (elo, pi): system.rate(matches)
+    for system in (elo, pi):
+        system.rate(matches)
     assert elo.ratings_['elo'].mean() == pytest.approx(1500)
-    assert pi.ratings_.select(pl.sum_horizontal('pi_home', 'pi_away').sum()).item() == pytest.approx(0, abs=1e-12)
-    assert elo.history_.height == pi.history_.height == 2*known_results(matches).height
+    assert pi.ratings_.select(
+        pl.sum_horizontal('pi_home', 'pi_away').sum()
+    ).item() == pytest.approx(0, abs=1e-12)
+    assert elo.history_.height == pi.history_.height == 2 * known_results(matches).height
     assert elo.ratings_['elo'].is_sorted(descending=True)
 
 
@@ -318,31 +529,41 @@ def test_no_results_at_all(matches):
     assert PiRatings().rate(nothing)['pi_difference'].unique().to_list() == [0]
     found = build_features(nothing, AFTER_ALL)
     needs_results = pl.exclude(*FEATURE_KEYS, 'home_played', 'away_played', '^market_.*$')
-    assert found.select(needs_results).null_count().sum_horizontal().item() == 31*found.height
+    assert found.select(needs_results).null_count().sum_horizontal().item() == 31 * found.height
     assert build_features(matches.head(0), AFTER_ALL).schema == found.schema
 
 
 # ---- the frame
 
+
 def test_the_frame_is_what_the_registry_says(features, matches):
     assert features.columns == [*FEATURE_KEYS, *FEATURE_NAMES]
-    assert [features.schema[feature.name] for feature in FEATURES] == [feature.dtype for feature in FEATURES]
-    assert features['match_id'].to_list() == matches.sort('kickoff', 'match_id')['match_id'].to_list()
+    assert [features.schema[feature.name] for feature in FEATURES] == [
+        feature.dtype for feature in FEATURES
+    ]
+    assert (
+        features['match_id'].to_list() == matches.sort('kickoff', 'match_id')['match_id'].to_list()
+    )
     assert len(set(FEATURE_NAMES)) == len(FEATURES)
     assert feature_table()['name'].to_list() == list(FEATURE_NAMES)
-    assert all(feature.unit and feature.source and 'null' in feature.meaning for feature in FEATURES)
+    assert all(
+        feature.unit and feature.source and 'null' in feature.meaning for feature in FEATURES
+    )
     assert (features['feature_time'] < features['kickoff']).all()
 
 
 def test_row_order_does_not_matter(matches, features):
     mixed = matches.sample(fraction=1, shuffle=True, seed=5)
     assert build_features(mixed, AFTER_ALL).equals(features)
-    for system in RATINGS.values(): assert system.rate(mixed).equals(system.rate(matches))
+    for system in RATINGS.values():
+        assert system.rate(mixed).equals(system.rate(matches))
 
 
 @pytest.mark.parametrize('as_of', CUTOFFS, ids=str)
 def test_masked_or_not_the_features_are_the_same(as_of, matches):
-    assert build_features(mask_unknown(matches, as_of), as_of).equals(build_features(matches, as_of))
+    assert build_features(mask_unknown(matches, as_of), as_of).equals(
+        build_features(matches, as_of)
+    )
 
 
 @pytest.mark.parametrize('as_of', CUTOFFS, ids=str)
@@ -357,57 +578,114 @@ def test_what_is_served_is_what_is_trained_on(as_of, matches, features):
 
 def sixth(column: str, value: object) -> Callable[[pl.DataFrame], pl.DataFrame]:
     "Another value, or the value of another column, in one row."
-    return lambda m: m.with_columns(pl.when(pl.int_range(pl.len()) == 5).then(value).otherwise(column).alias(column))
+    return lambda m: m.with_columns(
+        pl.when(pl.int_range(pl.len()) == 5).then(value).otherwise(column).alias(column)
+    )
 
 
-@pytest.mark.parametrize(('change', 'message'), [
-    (lambda m: m.vstack(m[5:6]), 'match_id stands in more than one row'),
-    (sixth('home_goals', None), 'home_goals is empty'),
-    (sixth('away_goals', None), 'away_goals is empty'),
-    (sixth('away_goals', -1), 'away_goals is negative'),
-    (sixth('result_known_at', None), 'result_known_at is empty'),
-    (sixth('result_known_at', 'kickoff'), 'result_known_at is not after kickoff'),
-    (sixth('home_team', 'away_team'), 'the same team'),
-])
+@pytest.mark.parametrize(
+    ('change', 'message'),
+    [
+        (lambda m: m.vstack(m[5:6]), 'match_id stands in more than one row'),
+        (sixth('home_goals', None), 'home_goals is empty'),
+        (sixth('away_goals', None), 'away_goals is empty'),
+        (sixth('away_goals', -1), 'away_goals is negative'),
+        (sixth('result_known_at', None), 'result_known_at is empty'),
+        (sixth('result_known_at', 'kickoff'), 'result_known_at is not after kickoff'),
+        (sixth('home_team', 'away_team'), 'the same team'),
+    ],
+)
 def test_frames_without_sense_are_refused_by_name(change, message, matches):
     played = matches.filter(pl.col('status') == 'finished')
     wrong = change(played)
-    for call in (lambda: build_features(wrong, AFTER_ALL), lambda: Elo().rate(wrong), lambda: PiRatings().rate(wrong)):
-        with pytest.raises(ValueError, match=f"Match {played['match_id'][5]}: .*{message}"): call()
+    for call in (
+        lambda: build_features(wrong, AFTER_ALL),
+        lambda: Elo().rate(wrong),
+        lambda: PiRatings().rate(wrong),
+    ):
+        with pytest.raises(ValueError, match=f"Match {played['match_id'][5]}: .*{message}"):
+            call()
 
 
 def test_other_errors(matches):
     naive = datetime(2022, 1, 1)  # noqa: DTZ001
-    with pytest.raises(ValueError, match=r"lack the columns \['season'\]"): build_features(matches.drop('season'), AFTER_ALL)
-    with pytest.raises(ValueError, match='no time zone'): build_features(matches, naive)
-    with pytest.raises(ValueError, match='no time zone'): as_utc(naive)
+    with pytest.raises(ValueError, match=r"lack the columns \['season'\]"):
+        build_features(matches.drop('season'), AFTER_ALL)
+    with pytest.raises(ValueError, match='no time zone'):
+        build_features(matches, naive)
+    with pytest.raises(ValueError, match='no time zone'):
+        as_utc(naive)
 
 
 def test_latest_known_against_a_loop():
     rng = np.random.default_rng(0)
     start = datetime(2024, 1, 1, tzinfo=UTC)
+
     def frame(n: int, moment: str) -> pl.DataFrame:
         hours = rng.integers(0, 40, n).tolist()
-        return pl.DataFrame({'team': rng.choice(list('abcd'), n).tolist(), moment: [start + timedelta(hours=h) for h in hours]})
+        return pl.DataFrame(
+            {
+                'team': rng.choice(list('abcd'), n).tolist(),
+                moment: [start + timedelta(hours=h) for h in hours],
+            }
+        )
+
     facts, questions = frame(60, 'known_at').with_row_index('fact'), frame(80, 'asked_at')
     found = latest_known(questions, facts, ['team'])
     assert found.drop('fact').equals(questions)
     for question, fact in zip(questions.iter_rows(named=True), found['fact'], strict=True):
-        known = [f for f in facts.to_dicts() if f['team'] == question['team'] and f['known_at'] <= question['asked_at']]
-        assert fact == (max(known, key=lambda f: (f['known_at'], f['fact']))['fact'] if known else None)
+        known = [
+            f
+            for f in facts.to_dicts()
+            if f['team'] == question['team'] and f['known_at'] <= question['asked_at']
+        ]
+        assert fact == (
+            max(known, key=lambda f: (f['known_at'], f['fact']))['fact'] if known else None
+        )
 
 
 # ---- fingerprint and form
 
+
 def test_fingerprint_is_the_documented_one():
-    moments = pl.Series([datetime(1970, 1, 1, 0, 0, 1, tzinfo=UTC), None], dtype=pl.Datetime('ms', 'UTC'))
-    frame = pl.DataFrame({'match_id': ['b', 'a'], 'x': [-0.0, math.nan], 'n': [None, 7], 'yes': [True, None],
-                          'on': [date(1970, 1, 3), None], 'at': moments})
-    def whole(value: int) -> bytes: return value.to_bytes(8, 'little')
-    content = (b'match_id:text\nx:float\nn:integer\nyes:truth\non:date\nat:moment\n\n'
-               + b'\1\1' + whole(1) + whole(1) + b'ab' + b'\1\1' + np.array([np.nan, 0.0], '<f8').tobytes()
-               + b'\1\0' + whole(7) + whole(0) + b'\0\1' + whole(0) + whole(1) + b'\0\1' + whole(0) + whole(2)
-               + b'\0\1' + whole(0) + whole(1_000_000))
+    moments = pl.Series(
+        [datetime(1970, 1, 1, 0, 0, 1, tzinfo=UTC), None], dtype=pl.Datetime('ms', 'UTC')
+    )
+    frame = pl.DataFrame(
+        {
+            'match_id': ['b', 'a'],
+            'x': [-0.0, math.nan],
+            'n': [None, 7],
+            'yes': [True, None],
+            'on': [date(1970, 1, 3), None],
+            'at': moments,
+        }
+    )
+
+    def whole(value: int) -> bytes:
+        return value.to_bytes(8, 'little')
+
+    content = (
+        b'match_id:text\nx:float\nn:integer\nyes:truth\non:date\nat:moment\n\n'
+        + b'\1\1'
+        + whole(1)
+        + whole(1)
+        + b'ab'
+        + b'\1\1'
+        + np.array([np.nan, 0.0], '<f8').tobytes()
+        + b'\1\0'
+        + whole(7)
+        + whole(0)
+        + b'\0\1'
+        + whole(0)
+        + whole(1)
+        + b'\0\1'
+        + whole(0)
+        + whole(2)
+        + b'\0\1'
+        + whole(0)
+        + whole(1_000_000)
+    )
     assert features_fingerprint(frame) == hashlib.sha256(content).hexdigest()
 
 
@@ -416,29 +694,44 @@ def test_fingerprint_sees_content_and_not_order(features):
     assert features_fingerprint(features.reverse()) == same
     assert features_fingerprint(pl.concat([features[:50], features[50:]], rechunk=False)) == same
     assert features_fingerprint(features.with_columns(home_elo=pl.col('home_elo') + 1e-9)) != same
-    assert features_fingerprint(features.with_columns(home_elo=pl.col('home_elo').fill_null(0.0))) != same
+    assert (
+        features_fingerprint(features.with_columns(home_elo=pl.col('home_elo').fill_null(0.0)))
+        != same
+    )
     assert features_fingerprint(features.rename({'home_elo': 'elo_home'})) != same
     assert features_fingerprint(features[1:]) != same
     # Text that runs together differently is not the same text.
-    one, two = (pl.DataFrame({'match_id': [first, second]}) for first, second in (('ab', 'c'), ('a', 'bc')))
+    one, two = (
+        pl.DataFrame({'match_id': [first, second]}) for first, second in (('ab', 'c'), ('a', 'bc'))
+    )
     assert features_fingerprint(one) != features_fingerprint(two)
-    with pytest.raises(ValueError, match='stands in more than one row'): features_fingerprint(features.vstack(features[:1]))
-    with pytest.raises(ValueError, match='no column match_id'): features_fingerprint(features.drop('match_id'))
+    with pytest.raises(ValueError, match='stands in more than one row'):
+        features_fingerprint(features.vstack(features[:1]))
+    with pytest.raises(ValueError, match='no column match_id'):
+        features_fingerprint(features.drop('match_id'))
 
 
 def test_fingerprint_of_a_known_frame_never_changes():
     frame = pl.DataFrame({'match_id': ['a', 'b'], 'home_elo': [1500.0, None]})
-    assert features_fingerprint(frame) == '799d5f3a82ae8aa4587910aeb09f1da7dd20b148c07eb82914957a87d737b584'
+    assert (
+        features_fingerprint(frame)
+        == '799d5f3a82ae8aa4587910aeb09f1da7dd20b148c07eb82914957a87d737b584'
+    )
 
 
 def test_recent_form(matches):
     played = matches.filter(pl.col('status') == 'finished')
     as_of = CUTOFFS[1]
     for team in matches['home_team'].unique():
-        known = played.filter((pl.col('result_known_at') <= as_of) & ((pl.col('home_team') == team) | (pl.col('away_team') == team)))
+        known = played.filter(
+            (pl.col('result_known_at') <= as_of)
+            & ((pl.col('home_team') == team) | (pl.col('away_team') == team))
+        )
         letters = []
         for row in known.sort('date', 'result_known_at').tail(5).iter_rows(named=True):
-            margin = (row['home_goals'] - row['away_goals'])*(1 if row['home_team'] == team else -1)
+            margin = (row['home_goals'] - row['away_goals']) * (
+                1 if row['home_team'] == team else -1
+            )
             letters.append('W' if margin > 0 else 'D' if margin == 0 else 'L')
         assert recent_form(matches, team, as_of) == ''.join(letters)
     assert recent_form(matches, 'nobody', as_of) == ''
@@ -446,6 +739,11 @@ def test_recent_form(matches):
 
 def test_ratings_predict():
     matches = sample_matches(sample_strengths(20, seed=2), n_seasons=5, seed=2)
-    found = build_features(matches, AFTER_ALL).join(matches, on='match_id').filter(pl.col('season_right') != matches['season'][0])
+    found = (
+        build_features(matches, AFTER_ALL)
+        .join(matches, on='match_id')
+        .filter(pl.col('season_right') != matches['season'][0])
+    )
     margin = (found['home_goals'] - found['away_goals']).to_numpy()
-    for name in ('elo_difference', 'pi_difference'): assert np.corrcoef(found[name].to_numpy(), margin)[0, 1] > 0.3
+    for name in ('elo_difference', 'pi_difference'):
+        assert np.corrcoef(found[name].to_numpy(), margin)[0, 1] > 0.3

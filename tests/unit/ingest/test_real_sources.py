@@ -1,4 +1,5 @@
 "All the real files at hand, collected over HTTP from a server that answers as their hosts do."
+
 import hashlib
 import threading
 from collections import Counter
@@ -11,12 +12,12 @@ import pytest
 from sqlalchemy import select
 
 from football_pred.core import schema
-from football_pred.ingest.load import REBUILT, clean, rebuild
-from football_pred.ingest.collect import SOURCES, collect, find_source
-from football_pred.ingest.reconcile import all_rows
-from football_pred.ingest.open_sources import TwoTiers
 from football_pred.core.database import count_rows, open_database, read_frame, writing
+from football_pred.ingest.collect import SOURCES, collect, find_source
 from football_pred.ingest.http import Limits
+from football_pred.ingest.load import REBUILT, clean, rebuild
+from football_pred.ingest.open_sources import TwoTiers
+from football_pred.ingest.reconcile import all_rows
 
 LEAGUES = ['E0', 'E1', 'D1', 'D2', 'SP1', 'SP2', 'I1', 'I2', 'F1', 'F2']
 SEASONS = ['2021', '2122', '2223', '2324', '2425']
@@ -26,6 +27,7 @@ AT = datetime(2026, 6, 1, tzinfo=UTC)
 
 class Host:
     "A server with pages, an entity tag for each, and a count of what it answered."
+
     def __init__(self):
         self.pages: dict[str, Path] = {}
         self.answers: Counter[int] = Counter()
@@ -38,18 +40,28 @@ class Host:
                 path = host.pages.get(self.path.split('?')[0])
                 content = path.read_bytes() if path else b'not here'
                 tag = f'"{hashlib.sha256(content).hexdigest()[:16]}"'
-                status = 404 if path is None else 304 if self.headers.get('If-None-Match') == tag else 200
+                status = (
+                    404
+                    if path is None
+                    else 304
+                    if self.headers.get('If-None-Match') == tag
+                    else 200
+                )
                 host.answers[status] += 1
                 self.send_response(status)
                 self.send_header('ETag', tag)
                 self.send_header('Content-Length', str(len(content) if status != 304 else 0))
                 self.end_headers()
-                if status != 304: self.wfile.write(content)
+                if status != 304:
+                    self.wfile.write(content)
 
             def log_message(self, *_): ...
+
         self.server = ThreadingHTTPServer(('127.0.0.1', 0), Handler)
         self.url = f'http://127.0.0.1:{self.server.server_port}'
-        self.thread = threading.Thread(target=self.server.serve_forever, kwargs={'poll_interval': 0.01})
+        self.thread = threading.Thread(
+            target=self.server.serve_forever, kwargs={'poll_interval': 0.01}
+        )
 
     def __enter__(self):
         self.thread.start()
@@ -64,11 +76,12 @@ class Host:
 @pytest.fixture
 def host(shared_data):
     with Host() as host:
-        for path in (shared_data/'football_data_uk').glob('*_*.csv'):
+        for path in (shared_data / 'football_data_uk').glob('*_*.csv'):
             league, season = path.stem.split('_')
             host.pages[f'/uk/mmz4281/{season}/{league}.csv'] = path
-        for path in (shared_data/'openfootball').glob('*/*.json'): host.pages[f'/open/{path.parent.name}/{path.name}'] = path
-        host.pages['/int/results.csv'] = shared_data/'internationals/results.csv.gz'
+        for path in (shared_data / 'openfootball').glob('*/*.json'):
+            host.pages[f'/open/{path.parent.name}/{path.name}'] = path
+        host.pages['/int/results.csv'] = shared_data / 'internationals/results.csv.gz'
         yield host
 
 
@@ -76,25 +89,41 @@ def host(shared_data):
 def gather(engine, home):
     def gather(name, url, leagues, seasons):
         source = find_source(name, base_url=url)
-        fetched = collect(engine, home/'snapshots', source, leagues, seasons, lambda: AT, limits=FAST)
-        return fetched, clean(engine, home/'snapshots', {name: find_source(name) for name in SOURCES})
+        fetched = collect(
+            engine, home / 'snapshots', source, leagues, seasons, lambda: AT, limits=FAST
+        )
+        return fetched, clean(
+            engine, home / 'snapshots', {name: find_source(name) for name in SOURCES}
+        )
+
     return gather
 
 
 def told(cleaned):
     "Rows put aside, by kind and by the beginning of the reason."
-    kinds = cleaned.rejects.group_by('kind', pl.col('reason').str.extract('^([^:]+)')).agg(pl.sum('rows'))
+    kinds = cleaned.rejects.group_by('kind', pl.col('reason').str.extract('^([^:]+)')).agg(
+        pl.sum('rows')
+    )
     return {(kind, reason): rows for kind, reason, rows in kinds.iter_rows()}
 
 
 def test_ten_leagues_and_five_seasons_of_football_data(engine, host, gather):
     fetched, cleaned = gather('football_data_uk', f'{host.url}/uk', LEAGUES, SEASONS)
-    assert fetched['status'].to_list() == ['new']*50
-    assert (cleaned.matches, cleaned.new, cleaned.odds, count_rows(engine)['odds']) == (19_307, 19_307, 1_562_282, 1_562_282)
-    assert told(cleaned) == {('price', 'price is not above 1'): 17, ('price', 'line is not a number'): 10, ('price', 'prices leave no margin'): 3}
+    assert fetched['status'].to_list() == ['new'] * 50
+    assert (cleaned.matches, cleaned.new, cleaned.odds, count_rows(engine)['odds']) == (
+        19_307,
+        19_307,
+        1_562_282,
+        1_562_282,
+    )
+    assert told(cleaned) == {
+        ('price', 'price is not above 1'): 17,
+        ('price', 'line is not a number'): 10,
+        ('price', 'prices leave no margin'): 3,
+    }
     before = count_rows(engine)
     again, cleaned = gather('football_data_uk', f'{host.url}/uk', LEAGUES, SEASONS)
-    assert (again['status'].to_list(), host.answers) == (['unchanged']*50, {200: 50, 304: 50})
+    assert (again['status'].to_list(), host.answers) == (['unchanged'] * 50, {200: 50, 304: 50})
     assert (cleaned.new, cleaned.changed) == (0, 0)
     assert count_rows(engine) == before | {'data_collection_logs': 100}
 
@@ -103,28 +132,48 @@ def test_two_sources_tell_the_same_matches(engine, host, gather):
     "The five big leagues of 2023/24 and 2024/25: one row a match, whoever tells it."
     leagues, seasons = ['E0', 'D1', 'SP1', 'I1', 'F1'], ['2324', '2425']
     _, first = gather('football_data_uk', f'{host.url}/uk', leagues, seasons)
-    standing = read_frame(engine, select(schema.matches)).drop('source', 'snapshot_id').sort('match_id')
+    standing = (
+        read_frame(engine, select(schema.matches)).drop('source', 'snapshot_id').sort('match_id')
+    )
     _, second = gather('openfootball', f'{host.url}/open', leagues, seasons)
     assert (first.matches, second.matches, second.new, second.changed) == (3_504, 3_504, 0, 0)
     assert told(second) == {('contradiction', 'football_data_uk says otherwise'): 10}
-    assert second.rejects.filter(~pl.col('reason').str.contains(r'otherwise: kickoff [-\d: ]+, not [-\d: ]+$')).rows() == []
-    assert read_frame(engine, select(schema.matches)).drop('source', 'snapshot_id').sort('match_id').equals(standing)
+    assert (
+        second.rejects.filter(
+            ~pl.col('reason').str.contains(r'otherwise: kickoff [-\d: ]+, not [-\d: ]+$')
+        ).rows()
+        == []
+    )
+    assert (
+        read_frame(engine, select(schema.matches))
+        .drop('source', 'snapshot_id')
+        .sort('match_id')
+        .equals(standing)
+    )
 
 
 def test_a_season_under_way_holds_its_coming_matches(engine, host, gather):
     _, cleaned = gather('openfootball', f'{host.url}/open', ['E0'], ['2526'])
     status = read_frame(engine, select(schema.matches.c.status))['status'].value_counts()
-    assert (cleaned.matches, dict(status.iter_rows())) == (380, {'finished': 291, 'scheduled': 88, 'postponed': 1})
+    assert (cleaned.matches, dict(status.iter_rows())) == (
+        380,
+        {'finished': 291, 'scheduled': 88, 'postponed': 1},
+    )
 
 
 def test_national_teams_and_neutral_grounds(engine, host, gather):
     fetched, cleaned = gather('internationals', f'{host.url}/int', ['INT'], ['2022', '2024'])
-    assert (fetched['status'].unique().to_list(), cleaned.rejects.filter(pl.col('reason').str.starts_with('unknown team')).rows()) == (['new'], [])
+    assert (
+        fetched['status'].unique().to_list(),
+        cleaned.rejects.filter(pl.col('reason').str.starts_with('unknown team')).rows(),
+    ) == (['new'], [])
     neutral = read_frame(engine, select(schema.matches.c.neutral))['neutral']
     assert (neutral.sum(), len(neutral)) == (13_156, 49_519)
     table = schema.matches
     final = read_frame(engine, select(table).where(table.c.match_id == 'INT-2022-argentina-france'))
-    assert final.select('home_goals', 'away_goals', 'neutral', 'status').rows() == [(3, 3, True, 'finished')]
+    assert final.select('home_goals', 'away_goals', 'neutral', 'status').rows() == [
+        (3, 3, True, 'finished')
+    ]
 
 
 def test_a_season_that_is_not_there_is_named_and_stops_nothing(host, gather):
@@ -136,33 +185,49 @@ def test_a_season_that_is_not_there_is_named_and_stops_nothing(host, gather):
 
 def test_history_and_season_files_agree_on_every_match(engine, host, gather, home, shared_data):
     _, first = gather('football_data_uk', f'{host.url}/uk', ['E0', 'I1', 'F2'], SEASONS)
-    collect(engine, home/'snapshots', TwoTiers(str(shared_data)), LEAGUES, SEASONS, lambda: AT)
-    cleaned = clean(engine, home/'snapshots', {name: find_source(name) for name in SOURCES})
-    assert (cleaned.matches, cleaned.new, cleaned.changed, cleaned.rejects.rows()) == (121_104, 121_104 - first.matches, 0, [])
+    collect(engine, home / 'snapshots', TwoTiers(str(shared_data)), LEAGUES, SEASONS, lambda: AT)
+    cleaned = clean(engine, home / 'snapshots', {name: find_source(name) for name in SOURCES})
+    assert (cleaned.matches, cleaned.new, cleaned.changed, cleaned.rejects.rows()) == (
+        121_104,
+        121_104 - first.matches,
+        0,
+        [],
+    )
 
 
 def test_replay_is_equal_row_for_row(engine, host, gather, home):
     leagues, sources = ['E0', 'F1'], {name: find_source(name) for name in SOURCES}
-    for name, path, seasons in (('openfootball', 'open', ['2324', '2526']), ('football_data_uk', 'uk', ['2324', '2425']),
-                                ('openfootball', 'open', ['2425'])):
+    for name, path, seasons in (
+        ('openfootball', 'open', ['2324', '2526']),
+        ('football_data_uk', 'uk', ['2324', '2425']),
+        ('openfootball', 'open', ['2425']),
+    ):
         gather(name, f'{host.url}/{path}', leagues, seasons)
     counted = count_rows(engine)
-    _, tables = rebuild(engine, home/'snapshots', sources, apply=False)
+    _, tables = rebuild(engine, home / 'snapshots', sources, apply=False)
     assert tables.select('added', 'changed', 'removed').sum().row(0) == (0, 0, 0)
-    assert dict(tables.select('table', 'rows').iter_rows()) == {name: counted[name] for name in tables['table']}
+    assert dict(tables.select('table', 'rows').iter_rows()) == {
+        name: counted[name] for name in tables['table']
+    }
     assert min(counted[name] for name in ('matches', 'odds', 'rejects', 'fixture_changes')) > 0
     with writing(engine) as connection:
-        for table in ('odds', 'fixture_changes', 'rejects'): connection.exec_driver_sql(f'DELETE FROM {table}')
-        connection.exec_driver_sql("UPDATE matches SET home_goals = home_goals + 1 WHERE season = '2324'")
+        for table in ('odds', 'fixture_changes', 'rejects'):
+            connection.exec_driver_sql(f'DELETE FROM {table}')
+        connection.exec_driver_sql(
+            "UPDATE matches SET home_goals = home_goals + 1 WHERE season = '2324'"
+        )
         connection.exec_driver_sql("DELETE FROM matches WHERE season = '2425'")
-    rebuild(engine, home/'snapshots', sources)
+    rebuild(engine, home / 'snapshots', sources)
     assert count_rows(engine) == counted
-    assert rebuild(engine, home/'snapshots', sources)[1].select('added', 'changed', 'removed').sum().row(0) == (0, 0, 0)
+    assert rebuild(engine, home / 'snapshots', sources)[1].select(
+        'added', 'changed', 'removed'
+    ).sum().row(0) == (0, 0, 0)
 
 
 def test_the_folder_alone_brings_everything_back(engine, host, gather, home):
     gather('football_data_uk', f'{host.url}/uk', ['E0'], ['2324', '2425'])
-    new = open_database(f"sqlite:///{home/'new.db'}")
-    rebuild(new, home/'snapshots', {name: find_source(name) for name in SOURCES})
-    for table in REBUILT: assert all_rows(new, table).equals(all_rows(engine, table))
+    new = open_database(f"sqlite:///{home / 'new.db'}")
+    rebuild(new, home / 'snapshots', {name: find_source(name) for name in SOURCES})
+    for table in REBUILT:
+        assert all_rows(new, table).equals(all_rows(engine, table))
     new.dispose()

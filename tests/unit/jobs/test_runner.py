@@ -1,4 +1,5 @@
 "One run of one job: every way it can end, with real kernels, processes and signals."
+
 import json
 import os
 import signal
@@ -16,12 +17,12 @@ from nbformat.v4 import new_code_cell, new_notebook
 from pydantic import SecretStr
 from sqlalchemy import update
 
-from football_pred.jobs.job_spec import JobError
-from football_pred.jobs.pipelines import run
+from football_pred.core.database import open_database, writing
 from football_pred.core.job_runs import AlreadyRunning, find_process, recent_runs
 from football_pred.core.schema import job_runs
 from football_pred.core.settings import Settings
-from football_pred.core.database import open_database, writing
+from football_pred.jobs.job_spec import JobError
+from football_pred.jobs.pipelines import run
 from tests.conftest import free_port
 
 PARAMETERS = "as_of: str = '2026-03-01T00:00Z'  # Moment of looking\ntimes: int = 1  # How often"
@@ -30,23 +31,37 @@ PARAMETERS = "as_of: str = '2026-03-01T00:00Z'  # Moment of looking\ntimes: int 
 @pytest.fixture
 def project(tmp_path):
     "A checkout with one job, `work`, whose cells a test writes."
-    for folder in ('nbs/jobs', 'params', 'football_pred'): (tmp_path/'project'/folder).mkdir(parents=True)
-    (tmp_path/'project/params/schedule.yaml').write_text('needs: {}\npipelines: {}\n')
-    return tmp_path/'project'
+    for folder in ('nbs/jobs', 'params', 'football_pred'):
+        (tmp_path / 'project' / folder).mkdir(parents=True)
+    (tmp_path / 'project/params/schedule.yaml').write_text('needs: {}\npipelines: {}\n')
+    return tmp_path / 'project'
 
 
 @pytest.fixture
 def settings(project, tmp_path, database_url):
-    return Settings(home=tmp_path/'home', project=project, database_url=database_url, job_timeout=60, heartbeat_seconds=0.1, job_retries=2)
+    return Settings(
+        home=tmp_path / 'home',
+        project=project,
+        database_url=database_url,
+        job_timeout=60,
+        heartbeat_seconds=0.1,
+        job_retries=2,
+    )
 
 
 @pytest.fixture
-def engine(settings): return open_database(settings.database)
+def engine(settings):
+    return open_database(settings.database)
 
 
 def write_job(project: Path, *cells: str) -> None:
-    notebook = new_notebook(cells=[new_code_cell(PARAMETERS, metadata={'tags': ['parameters']}), *map(new_code_cell, cells)])
-    nbformat.write(notebook, project/'nbs/jobs/work.ipynb')
+    notebook = new_notebook(
+        cells=[
+            new_code_cell(PARAMETERS, metadata={'tags': ['parameters']}),
+            *map(new_code_cell, cells),
+        ]
+    )
+    nbformat.write(notebook, project / 'nbs/jobs/work.ipynb')
 
 
 def wait_for(condition, seconds=30):
@@ -58,98 +73,166 @@ def wait_for(condition, seconds=30):
 
 
 def command(settings: Settings, *arguments: str, **changes: str) -> subprocess.Popen:
-    env = os.environ | {'FOOTBALL_HOME': str(settings.home), 'FOOTBALL_PROJECT': str(settings.project)} | changes
-    return subprocess.Popen([sys.executable, '-c', 'from football_pred.cli.main import main; main()', *arguments], env=env, text=True,
-                            stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    env = (
+        os.environ
+        | {'FOOTBALL_HOME': str(settings.home), 'FOOTBALL_PROJECT': str(settings.project)}
+        | changes
+    )
+    return subprocess.Popen(
+        [sys.executable, '-c', 'from football_pred.cli.main import main; main()', *arguments],
+        env=env,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
 
 
-def one_run(engine): return recent_runs(engine)[0]
+def one_run(engine):
+    return recent_runs(engine)[0]
 
 
 def started(engine, folder: Path) -> dict:
     "The run, once its notebook has reached the cell that leaves the file `here`."
-    wait_for(lambda: (folder/'here').exists())
+    wait_for(lambda: (folder / 'here').exists())
     return one_run(engine)
 
 
 @pytest.fixture
 def endless(project, tmp_path):
     "A job that says it is there and then never ends."
-    write_job(project, f"from pathlib import Path; Path({str(tmp_path/'here')!r}).touch()", 'import threading; threading.Event().wait()')
+    write_job(
+        project,
+        f"from pathlib import Path; Path({str(tmp_path / 'here')!r}).touch()",
+        'import threading; threading.Event().wait()',
+    )
     return tmp_path
 
 
-@pytest.mark.parametrize(('given', 'message'), [({'time': 2}, 'did you mean times'), ({'times': 'twice'}, 'valid integer'),
-                                                ({'times': 1.5}, 'valid integer'), ({'times': True}, 'valid integer'),
-                                                ({'as_of': 'noon'}, 'not a moment')], ids=str)
-def test_wrong_parameter_is_refused_before_anything_starts(settings, engine, project, given, message):
+@pytest.mark.parametrize(
+    ('given', 'message'),
+    [
+        ({'time': 2}, 'did you mean times'),
+        ({'times': 'twice'}, 'valid integer'),
+        ({'times': 1.5}, 'valid integer'),
+        ({'times': True}, 'valid integer'),
+        ({'as_of': 'noon'}, 'not a moment'),
+    ],
+    ids=str,
+)
+def test_wrong_parameter_is_refused_before_anything_starts(
+    settings, engine, project, given, message
+):
     write_job(project, '1')
-    with pytest.raises(JobError, match=message): run(settings, engine, 'work', given)
+    with pytest.raises(JobError, match=message):
+        run(settings, engine, 'work', given)
     assert recent_runs(engine) == []
     assert not settings.reports.exists()
 
 
 def test_misspelt_and_ill_typed_params_files_are_named(settings, engine, project):
     write_job(project, '1')
-    for text, message in (('tmies: 2', r"params/work.yaml: job work has no parameter 'tmies'; did you mean times"),
-                          ('times: two', r"params/work.yaml: parameter times of job work is int \(How often\), got 'two'"),
-                          ('- times', 'must hold "name: value" lines'), ('times: [', 'is not YAML')):
-        (project/'params/work.yaml').write_text(text)
-        with pytest.raises(JobError, match=message): run(settings, engine, 'work')
+    for text, message in (
+        ('tmies: 2', r"params/work.yaml: job work has no parameter 'tmies'; did you mean times"),
+        (
+            'times: two',
+            r"params/work.yaml: parameter times of job work is int \(How often\), got 'two'",
+        ),
+        ('- times', 'must hold "name: value" lines'),
+        ('times: [', 'is not YAML'),
+    ):
+        (project / 'params/work.yaml').write_text(text)
+        with pytest.raises(JobError, match=message):
+            run(settings, engine, 'work')
 
 
 def test_success_leaves_notebook_page_index_and_row(settings, engine, project):
     write_job(project, "print('worked', times, 'times')")
-    step, = run(settings, engine, 'work', {'times': 3})
+    (step,) = run(settings, engine, 'work', {'times': 3})
     row = one_run(engine)
-    assert (step.state, row['state'], row['params']['times'], row['attempts']) == ('succeeded', 'succeeded', 3, 1)
+    assert (step.state, row['state'], row['params']['times'], row['attempts']) == (
+        'succeeded',
+        'succeeded',
+        3,
+        1,
+    )
     assert row['finished_at'] >= row['heartbeat_at'] >= row['started_at']
-    page = settings.reports/row['report']
+    page = settings.reports / row['report']
     assert 'worked 3 times' in page.read_text()
     assert 'worked 3 times' in page.with_suffix('.ipynb').read_text()
-    assert row['report'] in (settings.reports/'index.html').read_text()
+    assert row['report'] in (settings.reports / 'index.html').read_text()
     assert [find_process(process) for process in row['processes'][1:]] == [None]
 
 
-def test_a_report_that_mlflow_does_not_take_is_told_and_the_run_stays_what_it_was(settings, engine, project):
-    write_job(project, 'from football_pred.core.settings import Settings', "(Settings().run_folder('work')/'attach.json').write_text('[\"1\"]')")
+def test_a_report_that_mlflow_does_not_take_is_told_and_the_run_stays_what_it_was(
+    settings, engine, project
+):
+    write_job(
+        project,
+        'from football_pred.core.settings import Settings',
+        "(Settings().run_folder('work')/'attach.json').write_text('[\"1\"]')",
+    )
     away = settings.model_copy(update={'mlflow_url': SecretStr(f'http://127.0.0.1:{free_port()}')})
-    with pytest.warns(UserWarning, match=r'the report of work-\S+ is not in MLflow'): step, = run(away, engine, 'work')
+    with pytest.warns(UserWarning, match=r'the report of work-\S+ is not in MLflow'):
+        (step,) = run(away, engine, 'work')
     assert step.state == one_run(engine)['state'] == 'succeeded'
 
 
 def test_failure_keeps_numbers_and_report(settings, engine, project):
     write_job(project, "assert times > 2, f'{times} is not above 2'", "print('never reached')")
-    step, = run(settings, engine, 'work')
+    (step,) = run(settings, engine, 'work')
     row = one_run(engine)
-    assert (row['state'], row['error_type'], row['error']) == ('failed', 'AssertionError', '1 is not above 2')
+    assert (row['state'], row['error_type'], row['error']) == (
+        'failed',
+        'AssertionError',
+        '1 is not above 2',
+    )
     assert '1 is not above 2' in step.finished.report.read_text()
     assert row['attempts'] == 1
 
 
 def test_checks_of_the_notebook_are_kept(settings, engine, project):
-    write_job(project, 'from football_pred.reporting.tables_and_checks import Check, run_checks',
-              "run_checks([Check('matches', 380, at_least=380), Check('gap', 0.2, at_most=0.1)])")
+    write_job(
+        project,
+        'from football_pred.reporting.tables_and_checks import Check, run_checks',
+        "run_checks([Check('matches', 380, at_least=380), Check('gap', 0.2, at_most=0.1)])",
+    )
     run(settings, engine, 'work')
     row = one_run(engine)
-    assert [(check['name'], check['value'], check['passed']) for check in row['checks']] == [('matches', 380, True), ('gap', 0.2, False)]
+    assert [(check['name'], check['value'], check['passed']) for check in row['checks']] == [
+        ('matches', 380, True),
+        ('gap', 0.2, False),
+    ]
     assert row['state'] == 'failed'
     assert 'gap is 0.2, expected at most 0.1' in row['error']
 
 
 def test_a_run_that_takes_too_long_is_stopped_as_a_whole(settings, engine, endless):
-    step, = run(settings.model_copy(update={'job_timeout': 4}), engine, 'work')
+    (step,) = run(settings.model_copy(update={'job_timeout': 4}), engine, 'work')
     row = one_run(engine)
-    assert (step.state, row['state'], row['error'], row['attempts']) == ('timed_out', 'timed_out', 'stopped after 4 s', 1)
+    assert (step.state, row['state'], row['error'], row['attempts']) == (
+        'timed_out',
+        'timed_out',
+        'stopped after 4 s',
+        1,
+    )
     assert find_process(row['processes'][1]) is None
 
 
-@pytest.mark.parametrize(('error', 'attempts', 'state'), [
-    ("raise ConnectionError('refused')", 2, 'succeeded'), ('import os, signal; os.kill(os.getpid(), signal.SIGKILL)', 2, 'succeeded'),
-    ("raise ValueError('wrong')", 1, 'failed')], ids=['connection', 'kernel killed', 'defect'])
+@pytest.mark.parametrize(
+    ('error', 'attempts', 'state'),
+    [
+        ("raise ConnectionError('refused')", 2, 'succeeded'),
+        ('import os, signal; os.kill(os.getpid(), signal.SIGKILL)', 2, 'succeeded'),
+        ("raise ValueError('wrong')", 1, 'failed'),
+    ],
+    ids=['connection', 'kernel killed', 'defect'],
+)
 def test_what_passes_is_tried_again(settings, engine, project, tmp_path, error, attempts, state):
-    write_job(project, f'from pathlib import Path; tried = Path({str(tmp_path/"tried")!r})',
-              f'first = not tried.exists(); tried.touch()\nif first: {error}')
+    write_job(
+        project,
+        f'from pathlib import Path; tried = Path({str(tmp_path / "tried")!r})',
+        f'first = not tried.exists(); tried.touch()\nif first: {error}',
+    )
     run(settings, engine, 'work')
     row = one_run(engine)
     assert (row['state'], row['attempts']) == (state, attempts)
@@ -163,12 +246,18 @@ def test_tries_end(settings, engine, project):
 
 
 def test_secrets_are_masked_in_everything_that_is_stored(project, tmp_path, sqlite):
-    secret = f"sqlite:///{tmp_path/'hush-hush.db'}"
-    settings = Settings(home=tmp_path/'home', project=project, database_url=secret)
+    secret = f"sqlite:///{tmp_path / 'hush-hush.db'}"
+    settings = Settings(home=tmp_path / 'home', project=project, database_url=secret)
     engine = open_database(settings.database)
-    write_job(project, 'from football_pred.core.settings import Settings\nprint(Settings().database)', 'raise ValueError(Settings().database)')
+    write_job(
+        project,
+        'from football_pred.core.settings import Settings\nprint(Settings().database)',
+        'raise ValueError(Settings().database)',
+    )
     run(settings, engine, 'work')
-    stored = [path.read_text() for path in settings.reports.rglob('*') if path.is_file()] + [json.dumps(one_run(engine), default=str)]
+    stored = [path.read_text() for path in settings.reports.rglob('*') if path.is_file()] + [
+        json.dumps(one_run(engine), default=str)
+    ]
     assert len(stored) == 4
     assert all('***' in text for text in stored[:-1] if 'ValueError' in text)
     assert not any('hush-hush' in text for text in stored)
@@ -183,8 +272,11 @@ def test_signs_of_life_are_shown(settings, engine, project, endless):
     process.communicate(timeout=30)
 
 
-@pytest.mark.parametrize(('number', 'code', 'error'), [
-    (signal.SIGINT, 130, 'KeyboardInterrupt'), (signal.SIGTERM, 143, 'Terminated')], ids=['Ctrl-C', 'SIGTERM'])
+@pytest.mark.parametrize(
+    ('number', 'code', 'error'),
+    [(signal.SIGINT, 130, 'KeyboardInterrupt'), (signal.SIGTERM, 143, 'Terminated')],
+    ids=['Ctrl-C', 'SIGTERM'],
+)
 def test_a_signal_ends_the_run_in_order(settings, engine, endless, number, code, error):
     process = command(settings, 'run', 'work')
     started(engine, endless)
@@ -203,7 +295,8 @@ def test_two_runs_at_once_are_one(settings, engine, endless):
     _, told = second.communicate(timeout=30)
     assert second.returncode == 3
     assert f"work is already running since {row['started_at']:%Y-%m-%d %H:%M:%S} UTC" in told
-    with pytest.raises(AlreadyRunning): run(settings, engine, 'work')
+    with pytest.raises(AlreadyRunning):
+        run(settings, engine, 'work')
     assert len(recent_runs(engine)) == 1
     first.terminate()
     first.communicate(timeout=30)
@@ -218,7 +311,7 @@ def test_a_killed_run_is_found_and_its_kernel_stopped(settings, engine, endless,
     process.wait(30)
     assert one_run(engine)['state'] == 'running'
     write_job(project, '1')
-    step, = run(settings, engine, 'work')
+    (step,) = run(settings, engine, 'work')
     assert step.state == 'succeeded'
     assert {one['state'] for one in recent_runs(engine)} == {'succeeded', 'lost'}
     assert find_process(row['processes'][1]) is None
@@ -247,7 +340,9 @@ def test_what_was_done_is_not_done_again_unless_something_changed(settings, engi
     write_job(project, 'times')
     fixed = {'as_of': '2026-03-01T00:00Z'}
 
-    def state(given=fixed, **options): return run(settings, engine, 'work', given, **options)[0].state
+    def state(given=fixed, **options):
+        return run(settings, engine, 'work', given, **options)[0].state
+
     assert state() == 'succeeded'
     assert state() == 'up to date'
     assert state(fixed | {'times': 2}) == 'succeeded'
@@ -261,9 +356,11 @@ def test_what_was_done_is_not_done_again_unless_something_changed(settings, engi
 @pytest.fixture
 def small_disk(tmp_path, sqlite):
     "A file system of 3 MB."
-    folder = tmp_path/'disk'
+    folder = tmp_path / 'disk'
     folder.mkdir()
-    if subprocess.run(['mount', '-t', 'tmpfs', '-o', 'size=3m', 'tmpfs', folder], capture_output=True).returncode:
+    if subprocess.run(
+        ['mount', '-t', 'tmpfs', '-o', 'size=3m', 'tmpfs', folder], capture_output=True
+    ).returncode:
         pytest.skip('mounting a file system is not allowed here')
     yield folder
     subprocess.run(['umount', '-l', folder], check=True)
@@ -271,14 +368,18 @@ def small_disk(tmp_path, sqlite):
 
 def test_full_disk_is_told_and_the_next_run_completes(settings, project, small_disk):
     write_job(project, '1')
-    settings = settings.model_copy(update={'home': small_disk/'home'})
+    settings = settings.model_copy(update={'home': small_disk / 'home'})
     engine = open_database(settings.database)
     engine.dispose()
-    ballast = small_disk/'ballast'
+    ballast = small_disk / 'ballast'
+
     def fill():
         with open(ballast, 'wb', buffering=0) as file:
-            while file.write(b'0'*4096): pass
-    with pytest.raises(OSError, match='space'): fill()
+            while file.write(b'0' * 4096):
+                pass
+
+    with pytest.raises(OSError, match='space'):
+        fill()
     process = command(settings, 'run', 'work')
     _, told = process.communicate(timeout=60)
     assert process.returncode == 4, told
@@ -293,7 +394,7 @@ def test_full_disk_is_told_and_the_next_run_completes(settings, project, small_d
 def test_read_only_home_is_told(settings, project, small_disk):
     write_job(project, '1')
     subprocess.run(['mount', '-o', 'remount,ro', small_disk], check=True)
-    process = command(settings.model_copy(update={'home': small_disk/'home'}), 'run', 'work')
+    process = command(settings.model_copy(update={'home': small_disk / 'home'}), 'run', 'work')
     _, told = process.communicate(timeout=60)
     assert process.returncode == 4
     assert 'Read-only file system' in told

@@ -1,4 +1,5 @@
 "The exporter over a day's work: every number against the tables, what is gone, what begins again, and what grows."
+
 import json
 import os
 import re
@@ -25,25 +26,25 @@ from scipy.optimize import brentq
 from scipy.stats import ks_2samp
 from sqlalchemy import Engine
 
-from football_pred.core import schema
-from football_pred.core.backup import make_backup
-from football_pred.ingest.collect import collect, find_source
-from football_pred.models.dixon_coles import DixonColes
-from football_pred.metrics.exporter import Exporter, Sources, Turn, standing
-from football_pred.features.build import FEATURES
 from football_pred.api.api_keys import create_key
-from football_pred.forecasts.ledger import append_forecasts, settle
-from football_pred.markets.prices import read_history
-from football_pred.features.offline import Places, read_offline
-from football_pred.forecasts.predict import forecast
-from football_pred.registry.registry import Registry
-from football_pred.metrics.performance import CALENDAR
+from football_pred.api.telemetry import Telemetry
+from football_pred.core import schema
+from football_pred.core.as_of import read_matches
+from football_pred.core.backup import make_backup
+from football_pred.core.database import open_database, upsert, writing
 from football_pred.core.job_runs import begin_run, finish_run
 from football_pred.core.settings import Settings
-from football_pred.core.database import open_database, upsert, writing
-from football_pred.core.as_of import read_matches
-from football_pred.api.telemetry import Telemetry
+from football_pred.features.build import FEATURES
+from football_pred.features.offline import Places, read_offline
+from football_pred.forecasts.ledger import append_forecasts, settle
+from football_pred.forecasts.predict import forecast
+from football_pred.ingest.collect import collect, find_source
 from football_pred.ingest.http import Limits
+from football_pred.markets.prices import read_history
+from football_pred.metrics.exporter import Exporter, Sources, Turn, standing
+from football_pred.metrics.performance import CALENDAR
+from football_pred.models.dixon_coles import DixonColes
+from football_pred.registry.registry import Registry
 from tests.conftest import free_port
 from tests.support.server import COMMAND, run, wait_until
 
@@ -52,51 +53,123 @@ MOMENT, WINTER = datetime(2026, 4, 1, tzinfo=UTC), datetime(2025, 11, 1, tzinfo=
 NEWEST = 200
 
 
-def now() -> datetime: return datetime.now(UTC)
+def now() -> datetime:
+    return datetime.now(UTC)
 
 
-def ran(engine: Engine, run_id: str, job: str, state: str, pipeline: str | None = None, upstream: tuple[str, ...] = (), **columns: Any) -> None:
+def ran(
+    engine: Engine,
+    run_id: str,
+    job: str,
+    state: str,
+    pipeline: str | None = None,
+    upstream: tuple[str, ...] = (),
+    **columns: Any,
+) -> None:
     "A run as the runner leaves it."
-    about = dict(run_id=run_id, job=job, pipeline=pipeline, key=run_id, params={}, as_of=MOMENT, upstream=list(upstream), lease=job)
+    about = dict(
+        run_id=run_id,
+        job=job,
+        pipeline=pipeline,
+        key=run_id,
+        params={},
+        as_of=MOMENT,
+        upstream=list(upstream),
+        lease=job,
+    )
     begin_run(engine, about, now())
     finish_run(engine, run_id, state, now(), **columns)
 
 
 def price(engine: Engine) -> None:
     "Closing prices of four in five matches of the last season."
-    rng, rows, origin = np.random.default_rng(3), [], {'source': 'bundled', 'snapshot_id': snapshot_of(engine)}
+    rng, rows, origin = (
+        np.random.default_rng(3),
+        [],
+        {'source': 'bundled', 'snapshot_id': snapshot_of(engine)},
+    )
     for i, match in enumerate(read_matches(engine, now(), ['E0'], ['2526']).to_dicts()):
-        if i % 5 == 0: continue
-        for selection, share in zip(('home', 'draw', 'away'), rng.dirichlet([5, 3, 4]).clip(0.03), strict=True):
-            rows.append(dict(match_id=match['match_id'], bookmaker='market_average', market='1x2', line='', selection=selection,
-                             known_at=match['kickoff'], phase='closing', price=round(0.94/share, 2)) | origin)
-    with writing(engine) as connection: upsert(connection, schema.odds, [row | {'price': max(row['price'], 1.01)} for row in rows])
+        if i % 5 == 0:
+            continue
+        for selection, share in zip(
+            ('home', 'draw', 'away'), rng.dirichlet([5, 3, 4]).clip(0.03), strict=True
+        ):
+            rows.append(
+                dict(
+                    match_id=match['match_id'],
+                    bookmaker='market_average',
+                    market='1x2',
+                    line='',
+                    selection=selection,
+                    known_at=match['kickoff'],
+                    phase='closing',
+                    price=round(0.94 / share, 2),
+                )
+                | origin
+            )
+    with writing(engine) as connection:
+        upsert(connection, schema.odds, [row | {'price': max(row['price'], 1.01)} for row in rows])
 
 
 def snapshot_of(engine: Engine) -> str:
-    with engine.connect() as connection: return connection.execute(schema.snapshots.select()).first().snapshot_id
+    with engine.connect() as connection:
+        return connection.execute(schema.snapshots.select()).first().snapshot_id
 
 
 @pytest.fixture(scope='module')
 def day(served_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     "A home after a day's work: forecasts of champion and challenger since winter, prices, results, and jobs that failed."
-    home = tmp_path_factory.mktemp('exporter')/'home'
+    home = tmp_path_factory.mktemp('exporter') / 'home'
     shutil.copytree(served_home, home)
     settings = Settings(home=home)
     engine = open_database(settings.database)
     registry = Registry(**settings.registry, engine=engine, clock=now)
     champion, history = registry.champion('E0'), read_history(engine, MOMENT, ['E0'])
     shadow = DixonColes(half_life=120).fit(history.filter(status='finished'), as_of=MOMENT)
-    registry.nominate('E0', registry.register('E0', shadow, 'E0-shadow', champion.trained_on | {'half_life': 120}).version)
+    registry.nominate(
+        'E0',
+        registry.register(
+            'E0', shadow, 'E0-shadow', champion.trained_on | {'half_life': 120}
+        ).version,
+    )
     price(engine)
     winter = history.filter((pl.col('kickoff') > WINTER) & (pl.col('kickoff') < MOMENT))
     for name, model in ((champion.name, champion.model), ('E0-shadow', shadow)):
-        append_forecasts(engine, settings.anchors, forecast(model, winter), name, '1', WINTER, now(), 'd', 'f', 'by hand')
-    for job in ('predict', 'settle'): run(home, 'run', job)
-    collect(engine, settings.snapshots, find_source('openfootball', base_url=f'http://127.0.0.1:{free_port()}'), ['E0'], ['2526'], now,
-            run_id='broken', limits=Limits(retries=0))
+        append_forecasts(
+            engine,
+            settings.anchors,
+            forecast(model, winter),
+            name,
+            '1',
+            WINTER,
+            now(),
+            'd',
+            'f',
+            'by hand',
+        )
+    for job in ('predict', 'settle'):
+        run(home, 'run', job)
+    collect(
+        engine,
+        settings.snapshots,
+        find_source('openfootball', base_url=f'http://127.0.0.1:{free_port()}'),
+        ['E0'],
+        ['2526'],
+        now,
+        run_id='broken',
+        limits=Limits(retries=0),
+    )
     ran(engine, 'first', 'collect', 'succeeded', 'daily')
-    ran(engine, 'second', 'clean', 'failed', 'daily', ('first',), error_type='CheckFailed', error='too few')
+    ran(
+        engine,
+        'second',
+        'clean',
+        'failed',
+        'daily',
+        ('first',),
+        error_type='CheckFailed',
+        error='too few',
+    )
     create_key(engine, 'reader', 'read', 'test', now())
     make_backup(engine, settings.backups, MOMENT, {})
     engine.dispose()
@@ -106,12 +179,14 @@ def day(served_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def home(day: Path, tmp_path: Path) -> Path:
     "A copy of that home, to be changed."
-    return Path(shutil.copytree(day, tmp_path/'home'))
+    return Path(shutil.copytree(day, tmp_path / 'home'))
 
 
 def exporter_of(home: Path, **options: Any) -> Exporter:
     lag = lambda: {('relay', 'results'): 3}  # noqa: E731
-    return Exporter(Sources(Settings(home=home, **options), now, lambda: MOMENT, ['collect', 'simulate'], lag))
+    return Exporter(
+        Sources(Settings(home=home, **options), now, lambda: MOMENT, ['collect', 'simulate'], lag)
+    )
 
 
 def refreshed(home: Path, **options: Any) -> Exporter:
@@ -121,33 +196,51 @@ def refreshed(home: Path, **options: Any) -> Exporter:
 
 
 @pytest.fixture(scope='module')
-def told(day: Path) -> Exporter: return refreshed(day)
+def told(day: Path) -> Exporter:
+    return refreshed(day)
 
 
-def value(exporter: Exporter, name: str, **labels: str) -> float | None: return exporter.registry.get_sample_value(name, labels)
+def value(exporter: Exporter, name: str, **labels: str) -> float | None:
+    return exporter.registry.get_sample_value(name, labels)
 
 
 def counters(exporter: Exporter) -> dict[tuple[str, Any], float]:
     "Everything that may not go back, but for the queries of the process itself."
-    return {(sample.name, tuple(sorted(sample.labels.items()))): sample.value for family in exporter.registry.collect()
-            if family.type in ('counter', 'histogram') and 'query' not in family.name for sample in family.samples}
+    return {
+        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+        for family in exporter.registry.collect()
+        if family.type in ('counter', 'histogram') and 'query' not in family.name
+        for sample in family.samples
+    }
 
 
 def rows(home: Path, query: str) -> pl.DataFrame:
     "What the tables hold, read without our code."
-    with sqlite3.connect(home/'football.db') as connection:
+    with sqlite3.connect(home / 'football.db') as connection:
         cursor = connection.execute(query)
-        return pl.DataFrame(cursor.fetchall(), schema=[column[0] for column in cursor.description], orient='row', infer_schema_length=None)
+        return pl.DataFrame(
+            cursor.fetchall(),
+            schema=[column[0] for column in cursor.description],
+            orient='row',
+            infer_schema_length=None,
+        )
 
 
 def names_of(page: str) -> set[str]:
     "Names of metrics as the README writes them; when a counter began is not one of its own."
-    return {family.name + ('_total' if family.type == 'counter' else '') for family in text_string_to_metric_families(page)
-            if not family.name.endswith('_created')}
+    return {
+        family.name + ('_total' if family.type == 'counter' else '')
+        for family in text_string_to_metric_families(page)
+        if not family.name.endswith('_created')
+    }
 
 
 def readme_names(who: str) -> set[str]:
-    return set(re.findall(rf'^\| `(football_\w+)` \|.*\| {who}[^|]* \|$', (ROOT/'README.md').read_text(), re.M))
+    return set(
+        re.findall(
+            rf'^\| `(football_\w+)` \|.*\| {who}[^|]* \|$', (ROOT / 'README.md').read_text(), re.M
+        )
+    )
 
 
 @pytest.fixture
@@ -160,46 +253,89 @@ def test_the_readme_lists_what_is_told_and_nothing_else(told, on_postgresql, hom
     "Whatever applies is told after a day's work; connections belong to PostgreSQL, and a part is reachable where one is configured."
     with socket.create_server(('127.0.0.1', 0)) as listening:
         configured = refreshed(home, api_url=f'http://127.0.0.1:{listening.getsockname()[1]}')
-    seen = set().union(*[names_of(generate_latest(one.registry).decode()) for one in (told, on_postgresql, configured)])
+    seen = set().union(
+        *[
+            names_of(generate_latest(one.registry).decode())
+            for one in (told, on_postgresql, configured)
+        ]
+    )
     assert seen == readme_names('exporter')
     assert len(seen) >= 23
     assert names_of(generate_latest(Telemetry().registry).decode()) == readme_names('server')
 
 
 def test_every_collector_is_up(told):
-    assert {name: standing(turn).reason for name, turn in told.turns.items()} == dict.fromkeys(told.turns, '')
+    assert {name: standing(turn).reason for name, turn in told.turns.items()} == dict.fromkeys(
+        told.turns, ''
+    )
 
 
 def test_counts_are_those_of_the_tables(told, day):
     made = rows(day, 'SELECT league, model, count(*) n FROM predictions GROUP BY 1, 2').rows()
     assert len(made) == 2
-    for league, model, count in made: assert value(told, 'football_forecasts_sealed_total', league=league, model=model) == count
+    for league, model, count in made:
+        assert value(told, 'football_forecasts_sealed_total', league=league, model=model) == count
     scored = 'SELECT p.league, p.model, count(*) n FROM settlements s JOIN predictions p USING (prediction_id) WHERE revision = 1 GROUP BY 1, 2'
     for league, model, count in rows(day, scored).rows():
-        assert value(told, 'football_forecasts_settled_total', league=league, model=model) == count > NEWEST
+        assert (
+            value(told, 'football_forecasts_settled_total', league=league, model=model)
+            == count
+            > NEWEST
+        )
     for table in schema.metadata.tables:
-        assert value(told, 'football_table_row_count', table=table) == rows(day, f'SELECT count(*) n FROM {table}')['n'][0], table
-    for source, kind, status, count in rows(day, 'SELECT data_source, collection_type, status, count(*) n FROM data_collection_logs '
-                                            'GROUP BY 1, 2, 3').rows():
-        assert value(told, 'football_data_collection_total', data_source=source, collection_type=kind, status=status) == count
-    for job, state, count in rows(day, 'SELECT job, state, count(*) n FROM job_runs GROUP BY 1, 2').rows():
+        assert (
+            value(told, 'football_table_row_count', table=table)
+            == rows(day, f'SELECT count(*) n FROM {table}')['n'][0]
+        ), table
+    for source, kind, status, count in rows(
+        day,
+        'SELECT data_source, collection_type, status, count(*) n FROM data_collection_logs '
+        'GROUP BY 1, 2, 3',
+    ).rows():
+        assert (
+            value(
+                told,
+                'football_data_collection_total',
+                data_source=source,
+                collection_type=kind,
+                status=status,
+            )
+            == count
+        )
+    for job, state, count in rows(
+        day, 'SELECT job, state, count(*) n FROM job_runs GROUP BY 1, 2'
+    ).rows():
         assert value(told, 'football_scheduler_task_runs_total', job=job, state=state) == count
-    assert value(told, 'football_data_cleaning_total', status='succeeded') == value(told, 'football_data_cleaning_total', status='failed') == 1
+    assert (
+        value(told, 'football_data_cleaning_total', status='succeeded')
+        == value(told, 'football_data_cleaning_total', status='failed')
+        == 1
+    )
     assert value(told, 'football_data_cleaning_errors_total', error_type='CheckFailed') == 1
     assert value(told, 'football_scheduler_task_delay_seconds_count', job='clean') == 1
 
 
 def test_durations_are_those_of_the_runs(told, day):
     took = rows(day, 'SELECT job, started_at, finished_at FROM job_runs').with_columns(
-        seconds=(pl.col('finished_at').str.to_datetime() - pl.col('started_at').str.to_datetime()).dt.total_microseconds()/1e6)
+        seconds=(
+            pl.col('finished_at').str.to_datetime() - pl.col('started_at').str.to_datetime()
+        ).dt.total_microseconds()
+        / 1e6
+    )
     for (job,), own in took.group_by('job'):
-        assert value(told, 'football_scheduler_task_duration_seconds_sum', job=job) == pytest.approx(own['seconds'].sum())
-        assert value(told, 'football_scheduler_task_duration_seconds_bucket', job=job, le='10.0') == (own['seconds'] <= 10).sum()
+        assert value(
+            told, 'football_scheduler_task_duration_seconds_sum', job=job
+        ) == pytest.approx(own['seconds'].sum())
+        assert (
+            value(told, 'football_scheduler_task_duration_seconds_bucket', job=job, le='10.0')
+            == (own['seconds'] <= 10).sum()
+        )
 
 
 def test_where_jobs_stand(told, day):
     last = rows(day, 'SELECT job, state, max(started_at) FROM job_runs GROUP BY job')
-    for job, state, _ in last.rows(): assert value(told, 'football_job_last_state', job=job, state=state) == 1
+    for job, state, _ in last.rows():
+        assert value(told, 'football_job_last_state', job=job, state=state) == 1
     assert value(told, 'football_job_last_state', job='simulate', state='never') == 1
     assert value(told, 'football_job_last_success_timestamp_seconds', job='simulate') is None
     assert value(told, 'football_job_stuck', job='clean') == 0
@@ -209,23 +345,34 @@ def test_where_jobs_stand(told, day):
 
 def power(prices: tuple[float, ...]) -> list[float]:
     "Chances by the power method: the exponent that makes them sum to 1."
-    exponent = brentq(lambda k: sum((1/one)**k for one in prices) - 1, 0.1, 10, xtol=1e-15)
-    return [(1/one)**exponent for one in prices]
+    exponent = brentq(lambda k: sum((1 / one) ** k for one in prices) - 1, 0.1, 10, xtol=1e-15)
+    return [(1 / one) ** exponent for one in prices]
 
 
 def rps() -> pl.Expr:
-    home, away = (pl.col('home_goals') > pl.col('away_goals')).cast(pl.Float64), (pl.col('home_goals') < pl.col('away_goals')).cast(pl.Float64)
-    return (((pl.col('p_home') - home)**2 + (pl.col('p_away') - away)**2)/2).alias('rps')
+    home, away = (
+        (pl.col('home_goals') > pl.col('away_goals')).cast(pl.Float64),
+        (pl.col('home_goals') < pl.col('away_goals')).cast(pl.Float64),
+    )
+    return (((pl.col('p_home') - home) ** 2 + (pl.col('p_away') - away) ** 2) / 2).alias('rps')
 
 
 def record(home: Path, model: str) -> pl.DataFrame:
     "The newest scored matches of a model, each with its latest forecast, and with the closing price where there is one."
-    scored = rows(home, f"""SELECT p.match_id, p.kickoff, p.as_of, p.sequence, p_home, p_draw, p_away, s.revision, home_goals, away_goals
-        FROM predictions p JOIN settlements s USING (prediction_id) WHERE model = '{model}'""").sort('as_of', 'sequence', 'revision')
+    scored = rows(
+        home,
+        f"""SELECT p.match_id, p.kickoff, p.as_of, p.sequence, p_home, p_draw, p_away, s.revision, home_goals, away_goals
+        FROM predictions p JOIN settlements s USING (prediction_id) WHERE model = '{model}'""",
+    ).sort('as_of', 'sequence', 'revision')
     own = scored.unique('match_id', keep='last').sort('kickoff', 'match_id').tail(NEWEST)
-    prices = rows(home, "SELECT match_id, selection, price FROM odds WHERE phase = 'closing' AND market = '1x2'").pivot('selection', index='match_id')
+    prices = rows(
+        home,
+        "SELECT match_id, selection, price FROM odds WHERE phase = 'closing' AND market = '1x2'",
+    ).pivot('selection', index='match_id')
     fair = [power(row[1:]) for row in prices.select('match_id', 'home', 'draw', 'away').rows()]
-    market = pl.DataFrame(fair, schema=['m_home', 'm_draw', 'm_away'], orient='row').with_columns(prices['match_id'])
+    market = pl.DataFrame(fair, schema=['m_home', 'm_draw', 'm_away'], orient='row').with_columns(
+        prices['match_id']
+    )
     return own.join(market, on='match_id', how='left')
 
 
@@ -233,60 +380,123 @@ def test_the_record_is_right_beside_the_market_on_the_same_matches(told, day):
     for model in ('E0-dixon-coles', 'E0-shadow'):
         own = record(day, model)
         about = {'league': 'E0', 'model': model}
-        assert value(told, 'football_rolling_matches', matches='all', **about) == own.height == NEWEST
-        assert value(told, 'football_rolling_rps', matches='all', forecaster='model', **about) == pytest.approx(own.select(rps())['rps'].mean())
+        assert (
+            value(told, 'football_rolling_matches', matches='all', **about) == own.height == NEWEST
+        )
+        assert value(
+            told, 'football_rolling_rps', matches='all', forecaster='model', **about
+        ) == pytest.approx(own.select(rps())['rps'].mean())
         priced = own.drop_nulls('m_home')
         assert value(told, 'football_rolling_matches', matches='priced', **about) == priced.height
         assert 100 < priced.height < NEWEST
         market = priced.with_columns(p_home='m_home', p_draw='m_draw', p_away='m_away')
         ours, theirs = (one.select(rps())['rps'] for one in (priced, market))
-        assert value(told, 'football_rolling_rps', matches='priced', forecaster='model', **about) == pytest.approx(ours.mean())
-        assert value(told, 'football_rolling_rps', matches='priced', forecaster='market', **about) == pytest.approx(theirs.mean(), abs=1e-9)
-        assert value(told, 'football_rolling_rps_difference', against='market', **about) == pytest.approx((ours - theirs).mean(), abs=1e-9)
-        low, high = (value(told, f'football_rolling_rps_difference_{end}', against='market', **about) for end in ('low', 'high'))
+        assert value(
+            told, 'football_rolling_rps', matches='priced', forecaster='model', **about
+        ) == pytest.approx(ours.mean())
+        assert value(
+            told, 'football_rolling_rps', matches='priced', forecaster='market', **about
+        ) == pytest.approx(theirs.mean(), abs=1e-9)
+        assert value(
+            told, 'football_rolling_rps_difference', against='market', **about
+        ) == pytest.approx((ours - theirs).mean(), abs=1e-9)
+        low, high = (
+            value(told, f'football_rolling_rps_difference_{end}', against='market', **about)
+            for end in ('low', 'high')
+        )
         assert low < (ours - theirs).mean() < high
-        happened = pl.when(pl.col('home_goals') > pl.col('away_goals')).then('p_home').when(
-            pl.col('home_goals') < pl.col('away_goals')).then('p_away').otherwise('p_draw')
-        hit = (happened == pl.max_horizontal('p_home', 'p_draw', 'p_away'))
-        assert value(told, 'football_rolling_accuracy_ratio', matches='all', forecaster='model', **about) == own.select(hit).to_series().mean()
+        happened = (
+            pl.when(pl.col('home_goals') > pl.col('away_goals'))
+            .then('p_home')
+            .when(pl.col('home_goals') < pl.col('away_goals'))
+            .then('p_away')
+            .otherwise('p_draw')
+        )
+        hit = happened == pl.max_horizontal('p_home', 'p_draw', 'p_away')
+        assert (
+            value(
+                told, 'football_rolling_accuracy_ratio', matches='all', forecaster='model', **about
+            )
+            == own.select(hit).to_series().mean()
+        )
         loss = own.select(-happened.log()).to_series().mean()
-        assert value(told, 'football_rolling_log_loss', matches='all', forecaster='model', **about) == pytest.approx(loss)
+        assert value(
+            told, 'football_rolling_log_loss', matches='all', forecaster='model', **about
+        ) == pytest.approx(loss)
 
 
 def test_the_challenger_is_compared_with_the_champion(told, day):
-    ours, theirs = (record(day, model).select('match_id', rps()) for model in ('E0-shadow', 'E0-dixon-coles'))
+    ours, theirs = (
+        record(day, model).select('match_id', rps()) for model in ('E0-shadow', 'E0-dixon-coles')
+    )
     both = ours.join(theirs, on='match_id')
     about = {'league': 'E0', 'model': 'E0-shadow', 'against': 'champion'}
-    assert value(told, 'football_rolling_rps_difference', **about) == pytest.approx((both['rps'] - both['rps_right']).mean())
+    assert value(told, 'football_rolling_rps_difference', **about) == pytest.approx(
+        (both['rps'] - both['rps_right']).mean()
+    )
     assert value(told, 'football_rolling_rps_difference_matches', **about) == both.height
 
 
 def test_the_base_rate_knew_what_was_known(told, day):
     own = record(day, 'E0-dixon-coles')
-    played = rows(day, "SELECT result_known_at, home_goals, away_goals FROM matches WHERE league = 'E0' AND status = 'finished'")
+    played = rows(
+        day,
+        "SELECT result_known_at, home_goals, away_goals FROM matches WHERE league = 'E0' AND status = 'finished'",
+    )
     total = 0.0
     for (as_of,), part in own.group_by('as_of'):
         known = played.filter(pl.col('result_known_at') <= as_of)
-        wins, losses = ((known['home_goals'] > known['away_goals']).sum(), (known['home_goals'] < known['away_goals']).sum())
-        chances = [(count + 1)/(known.height + 3) for count in (wins, known.height - wins - losses, losses)]
-        said = part.with_columns(p_home=pl.lit(chances[0]), p_draw=pl.lit(chances[1]), p_away=pl.lit(chances[2]))
+        wins, losses = (
+            (known['home_goals'] > known['away_goals']).sum(),
+            (known['home_goals'] < known['away_goals']).sum(),
+        )
+        chances = [
+            (count + 1) / (known.height + 3)
+            for count in (wins, known.height - wins - losses, losses)
+        ]
+        said = part.with_columns(
+            p_home=pl.lit(chances[0]), p_draw=pl.lit(chances[1]), p_away=pl.lit(chances[2])
+        )
         total += said.select(rps())['rps'].sum()
-    found = value(told, 'football_rolling_rps', league='E0', model='E0-dixon-coles', matches='all', forecaster='base_rate')
-    assert found == pytest.approx(total/own.height)
+    found = value(
+        told,
+        'football_rolling_rps',
+        league='E0',
+        model='E0-dixon-coles',
+        matches='all',
+        forecaster='base_rate',
+    )
+    assert found == pytest.approx(total / own.height)
 
 
 def test_drift_is_that_of_the_features(told, day):
-    features, month = read_offline(Places(day/'features'), 'matches'), timedelta(days=30)
-    before = features.filter((pl.col('kickoff') <= MOMENT) & (pl.col('kickoff') > MOMENT - timedelta(days=1095)))
-    after = features.filter((pl.col('kickoff') > MOMENT - month) & (pl.col('kickoff') <= MOMENT + timedelta(days=7)))
-    moved = {one.name: (one.view, ks_2samp(before[one.name].drop_nulls(), after[one.name].drop_nulls()).statistic)
-             for one in FEATURES if one.name not in CALENDAR and len(after[one.name].drop_nulls()) >= 20}
+    features, month = read_offline(Places(day / 'features'), 'matches'), timedelta(days=30)
+    before = features.filter(
+        (pl.col('kickoff') <= MOMENT) & (pl.col('kickoff') > MOMENT - timedelta(days=1095))
+    )
+    after = features.filter(
+        (pl.col('kickoff') > MOMENT - month) & (pl.col('kickoff') <= MOMENT + timedelta(days=7))
+    )
+    moved = {
+        one.name: (
+            one.view,
+            ks_2samp(before[one.name].drop_nulls(), after[one.name].drop_nulls()).statistic,
+        )
+        for one in FEATURES
+        if one.name not in CALENDAR and len(after[one.name].drop_nulls()) >= 20
+    }
     assert moved
     for view in {view for view, _ in moved.values()}:
-        assert value(told, 'football_feature_drift_ks', league='E0', view=view) == pytest.approx(max(ks for own, ks in moved.values() if own == view))
+        assert value(told, 'football_feature_drift_ks', league='E0', view=view) == pytest.approx(
+            max(ks for own, ks in moved.values() if own == view)
+        )
     top = max(moved, key=lambda name: moved[name][1])
-    assert value(told, 'football_feature_drift_top_ks', league='E0', feature=top) == pytest.approx(moved[top][1])
-    assert value(told, 'football_feature_drift_matches', league='E0', sample='latest') == after.height
+    assert value(told, 'football_feature_drift_top_ks', league='E0', feature=top) == pytest.approx(
+        moved[top][1]
+    )
+    assert (
+        value(told, 'football_feature_drift_matches', league='E0', sample='latest') == after.height
+    )
 
 
 def test_what_is_to_come_is_covered(told, day, home):
@@ -296,17 +506,28 @@ def test_what_is_to_come_is_covered(told, day, home):
     exporter = Exporter(Sources(Settings(home=home), now, lambda: later))
     exporter.refresh()
     assert expected > 0
-    seen = [value(exporter, f'football_fixtures{what}', league='E0') for what in ('', '_with_forecast', '_without_forecast', '_without_features')]
+    seen = [
+        value(exporter, f'football_fixtures{what}', league='E0')
+        for what in ('', '_with_forecast', '_without_forecast', '_without_features')
+    ]
     assert seen == [expected, expected, 0, 0]
     assert value(told, 'football_results_overdue', league='E0') == 0
 
 
 def test_forecasts_and_overdue_results_that_are_missing_are_counted(home):
-    with sqlite3.connect(home/'football.db') as connection:
-        chosen = [one for one, in connection.execute("SELECT match_id FROM matches WHERE kickoff > '2026-04-10' ORDER BY kickoff LIMIT 3")]
-        hole = ','.join('?'*3)
-        connection.execute(f"UPDATE matches SET status = 'scheduled', home_goals = NULL, away_goals = NULL, result_known_at = NULL "
-                           f'WHERE match_id IN ({hole})', chosen)
+    with sqlite3.connect(home / 'football.db') as connection:
+        chosen = [
+            one
+            for (one,) in connection.execute(
+                "SELECT match_id FROM matches WHERE kickoff > '2026-04-10' ORDER BY kickoff LIMIT 3"
+            )
+        ]
+        hole = ','.join('?' * 3)
+        connection.execute(
+            f"UPDATE matches SET status = 'scheduled', home_goals = NULL, away_goals = NULL, result_known_at = NULL "
+            f'WHERE match_id IN ({hole})',
+            chosen,
+        )
     exporter = Exporter(Sources(Settings(home=home), now))
     exporter.refresh()
     assert value(exporter, 'football_results_overdue', league='E0') == 3
@@ -315,15 +536,17 @@ def test_forecasts_and_overdue_results_that_are_missing_are_counted(home):
 def test_a_database_that_is_gone_is_told_and_nothing_stale(home):
     exporter = refreshed(home)
     before = counters(exporter)
-    (home/'football.db').rename(home/'away.db')
+    (home / 'football.db').rename(home / 'away.db')
     exporter.refresh()
     for name in ('collection', 'jobs', 'ledger', 'record', 'fixtures', 'tables'):
         assert value(exporter, 'football_collector_up', collector=name) == 0
         assert 'there is no database' in standing(exporter.turns[name]).reason
     assert value(exporter, 'football_collector_up', collector='backups') == 1
-    assert value(exporter, 'football_forecasts_sealed_total', league='E0', model='E0-shadow') is None
-    assert not (home/'football.db').exists()
-    (home/'away.db').rename(home/'football.db')
+    assert (
+        value(exporter, 'football_forecasts_sealed_total', league='E0', model='E0-shadow') is None
+    )
+    assert not (home / 'football.db').exists()
+    (home / 'away.db').rename(home / 'football.db')
     exporter.refresh()
     assert value(exporter, 'football_collector_up', collector='ledger') == 1
     assert counters(exporter) == before
@@ -331,10 +554,13 @@ def test_a_database_that_is_gone_is_told_and_nothing_stale(home):
 
 def test_a_ledger_that_was_put_in_its_place_is_read_from_the_start(home, tmp_path):
     exporter = refreshed(home)
-    for name in ('football.db', 'football.db-wal', 'football.db-shm'): (home/name).unlink(missing_ok=True)
+    for name in ('football.db', 'football.db-wal', 'football.db-shm'):
+        (home / name).unlink(missing_ok=True)
     open_database(Settings(home=home).database).dispose()
     exporter.refresh()
-    assert value(exporter, 'football_forecasts_sealed_total', league='E0', model='E0-shadow') is None
+    assert (
+        value(exporter, 'football_forecasts_sealed_total', league='E0', model='E0-shadow') is None
+    )
     assert value(exporter, 'football_table_row_count', table='predictions') == 0
 
 
@@ -344,16 +570,39 @@ def test_counters_are_the_same_for_one_that_begins_anew(home):
     engine = open_database(settings.database)
     exporter = refreshed(home)
     before = counters(exporter)
-    for i in range(3): ran(engine, f'run {i}', 'clean', ('failed', 'succeeded', 'timed_out')[i], error_type=('ValueError', None, 'TimedOut')[i])
+    for i in range(3):
+        ran(
+            engine,
+            f'run {i}',
+            'clean',
+            ('failed', 'succeeded', 'timed_out')[i],
+            error_type=('ValueError', None, 'TimedOut')[i],
+        )
     history = read_matches(engine, now(), ['E0'], ['2526']).filter(pl.col('kickoff') > MOMENT)
     model = Registry(**settings.registry).champion('E0').model
-    append_forecasts(engine, settings.anchors, forecast(model, history), 'E0-third', '1', MOMENT, now(), 'd', 'f', 'by hand')
+    append_forecasts(
+        engine,
+        settings.anchors,
+        forecast(model, history),
+        'E0-third',
+        '1',
+        MOMENT,
+        now(),
+        'd',
+        'f',
+        'by hand',
+    )
     exporter.refresh()
-    assert value(exporter, 'football_forecasts_open', league='E0', model='E0-third') == history.height
+    assert (
+        value(exporter, 'football_forecasts_open', league='E0', model='E0-third') == history.height
+    )
     settle(engine, read_matches(engine, now()), now(), 'by hand')
     exporter.refresh()
     assert value(exporter, 'football_forecasts_open', league='E0', model='E0-third') == 0
-    assert value(exporter, 'football_forecasts_settled_total', league='E0', model='E0-third') == history.height
+    assert (
+        value(exporter, 'football_forecasts_settled_total', league='E0', model='E0-third')
+        == history.height
+    )
     after = counters(exporter)
     assert all(after[key] >= count for key, count in before.items())
     assert after != before
@@ -363,30 +612,44 @@ def test_counters_are_the_same_for_one_that_begins_anew(home):
 def test_counters_do_not_go_back_when_rows_vanish(home):
     exporter = refreshed(home)
     before = counters(exporter)
-    with sqlite3.connect(home/'football.db') as connection:
-        for table in ('job_runs', 'data_collection_logs'): connection.execute(f'DELETE FROM {table}')
-    for tally in (exporter.sources._runs, exporter.sources._fetches): tally._count_at = 0
+    with sqlite3.connect(home / 'football.db') as connection:
+        for table in ('job_runs', 'data_collection_logs'):
+            connection.execute(f'DELETE FROM {table}')
+    for tally in (exporter.sources._runs, exporter.sources._fetches):
+        tally._count_at = 0
     exporter.refresh()
     assert counters(exporter) == before
 
 
 def test_no_command_deletes_what_is_counted():
     "Counters would go back with the next process."
-    for path in (ROOT/'football_pred').rglob('*.py'):
+    for path in (ROOT / 'football_pred').rglob('*.py'):
         for table in ('job_runs', 'data_collection_logs', 'predictions', 'settlements'):
-            assert not re.search(rf'\bdelete\({table}\)|\b{table}\.delete\(|DELETE FROM {table}', path.read_text()), path
+            assert not re.search(
+                rf'\bdelete\({table}\)|\b{table}\.delete\(|DELETE FROM {table}', path.read_text()
+            ), path
 
 
 def test_a_corrected_result_changes_the_record(home):
     exporter = refreshed(home)
     engine = open_database(Settings(home=home).database)
     last = record(home, 'E0-shadow')['match_id'][-1]
-    with sqlite3.connect(home/'football.db') as connection:
-        connection.execute('UPDATE matches SET home_goals = 9 - home_goals, away_goals = home_goals + 10 WHERE match_id = ?', [last])
+    with sqlite3.connect(home / 'football.db') as connection:
+        connection.execute(
+            'UPDATE matches SET home_goals = 9 - home_goals, away_goals = home_goals + 10 WHERE match_id = ?',
+            [last],
+        )
     assert settle(engine, read_matches(engine, now()), now(), 'by hand').height == 2
     exporter.refresh()
     expected = record(home, 'E0-shadow').select(rps())['rps'].mean()
-    assert value(exporter, 'football_rolling_rps', league='E0', model='E0-shadow', matches='all', forecaster='model') == pytest.approx(expected)
+    assert value(
+        exporter,
+        'football_rolling_rps',
+        league='E0',
+        model='E0-shadow',
+        matches='all',
+        forecaster='model',
+    ) == pytest.approx(expected)
     assert counters(refreshed(home)) == counters(exporter)
 
 
@@ -397,12 +660,15 @@ def test_what_was_read_is_not_read_again(home):
     fetched: Counter[str] = Counter()
     with exporter.sources.reader.open() as connection:
         inner = connection.execute
+
         def counted(query: Any, *rest: Any) -> Any:
             found = inner(query, *rest)
-            if 'predictions' not in str(query): return found
+            if 'predictions' not in str(query):
+                return found
             kept = found.all()
             fetched['rows'] += len(kept)
             return Rows(kept)
+
         connection.execute = counted  # type: ignore[method-assign]
         ledger.read(connection)
     assert fetched['rows'] == 1  # the last one, to see whether it is still the same ledger
@@ -410,20 +676,37 @@ def test_what_was_read_is_not_read_again(home):
 
 class Rows(list):
     "Rows of a query that were fetched before."
-    def all(self) -> list: return self
 
-    def scalar(self) -> Any: return self[0][0] if self else None
+    def all(self) -> list:
+        return self
+
+    def scalar(self) -> Any:
+        return self[0][0] if self else None
 
 
 def test_labels_are_bounded(home):
-    with sqlite3.connect(home/'football.db') as connection:
+    with sqlite3.connect(home / 'football.db') as connection:
         columns = [row[1] for row in connection.execute('PRAGMA table_info(job_runs)')]
-        kept = dict(zip(columns, connection.execute("SELECT * FROM job_runs WHERE run_id = 'second'").fetchone(), strict=True))
+        kept = dict(
+            zip(
+                columns,
+                connection.execute("SELECT * FROM job_runs WHERE run_id = 'second'").fetchone(),
+                strict=True,
+            )
+        )
         for i in range(700):
             made = kept | {'run_id': f'bad {i}', 'error_type': f'Error{i}'}
-            connection.execute(f"INSERT INTO job_runs VALUES ({','.join('?'*len(columns))})", [made[name] for name in columns])
+            connection.execute(
+                f"INSERT INTO job_runs VALUES ({','.join('?' * len(columns))})",
+                [made[name] for name in columns],
+            )
     exporter = refreshed(home)
-    failures = [sample for family in exporter.registry.collect() if family.name == 'football_scheduler_task_failures' for sample in family.samples]
+    failures = [
+        sample
+        for family in exporter.registry.collect()
+        if family.name == 'football_scheduler_task_failures'
+        for sample in family.samples
+    ]
     assert len(failures) <= 501
     assert sum(sample.value for sample in failures) == 701
 
@@ -439,24 +722,46 @@ def test_a_collector_that_stays_away_tells_nothing(home):
 
 def test_a_run_without_a_sign_of_life_is_stuck(home):
     engine = open_database(Settings(home=home).database)
-    about = dict(run_id='stuck', job='train', pipeline=None, key='k', params={}, as_of=MOMENT, upstream=[], lease='train')
+    about = dict(
+        run_id='stuck',
+        job='train',
+        pipeline=None,
+        key='k',
+        params={},
+        as_of=MOMENT,
+        upstream=[],
+        lease='train',
+    )
     begin_run(engine, about, now() - timedelta(hours=2))
     exporter = refreshed(home)
-    assert [value(exporter, f'football_job_{what}', job='train') for what in ('running', 'stuck')] == [1, 1]
+    assert [
+        value(exporter, f'football_job_{what}', job='train') for what in ('running', 'stuck')
+    ] == [1, 1]
     finish_run(engine, 'stuck', 'lost', now())
     exporter.refresh()
-    assert [value(exporter, f'football_job_{what}', job='train') for what in ('running', 'stuck')] == [0, 0]
-    assert value(exporter, 'football_scheduler_task_failures_total', job='train', error_type='lost') == 1
+    assert [
+        value(exporter, f'football_job_{what}', job='train') for what in ('running', 'stuck')
+    ] == [0, 0]
+    assert (
+        value(exporter, 'football_scheduler_task_failures_total', job='train', error_type='lost')
+        == 1
+    )
 
 
 def test_postgresql_tells_its_connections(on_postgresql):
-    down = {name: standing(turn).reason for name, turn in on_postgresql.turns.items() if not standing(turn).up}
+    down = {
+        name: standing(turn).reason
+        for name, turn in on_postgresql.turns.items()
+        if not standing(turn).up
+    }
     assert down == {}
     assert value(on_postgresql, 'football_database_connections', state='active') >= 1
 
 
 def test_reasons_hold_no_secret(home):
-    exporter = refreshed(home, database_url=f'postgresql+psycopg://football:sesame@127.0.0.1:{free_port()}/football')
+    exporter = refreshed(
+        home, database_url=f'postgresql+psycopg://football:sesame@127.0.0.1:{free_port()}/football'
+    )
     reason = standing(exporter.turns['ledger']).reason
     assert 'OperationalError' in reason
     assert 'sesame' not in reason
@@ -467,17 +772,26 @@ def lint(page: bytes) -> list[str]:
     return (found.stdout + found.stderr).decode().splitlines()
 
 
-@pytest.mark.skipif(not shutil.which('promtool'), reason='promtool of the package prometheus is not installed')
+@pytest.mark.skipif(
+    not shutil.which('promtool'), reason='promtool of the package prometheus is not installed'
+)
 def test_promtool_has_nothing_to_say(told, on_postgresql):
     "But for one name of the original platform, which is kept."
     kept = 'football_table_row_count non-histogram and non-summary metrics should not have "_count" suffix'
-    for exporter in (told, on_postgresql): assert lint(generate_latest(exporter.registry)) == [kept]
+    for exporter in (told, on_postgresql):
+        assert lint(generate_latest(exporter.registry)) == [kept]
 
 
 def test_open_metrics_point_to_runs(told, day):
-    families = {family.name: family for family in read_open_metrics(open_metrics(told.registry).decode())}
+    families = {
+        family.name: family for family in read_open_metrics(open_metrics(told.registry).decode())
+    }
     runs = set(rows(day, 'SELECT run_id FROM job_runs')['run_id'])
-    buckets = [sample for sample in families['football_scheduler_task_duration_seconds'].samples if sample.exemplar]
+    buckets = [
+        sample
+        for sample in families['football_scheduler_task_duration_seconds'].samples
+        if sample.exemplar
+    ]
     assert buckets
     assert {sample.exemplar.labels['run_id'] for sample in buckets} <= runs
     failures = families['football_scheduler_task_failures'].samples
@@ -486,47 +800,68 @@ def test_open_metrics_point_to_runs(told, day):
 
 @pytest.fixture
 def process(home: Path) -> Iterator[tuple[subprocess.Popen, int]]:
-    with (home/'log').open('w') as log:
+    with (home / 'log').open('w') as log:
         command = [COMMAND, 'exporter', '--port', str(port := free_port()), '--interval', '0.2']
-        process = subprocess.Popen(command, env=os.environ | {'FOOTBALL_HOME': str(home)}, stderr=log, stdout=log)
+        process = subprocess.Popen(
+            command, env=os.environ | {'FOOTBALL_HOME': str(home)}, stderr=log, stdout=log
+        )
         yield process, port
-        if process.poll() is None: process.kill()
+        if process.poll() is None:
+            process.kill()
         process.wait()
 
 
 def asked(address: str, **headers: str) -> httpx.Response | None:
-    try: return httpx.get(address, headers=headers, timeout=60)
-    except httpx.TransportError: return None
+    try:
+        return httpx.get(address, headers=headers, timeout=60)
+    except httpx.TransportError:
+        return None
 
 
 def test_the_command(process, home):
     "It answers in both formats, sees what goes and comes back, leaves the port to nobody else, and ends when asked."
     server, port = process
     address = f'http://127.0.0.1:{port}'
-    def collectors() -> dict[str, Any]: return answer.json()['collectors'] if (answer := asked(address)) else {}
+
+    def collectors() -> dict[str, Any]:
+        return answer.json()['collectors'] if (answer := asked(address)) else {}
+
     def until(condition: Callable[[], bool]) -> None:
         wait_until(lambda: condition() or server.poll() is not None, 120)
-        assert server.poll() is None, (home/'log').read_text()
+        assert server.poll() is None, (home / 'log').read_text()
+
     until(lambda: bool(collectors()) and all(one['up'] for one in collectors().values()))
-    plain, other = asked(f'{address}/metrics'), asked(f'{address}/metrics', accept='application/openmetrics-text; version=1.0.0')
+    plain, other = (
+        asked(f'{address}/metrics'),
+        asked(f'{address}/metrics', accept='application/openmetrics-text; version=1.0.0'),
+    )
     assert plain.headers['content-type'].startswith('text/plain; version=0.0.4')
     assert 'football_forecasts_sealed_total{league="E0",model="E0-shadow"}' in plain.text
     assert other.headers['content-type'].startswith('application/openmetrics-text')
     assert other.text.endswith('# EOF\n')
-    second = subprocess.run([COMMAND, 'exporter', '--port', str(port)], env=os.environ | {'FOOTBALL_HOME': str(home)}, capture_output=True, text=True)
+    second = subprocess.run(
+        [COMMAND, 'exporter', '--port', str(port)],
+        env=os.environ | {'FOOTBALL_HOME': str(home)},
+        capture_output=True,
+        text=True,
+    )
     assert second.returncode == 2
     assert f'cannot listen on 127.0.0.1 port {port}: Address already in use' in second.stderr
-    (home/'football.db').rename(home/'away.db')
+    (home / 'football.db').rename(home / 'away.db')
     until(lambda: 'there is no database' in collectors()['ledger']['reason'])
     assert 'football_collector_up{collector="ledger"} 0.0' in asked(f'{address}/metrics').text
-    (home/'away.db').rename(home/'football.db')
+    (home / 'away.db').rename(home / 'football.db')
     until(lambda: collectors()['ledger']['up'])
-    lines = [json.loads(line) for line in (home/'log').read_text().splitlines()]
-    assert {'collector ledger failed', 'collector ledger is back'} <= {line['message'] for line in lines}
+    lines = [json.loads(line) for line in (home / 'log').read_text().splitlines()]
+    assert {'collector ledger failed', 'collector ledger is back'} <= {
+        line['message'] for line in lines
+    }
     server.send_signal(signal.SIGTERM)
     assert server.wait(30) in (0, -signal.SIGTERM)
-    assert 'Traceback' not in (home/'log').read_text().split('is back')[-1]
-    with socket.create_server(('127.0.0.1', port)): pass
+    assert 'Traceback' not in (home / 'log').read_text().split('is back')[-1]
+    with socket.create_server(('127.0.0.1', port)):
+        pass
 
 
-def test_registries_do_not_meet(told): assert told.registry is not Telemetry().registry
+def test_registries_do_not_meet(told):
+    assert told.registry is not Telemetry().registry

@@ -1,4 +1,5 @@
 "The registry: MLflow as a file and as a real server, the verified copy, and what happens when any of it is killed, changed or not there."
+
 import json
 import os
 import shutil
@@ -19,46 +20,83 @@ import pytest
 from mlflow.exceptions import MlflowException
 from sqlalchemy import create_engine, select
 
-from football_pred.models.dixon_coles import DixonColes
-from football_pred.models.serialization import ModelError, pack_model, version_of
-from football_pred.models.base_rate import BaseRate
-from football_pred.models.stacked_ratings import StagedModel
-from football_pred.registry.registry import Registry
+from football_pred.core.database import read_frame
 from football_pred.core.sample_league import sample_matches, sample_strengths
 from football_pred.core.schema import audit_log, events
 from football_pred.core.settings import Settings
-from football_pred.core.database import read_frame
+from football_pred.models.base_rate import BaseRate
+from football_pred.models.dixon_coles import DixonColes
+from football_pred.models.serialization import ModelError, pack_model, version_of
+from football_pred.models.stacked_ratings import StagedModel
 from football_pred.registry.mlflow_client import Trial
+from football_pred.registry.registry import Registry
 from tests.conftest import new_database
 
 MATCHES = sample_matches(sample_strengths(8, seed=2), n_seasons=2, seed=2)
 AS_OF = MATCHES['result_known_at'].max().isoformat()
 FIXTURES = MATCHES.select('home_team', 'away_team', 'league', 'season', 'neutral').head(20)
-MODELS = {'SIM-base-rate': BaseRate().fit(MATCHES), 'SIM-dixon-coles': DixonColes().fit(MATCHES), 'SIM-goals-only': StagedModel().fit(MATCHES)}
+MODELS = {
+    'SIM-base-rate': BaseRate().fit(MATCHES),
+    'SIM-dixon-coles': DixonColes().fit(MATCHES),
+    'SIM-goals-only': StagedModel().fit(MATCHES),
+}
 NOW = datetime(2026, 4, 1, tzinfo=UTC)
-VERSIONS = {name: version_of(pack_model(model, name, {'as_of': AS_OF})) for name, model in MODELS.items()}
+VERSIONS = {
+    name: version_of(pack_model(model, name, {'as_of': AS_OF})) for name, model in MODELS.items()
+}
 
 
 class MlflowServer:
     "A real MLflow server, on a PostgreSQL database and an object store."
+
     def __init__(self, database: str, store: str) -> None:
         with socket.socket() as free:
             free.bind(('127.0.0.1', 0))
             self.port = free.getsockname()[1]
         self.url = f'http://127.0.0.1:{self.port}'
-        self.command = [sys.executable, '-m', 'mlflow', 'server', '--backend-store-uri', database, '--artifacts-destination', 's3://football/mlflow',
-                        '--host', '127.0.0.1', '--port', str(self.port), '--workers', '1', '--allowed-hosts', '127.0.0.1:*,localhost:*']
-        self.env = os.environ | {'MLFLOW_S3_ENDPOINT_URL': store, 'AWS_ACCESS_KEY_ID': 'tests', 'AWS_SECRET_ACCESS_KEY': 'tests',
-                                 'AWS_DEFAULT_REGION': 'us-east-1', 'MLFLOW_SERVER_ENABLE_JOB_EXECUTION': 'false', 'MLFLOW_DISABLE_TELEMETRY': 'true'}
+        self.command = [
+            sys.executable,
+            '-m',
+            'mlflow',
+            'server',
+            '--backend-store-uri',
+            database,
+            '--artifacts-destination',
+            's3://football/mlflow',
+            '--host',
+            '127.0.0.1',
+            '--port',
+            str(self.port),
+            '--workers',
+            '1',
+            '--allowed-hosts',
+            '127.0.0.1:*,localhost:*',
+        ]
+        self.env = os.environ | {
+            'MLFLOW_S3_ENDPOINT_URL': store,
+            'AWS_ACCESS_KEY_ID': 'tests',
+            'AWS_SECRET_ACCESS_KEY': 'tests',
+            'AWS_DEFAULT_REGION': 'us-east-1',
+            'MLFLOW_SERVER_ENABLE_JOB_EXECUTION': 'false',
+            'MLFLOW_DISABLE_TELEMETRY': 'true',
+        }
 
     def start(self) -> None:
-        self.process = subprocess.Popen(self.command, env=self.env, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self.process = subprocess.Popen(
+            self.command,
+            env=self.env,
+            start_new_session=True,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
         deadline = time.monotonic() + 120
         while time.monotonic() < deadline:
             assert self.process.poll() is None, 'the server ended'
             try:
-                if httpx.get(f'{self.url}/health').status_code == 200: return
-            except httpx.TransportError: time.sleep(0.2)
+                if httpx.get(f'{self.url}/health').status_code == 200:
+                    return
+            except httpx.TransportError:
+                time.sleep(0.2)
         raise TimeoutError('the server does not answer')
 
     def stop(self) -> None:
@@ -68,7 +106,11 @@ class MlflowServer:
 
 @pytest.fixture(scope='session')
 def server(postgresql_server, object_store):
-    keys = {'aws_access_key_id': 'tests', 'aws_secret_access_key': 'tests', 'region_name': 'us-east-1'}
+    keys = {
+        'aws_access_key_id': 'tests',
+        'aws_secret_access_key': 'tests',
+        'region_name': 'us-east-1',
+    }
     boto3.client('s3', endpoint_url=object_store, **keys).create_bucket(Bucket='football')
     with new_database(postgresql_server) as url:
         server = MlflowServer(url, object_store)
@@ -81,68 +123,110 @@ def server(postgresql_server, object_store):
 def empty_database(tmp_path_factory):
     "An MLflow database without anything in it: making one takes seconds."
     folder = tmp_path_factory.mktemp('mlflow')
-    registry = Registry(f'sqlite:///{folder}/mlflow.db', str(folder/'artifacts'), folder/'models')
+    registry = Registry(
+        f'sqlite:///{folder}/mlflow.db', str(folder / 'artifacts'), folder / 'models'
+    )
     assert registry.refresh() == []
-    return folder/'mlflow.db'
+    return folder / 'mlflow.db'
 
 
-def embedded(home: Path) -> dict: return {'uri': f'sqlite:///{home}/mlflow.db', 'artifacts': str(home/'artifacts'), 'copies': home/'models'}
+def embedded(home: Path) -> dict:
+    return {
+        'uri': f'sqlite:///{home}/mlflow.db',
+        'artifacts': str(home / 'artifacts'),
+        'copies': home / 'models',
+    }
 
 
 @pytest.fixture
 def place(home, empty_database):
     "Where an embedded registry is."
-    shutil.copy(empty_database, home/'mlflow.db')
+    shutil.copy(empty_database, home / 'mlflow.db')
     return embedded(home)
 
 
 @pytest.fixture(params=['file', 'server'])
 def anywhere(request, home, place):
     "Both kinds of registry, and a league of its own."
-    if request.param == 'file': return place, 'SIM'
-    return {'uri': request.getfixturevalue('server').url, 'artifacts': '', 'copies': home/'models'}, f'S{uuid.uuid4().hex[:6]}'
+    if request.param == 'file':
+        return place, 'SIM'
+    return {
+        'uri': request.getfixturevalue('server').url,
+        'artifacts': '',
+        'copies': home / 'models',
+    }, f'S{uuid.uuid4().hex[:6]}'
 
 
 def register(registry: Registry, name: str, league: str = 'SIM') -> str:
-    return registry.register(league, MODELS[name], name, {'as_of': AS_OF}, Trial({'rps': 0.2, 'matches': 60}, [{'rps': 0.21}, {'rps': 0.19}],
-                             {'run_id': 'r'}, {'tables/verdict.json': b'{}'})).version
+    return registry.register(
+        league,
+        MODELS[name],
+        name,
+        {'as_of': AS_OF},
+        Trial(
+            {'rps': 0.2, 'matches': 60},
+            [{'rps': 0.21}, {'rps': 0.19}],
+            {'run_id': 'r'},
+            {'tables/verdict.json': b'{}'},
+        ),
+    ).version
 
 
 def test_from_training_to_rollback(anywhere, engine):
     place, league = anywhere
     registry = Registry(**place, engine=engine, clock=lambda: NOW)
-    for name in MODELS: assert register(registry, name, league) == VERSIONS[name]
+    for name in MODELS:
+        assert register(registry, name, league) == VERSIONS[name]
     register(registry, 'SIM-base-rate', league)  # the same bytes are the same version
     base, better, third = VERSIONS.values()
     registry.nominate(league, better)
     registry.promote(league, base, 'ada', 'the first')
     first = registry.champion(league)
-    assert (first.name, first.source, registry.challenger(league).version) == ('SIM-base-rate', 'registry', better)
-    for _ in range(2): registry.promote(league, '2', 'job train', 'it is better')
+    assert (first.name, first.source, registry.challenger(league).version) == (
+        'SIM-base-rate',
+        'registry',
+        better,
+    )
+    for _ in range(2):
+        registry.promote(league, '2', 'job train', 'it is better')
     assert (registry.champion(league).version, registry.challenger(league)) == (better, None)
     registry.promote(league, third, 'job train', 'better still')
     assert registry.rollback(league, 'ada', 'a doubt').version == better
     assert registry.rollback(league, 'ada', 'another').version == base
-    with pytest.raises(ModelError, match='nothing to go back to'): registry.rollback(league, 'ada', 'too far')
-    told = read_frame(engine, select(audit_log.c.actor, audit_log.c.action).order_by(audit_log.c.sequence))
-    assert told.rows() == [('ada', 'promote'), ('job train', 'promote'), ('job train', 'promote'), ('ada', 'rollback'), ('ada', 'rollback')]
-    payloads = read_frame(engine, select(events.c.payload).order_by(events.c.sequence))['payload'].to_list()
+    with pytest.raises(ModelError, match='nothing to go back to'):
+        registry.rollback(league, 'ada', 'too far')
+    told = read_frame(
+        engine, select(audit_log.c.actor, audit_log.c.action).order_by(audit_log.c.sequence)
+    )
+    assert told.rows() == [
+        ('ada', 'promote'),
+        ('job train', 'promote'),
+        ('job train', 'promote'),
+        ('ada', 'rollback'),
+        ('ada', 'rollback'),
+    ]
+    payloads = read_frame(engine, select(events.c.payload).order_by(events.c.sequence))[
+        'payload'
+    ].to_list()
     moves = [(base, None), (better, base), (third, better), (better, third), (base, better)]
     assert [(one['model_version'], one['previous']) for one in payloads] == moves
     table = registry.versions(league)
     assert table['number'].to_list() == [3, 2, 1]
     assert table.filter(pl.col('aliases').list.contains('champion'))['version'].to_list() == [base]
-    assert table['metrics'].struct.field('rps').to_list() == [0.2]*3
+    assert table['metrics'].struct.field('rps').to_list() == [0.2] * 3
 
 
 def test_the_report_of_a_training_is_kept_with_its_run(served_home):
     settings = Settings(home=served_home)
     registry = Registry(**settings.registry)
-    notebook, = served_home.glob('reports/train/*/train.ipynb')
-    made, = registry.runs_of(notebook.parent.name)
+    (notebook,) = served_home.glob('reports/train/*/train.ipynb')
+    (made,) = registry.runs_of(notebook.parent.name)
     assert made == registry._find('E0', registry.champion('E0').version).run_id
     for file in (notebook, notebook.with_suffix('.html')):
-        assert Path(registry.client.download_artifacts(made, f'report/{file.name}')).read_bytes() == file.read_bytes()
+        assert (
+            Path(registry.client.download_artifacts(made, f'report/{file.name}')).read_bytes()
+            == file.read_bytes()
+        )
     cells = json.loads(notebook.read_text())['cells']
     assert all(cell['execution_count'] for cell in cells if cell['cell_type'] == 'code'), 'complete'
 
@@ -152,10 +236,13 @@ def test_a_report_is_attached_anywhere(anywhere, home):
     registry = Registry(**place)
     trial = Trial({}, tags={'run_id': f'train-{league}'})
     registry.register(league, MODELS['SIM-base-rate'], 'SIM-base-rate', {'as_of': AS_OF}, trial)
-    (home/'train.html').write_text('<h1>Train</h1>')
+    (home / 'train.html').write_text('<h1>Train</h1>')
     made = registry.runs_of(f'train-{league}')
-    registry.attach(made, [home/'train.html'])
-    assert [Path(registry.client.download_artifacts(one, 'report/train.html')).read_text() for one in made] == ['<h1>Train</h1>']
+    registry.attach(made, [home / 'train.html'])
+    assert [
+        Path(registry.client.download_artifacts(one, 'report/train.html')).read_text()
+        for one in made
+    ] == ['<h1>Train</h1>']
     assert registry.runs_of('train-of-nobody') == []
 
 
@@ -166,52 +253,87 @@ def test_mlflow_loads_our_model_with_the_same_probabilities(anywhere):
     for name, model in MODELS.items():
         registry.promote(league, register(registry, name, league), 'ada', 'try')
         loaded = mlflow.pyfunc.load_model(f'models:/{league}@champion')
-        assert np.array_equal(loaded.predict(FIXTURES.to_pandas()).to_numpy(), model.predict_proba(FIXTURES)), name
-    with pytest.raises(MlflowException, match='home_team'): loaded.predict(FIXTURES.drop('home_team').to_pandas())
+        assert np.array_equal(
+            loaded.predict(FIXTURES.to_pandas()).to_numpy(), model.predict_proba(FIXTURES)
+        ), name
+    with pytest.raises(MlflowException, match='home_team'):
+        loaded.predict(FIXTURES.drop('home_team').to_pandas())
     run = registry.client.get_run(registry._find(league, '1').run_id)
-    assert (run.data.tags['run_id'], run.data.params['as_of'], run.data.metrics['fold_rps']) == ('r', AS_OF, 0.19)
-    assert {file.path for file in registry.client.list_artifacts(run.info.run_id)} == {'model', 'tables'}
+    assert (run.data.tags['run_id'], run.data.params['as_of'], run.data.metrics['fold_rps']) == (
+        'r',
+        AS_OF,
+        0.19,
+    )
+    assert {file.path for file in registry.client.list_artifacts(run.info.run_id)} == {
+        'model',
+        'tables',
+    }
 
 
 class Pickled(mlflow.pyfunc.PythonModel):
-    def predict(self, context, model_input: list[str]) -> list[str]: return model_input
+    def predict(self, context, model_input: list[str]) -> list[str]:
+        return model_input
 
 
 def test_a_pickled_model_is_refused(tmp_path, place):
     assert Registry(**place).refresh() == []
-    mlflow.pyfunc.save_model(str(tmp_path/'pickled'), python_model=Pickled(), pip_requirements=[])
-    with pytest.raises(MlflowException, match=r'(?i)pickle'): mlflow.pyfunc.load_model(str(tmp_path/'pickled'))
+    mlflow.pyfunc.save_model(str(tmp_path / 'pickled'), python_model=Pickled(), pip_requirements=[])
+    with pytest.raises(MlflowException, match=r'(?i)pickle'):
+        mlflow.pyfunc.load_model(str(tmp_path / 'pickled'))
 
 
 def test_a_dead_server_degrades_and_comes_back(server, home):
-    place, league = {'uri': server.url, 'artifacts': '', 'copies': home/'models'}, f'S{uuid.uuid4().hex[:6]}'
-    trainer, serving = Registry(**place), Registry(**place | {'copies': home/'elsewhere'})
+    place, league = (
+        {'uri': server.url, 'artifacts': '', 'copies': home / 'models'},
+        f'S{uuid.uuid4().hex[:6]}',
+    )
+    trainer, serving = Registry(**place), Registry(**place | {'copies': home / 'elsewhere'})
     trainer.promote(league, register(trainer, 'SIM-base-rate', league), 'ada', 'the first')
-    assert (serving.champion(league).name, serving.champion(league).source) == ('SIM-base-rate', 'registry')
+    assert (serving.champion(league).name, serving.champion(league).source) == (
+        'SIM-base-rate',
+        'registry',
+    )
     server.stop()
     began = time.monotonic()
     problems = serving.refresh()
     assert time.monotonic() - began < 60
     assert len(problems) == 1
     assert f'MLflow at 127.0.0.1:{server.port} does not answer' in problems[0]
-    assert (serving.champion(league).name, serving.champion(league).source) == ('SIM-base-rate', 'copy')
-    assert np.array_equal(serving.champion(league).model.predict_proba(FIXTURES), MODELS['SIM-base-rate'].predict_proba(FIXTURES))
-    with pytest.raises(ModelError, match='does not answer'): trainer.promote(league, '1', 'ada', 'try')
+    assert (serving.champion(league).name, serving.champion(league).source) == (
+        'SIM-base-rate',
+        'copy',
+    )
+    assert np.array_equal(
+        serving.champion(league).model.predict_proba(FIXTURES),
+        MODELS['SIM-base-rate'].predict_proba(FIXTURES),
+    )
+    with pytest.raises(ModelError, match='does not answer'):
+        trainer.promote(league, '1', 'ada', 'try')
     server.start()
     trainer.promote(league, register(trainer, 'SIM-dixon-coles', league), 'ada', 'better')
     assert serving.champion(league).name == 'SIM-base-rate'  # until it asks
     assert serving.refresh() == []
-    assert (serving.champion(league).name, serving.champion(league).source) == ('SIM-dixon-coles', 'registry')
+    assert (serving.champion(league).name, serving.champion(league).source) == (
+        'SIM-dixon-coles',
+        'registry',
+    )
 
 
 def test_a_changed_artifact_is_never_served(place):
     registry = Registry(**place)
     registry.promote('SIM', register(registry, 'SIM-base-rate'), 'ada', 'the first')
     better = register(registry, 'SIM-dixon-coles')
-    [path] = [path for path in Path(place['artifacts']).rglob('model.json') if version_of(path.read_bytes()) == better]
+    [path] = [
+        path
+        for path in Path(place['artifacts']).rglob('model.json')
+        if version_of(path.read_bytes()) == better
+    ]
     path.write_bytes(path.read_bytes() + b' ')
-    (place['copies']/'versions'/f'{better}.json').unlink()
-    with pytest.raises(ModelError, match='artifact of version 2 of SIM was changed after it was kept'): registry.promote('SIM', better, 'ada', 'try')
+    (place['copies'] / 'versions' / f'{better}.json').unlink()
+    with pytest.raises(
+        ModelError, match='artifact of version 2 of SIM was changed after it was kept'
+    ):
+        registry.promote('SIM', better, 'ada', 'try')
     registry.client.set_registered_model_alias('SIM', 'champion', '2')  # somebody does it past us
     other = Registry(**place)
     [problem] = other.refresh()
@@ -225,9 +347,10 @@ def test_a_changed_copy_is_refused_and_brought_back(place):
     registry = Registry(**place)
     version = register(registry, 'SIM-base-rate')
     registry.promote('SIM', version, 'ada', 'the first')
-    path = place['copies']/'versions'/f'{version}.json'
+    path = place['copies'] / 'versions' / f'{version}.json'
     path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(ModelError, match='was changed after it was kept'): Registry(**place).champion('SIM')
+    with pytest.raises(ModelError, match='was changed after it was kept'):
+        Registry(**place).champion('SIM')
     other = Registry(**place)
     assert other.refresh() == []
     assert other.champion('SIM').version == version
@@ -235,7 +358,8 @@ def test_a_changed_copy_is_refused_and_brought_back(place):
 
 def test_an_alias_moved_past_us_is_followed(place):
     registry = Registry(**place)
-    for name in MODELS: register(registry, name)
+    for name in MODELS:
+        register(registry, name)
     registry.promote('SIM', '1', 'ada', 'the first')
     registry.client.set_registered_model_alias('SIM', 'champion', '3')
     assert Registry(**place).champion('SIM').number == '1'
@@ -250,15 +374,29 @@ def test_an_alias_moved_past_us_is_followed(place):
 
 def test_mistakes_are_answered(place):
     registry = Registry(**place)
-    with pytest.raises(ModelError, match='league SIM has no trained model yet; run the job train for it'): registry.champion('SIM')
-    with pytest.raises(ModelError, match='unknown league'): registry.versions('SIM')
+    with pytest.raises(
+        ModelError, match='league SIM has no trained model yet; run the job train for it'
+    ):
+        registry.champion('SIM')
+    with pytest.raises(ModelError, match='unknown league'):
+        registry.versions('SIM')
     registry.promote('SIM', register(registry, 'SIM-base-rate'), 'ada', 'the first')
-    for ask in (lambda: registry.promote('SIN', '1', 'ada', 'try'), lambda: registry.champion('SIN'), lambda: registry.versions('SIN')):
-        with pytest.raises(ModelError, match=r'did you mean SIM\?'): ask()
-    with pytest.raises(ModelError, match=f"no version '{VERSIONS['SIM-base-rate'][:12]}'; did you mean {VERSIONS['SIM-base-rate']}"):
+    for ask in (
+        lambda: registry.promote('SIN', '1', 'ada', 'try'),
+        lambda: registry.champion('SIN'),
+        lambda: registry.versions('SIN'),
+    ):
+        with pytest.raises(ModelError, match=r'did you mean SIM\?'):
+            ask()
+    with pytest.raises(
+        ModelError,
+        match=f"no version '{VERSIONS['SIM-base-rate'][:12]}'; did you mean {VERSIONS['SIM-base-rate']}",
+    ):
         registry.promote('SIM', VERSIONS['SIM-base-rate'][:12], 'ada', 'try')
-    with pytest.raises(ModelError, match='say who does it and why'): registry.promote('SIM', '1', 'ada', '')
-    with pytest.raises(ValueError, match='clock is missing'): Registry(**place, engine=create_engine('sqlite://'))
+    with pytest.raises(ModelError, match='say who does it and why'):
+        registry.promote('SIM', '1', 'ada', '')
+    with pytest.raises(ValueError, match='clock is missing'):
+        Registry(**place, engine=create_engine('sqlite://'))
 
 
 def python(code: str, place: dict) -> subprocess.Popen:
@@ -268,8 +406,13 @@ from pathlib import Path
 from tests.unit.registry.test_registry import *
 registry = Registry({place["uri"]!r}, {place["artifacts"]!r}, Path({str(place["copies"])!r}))
 '''
-    return subprocess.Popen([sys.executable, '-c', start + code], cwd=Path(__file__).parents[3], text=True, stdout=subprocess.PIPE,
-                            stderr=subprocess.PIPE)
+    return subprocess.Popen(
+        [sys.executable, '-c', start + code],
+        cwd=Path(__file__).parents[3],
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
 
 
 def test_the_champion_is_read_without_mlflow(place):
@@ -280,44 +423,75 @@ from pathlib import Path
 from football_pred.registry.registry import Registry
 found = Registry({place["uri"]!r}, {place["artifacts"]!r}, Path({str(place["copies"])!r})).champion('SIM')
 print(found.name, found.source, 'mlflow' in sys.modules)'''
-    told = subprocess.run([sys.executable, '-c', code], text=True, capture_output=True, check=True).stdout
+    told = subprocess.run(
+        [sys.executable, '-c', code], text=True, capture_output=True, check=True
+    ).stdout
     assert told.split() == ['SIM-dixon-coles', 'copy', 'False']
 
 
 def test_two_trainings_at_once_on_a_new_home(home):
     "Neither meets a database that is half made, and both versions are kept."
     place = embedded(home)
-    both = [python(f"print(register(registry, {name!r}))", place) for name in ('SIM-base-rate', 'SIM-dixon-coles')]
+    both = [
+        python(f"print(register(registry, {name!r}))", place)
+        for name in ('SIM-base-rate', 'SIM-dixon-coles')
+    ]
     for one, name in zip(both, ('SIM-base-rate', 'SIM-dixon-coles'), strict=True):
         told, errors = one.communicate(timeout=120)
         assert (told.strip(), one.returncode) == (VERSIONS[name], 0), errors
-    assert set(Registry(**place).versions('SIM')['version']) == {VERSIONS[name] for name in ('SIM-base-rate', 'SIM-dixon-coles')}
+    assert set(Registry(**place).versions('SIM')['version']) == {
+        VERSIONS[name] for name in ('SIM-base-rate', 'SIM-dixon-coles')
+    }
 
 
-@pytest.mark.parametrize('moment', ['log_artifacts', 'create_model_version', 'set_registered_model_alias', 'set_registered_model_tag'])
+@pytest.mark.parametrize(
+    'moment',
+    [
+        'log_artifacts',
+        'create_model_version',
+        'set_registered_model_alias',
+        'set_registered_model_tag',
+    ],
+)
 def test_killed_mid_way_nothing_is_half(place, engine, moment):
     registry = Registry(**place, engine=engine, clock=lambda: NOW)
     registry.promote('SIM', register(registry, 'SIM-base-rate'), 'ada', 'the first')
-    killed = python(f'''registry.client.{moment} = lambda *_, **__: os.kill(os.getpid(), 9)
-registry.promote('SIM', register(registry, 'SIM-dixon-coles'), 'job train', 'it is better')''', place)
+    killed = python(
+        f'''registry.client.{moment} = lambda *_, **__: os.kill(os.getpid(), 9)
+registry.promote('SIM', register(registry, 'SIM-dixon-coles'), 'job train', 'it is better')''',
+        place,
+    )
     assert killed.wait(120) == -9, killed.stderr.read()
-    for stream in (killed.stdout, killed.stderr): stream.close()
+    for stream in (killed.stdout, killed.stderr):
+        stream.close()
     again = Registry(**place, engine=engine, clock=lambda: NOW)
     assert again.refresh() == []
     assert again.champion('SIM').name in ('SIM-base-rate', 'SIM-dixon-coles')
     again.promote('SIM', register(again, 'SIM-dixon-coles'), 'job train', 'it is better')
-    assert again.versions('SIM')['version'].to_list() == [VERSIONS['SIM-dixon-coles'], VERSIONS['SIM-base-rate']]
-    payloads = read_frame(engine, select(events.c.payload).order_by(events.c.sequence))['payload'].to_list()
-    assert [(one['model_version'], one['change']) for one in payloads] == [(VERSIONS['SIM-base-rate'], 1), (VERSIONS['SIM-dixon-coles'], 2)]
+    assert again.versions('SIM')['version'].to_list() == [
+        VERSIONS['SIM-dixon-coles'],
+        VERSIONS['SIM-base-rate'],
+    ]
+    payloads = read_frame(engine, select(events.c.payload).order_by(events.c.sequence))[
+        'payload'
+    ].to_list()
+    assert [(one['model_version'], one['change']) for one in payloads] == [
+        (VERSIONS['SIM-base-rate'], 1),
+        (VERSIONS['SIM-dixon-coles'], 2),
+    ]
     assert again.rollback('SIM', 'ada', 'a doubt').name == 'SIM-base-rate'
 
 
 def test_a_database_killed_while_it_was_made(home):
     place = embedded(home)
-    killed = python('''import mlflow.store.db.utils as utils
+    killed = python(
+        '''import mlflow.store.db.utils as utils
 utils._upgrade_db = lambda *_: os.kill(os.getpid(), 9)
-registry.refresh()''', place)
+registry.refresh()''',
+        place,
+    )
     assert killed.wait(120) == -9, killed.stderr.read()
-    for stream in (killed.stdout, killed.stderr): stream.close()
-    assert not (home/'mlflow.db').exists()
+    for stream in (killed.stdout, killed.stderr):
+        stream.close()
+    assert not (home / 'mlflow.db').exists()
     assert register(Registry(**place), 'SIM-base-rate') == VERSIONS['SIM-base-rate']
