@@ -70,7 +70,7 @@ def home(tmp_path: Path, database_url: str | None) -> Path:
 @pytest.fixture
 def engine(home: Path) -> Iterator[Engine]:
     "An empty database with every table."
-    engine = open_database(Settings(home=home).database)
+    engine = open_database(Settings(home=home).database_dsn)
     yield engine
     engine.dispose()
 

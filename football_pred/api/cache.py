@@ -39,10 +39,10 @@ class LocalCache:
 
     def __init__(
         self,
-        seconds: float = 3600,  # Time after which an answer is forgotten
-        most: int = 10_000,  # Answers kept; then those used longest ago go
+        ttl_seconds: float = 3600,  # Time after which an answer is forgotten
+        max_entries: int = 10_000,  # Answers kept; then those used longest ago go
     ):
-        self._kept: TTLCache[str, bytes] = TTLCache(most, seconds)
+        self._kept: TTLCache[str, bytes] = TTLCache(max_entries, ttl_seconds)
 
     async def get(self, key: str) -> bytes | None:
         return self._kept.get(key)
@@ -55,21 +55,26 @@ class RedisCache:
     "A cache in a Redis server."
 
     name = 'redis'
-    patience = 0.2  # Seconds to wait for an answer of the server
-    rest = 1.0  # Seconds for which a server that did not answer is left alone
+    timeout_seconds = 0.2  # Seconds to wait for an answer of the server
+    retry_after_seconds = 1.0  # Seconds for which a server that did not answer is left alone
 
     def __init__(
         self,
         url: str,  # Such as redis://127.0.0.1:6379/0
-        seconds: float = 3600,  # Time after which an answer is forgotten
+        ttl_seconds: float = 3600,  # Time after which an answer is forgotten
         prefix: str = 'football:',  # In front of every key
     ):
         from redis.asyncio import Redis
 
         self._redis = Redis.from_url(
-            url, socket_timeout=self.patience, socket_connect_timeout=self.patience
+            url, socket_timeout=self.timeout_seconds, socket_connect_timeout=self.timeout_seconds
         )
-        self._seconds, self._prefix, self._again_at, self.problem = int(seconds), prefix, 0.0, ''
+        self._seconds, self._prefix, self._again_at, self.problem = (
+            int(ttl_seconds),
+            prefix,
+            0.0,
+            '',
+        )
 
     async def _ask(self, command: str, *values: object) -> bytes | None:
         from redis.exceptions import RedisError
@@ -81,7 +86,7 @@ class RedisCache:
         except (RedisError, OSError, TimeoutError) as error:
             self.problem, self._again_at = (
                 f'{type(error).__name__}: {error}',
-                time.monotonic() + self.rest,
+                time.monotonic() + self.retry_after_seconds,
             )
             return None
         self.problem = ''
@@ -96,7 +101,7 @@ class RedisCache:
 
 def open_cache(
     url: str = '',  # redis://…; empty: in this process
-    seconds: float = 3600,  # Time after which an answer is forgotten
+    ttl_seconds: float = 3600,  # Time after which an answer is forgotten
 ) -> Cache:  # Empty, or what other processes have put there
     "The cache that settings ask for."
-    return RedisCache(url, seconds) if url else LocalCache(seconds)
+    return RedisCache(url, ttl_seconds) if url else LocalCache(ttl_seconds)

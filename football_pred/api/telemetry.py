@@ -8,7 +8,7 @@ __all__ = ['Telemetry']
 # %% ../../nbs/62_api/03_telemetry.ipynb #46475b79
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from ..core.logging import SECONDS
+from ..core.logging import LATENCY_BUCKETS
 
 # %% ../../nbs/62_api/03_telemetry.ipynb #1b967c7e
 class Telemetry:
@@ -22,61 +22,63 @@ class Telemetry:
             ['route', 'method', 'status'],
             registry=registry,
         )
-        self.latency = Histogram(
+        self.request_duration = Histogram(
             'football_api_request_duration_seconds',
             'Time to an answer',
             ['route'],
-            buckets=SECONDS,
+            buckets=LATENCY_BUCKETS,
             registry=registry,
         )
-        self.served = Counter(
+        self.forecasts_served = Counter(
             'football_predictions_served',
             'Forecasts given out',
             ['league', 'model'],
             registry=registry,
         )
-        self.made = Counter(
+        self.forecasts_computed = Counter(
             'football_predictions_made',
             'Forecasts computed',
             ['league', 'model'],
             registry=registry,
         )
-        self.stored = Counter(
+        self.forecasts_stored = Counter(
             'football_predictions_stored',
             'Forecasts that stood in the ledger when given out',
             ['league'],
             registry=registry,
         )
-        self.hits = Counter(
+        self.cache_hits = Counter(
             'football_prediction_cache_hits', 'Answers found in the cache', registry=registry
         )
-        self.misses = Counter(
+        self.cache_misses = Counter(
             'football_prediction_cache_misses', 'Answers that had to be made', registry=registry
         )
-        self.computing = Histogram(
+        self.forecast_duration = Histogram(
             'football_prediction_duration_seconds',
             'Time to compute and seal forecasts',
-            buckets=SECONDS,
+            buckets=LATENCY_BUCKETS,
             registry=registry,
         )
-        self.features = Histogram(
+        self.feature_read_duration = Histogram(
             'football_online_features_duration_seconds',
             'Time to read features',
             ['source'],
-            buckets=SECONDS,
+            buckets=LATENCY_BUCKETS,
             registry=registry,
         )
-        self.loaded = Gauge(
+        self.model_loaded = Gauge(
             'football_model_loaded',
             '1 for the model that forecasts a league',
             ['league', 'model', 'version', 'source'],
             registry=registry,
         )
-        self.up = Gauge('football_part_up', '1 while a part answers', ['part'], registry=registry)
-        self.outlook = Gauge(
+        self.component_up = Gauge(
+            'football_part_up', '1 while a part answers', ['part'], registry=registry
+        )
+        self.snapshot_timestamp = Gauge(
             'football_outlook_timestamp_seconds', 'When what is to come was read', registry=registry
         )
 
-    def page(self) -> bytes:  # Text format of Prometheus
+    def render_metrics(self) -> bytes:  # Text format of Prometheus
         "Everything that was counted."
         return generate_latest(self.registry)

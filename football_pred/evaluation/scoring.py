@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['MIN_WEEKS', 'check_probabilities', 'check_outcomes', 'rps_by_match', 'log_loss_by_match', 'brier_by_match',
-           'hit_by_match', 'rps', 'log_loss', 'brier', 'accuracy', 'bootstrap_by_week', 'DieboldMariano',
-           'diebold_mariano', 'skill_share', 'score_forecasts', 'common_matches', 'score_table', 'reliability',
+           'hit_by_match', 'rps', 'log_loss', 'brier', 'accuracy', 'bootstrap_by_week', 'DieboldMarianoResult',
+           'diebold_mariano', 'skill_score', 'score_forecasts', 'common_matches', 'score_table', 'reliability_table',
            'Calibration', 'calibration_error']
 
 # %% ../../nbs/40_evaluation/01_scoring.ipynb #5924641d
@@ -44,13 +44,13 @@ def check_probabilities(
 # %% ../../nbs/40_evaluation/01_scoring.ipynb #e6e8dbe4
 def check_outcomes(
     outcomes: object,  # Codes 0 home win, 1 draw, 2 away win
-    matches: int,  # How many there must be
+    n_matches: int,  # How many there must be
 ) -> np.ndarray:  # The same codes, int64 of shape (matches,)
     "One code of `OUTCOMES` for each match, or an error."
     values = np.asarray(outcomes)
-    if values.shape != (matches,):
+    if values.shape != (n_matches,):
         raise ValueError(
-            f'Outcomes need the shape ({matches},) of the probabilities, got {values.shape}'
+            f'Outcomes need the shape ({n_matches},) of the probabilities, got {values.shape}'
         )
     bad = np.flatnonzero(~np.isin(values, (0, 1, 2)))
     if len(bad):
@@ -149,7 +149,7 @@ MIN_WEEKS = 15  # Fewer weeks than this give no interval
 def bootstrap_by_week(
     differences: np.ndarray,  # Score of one forecaster less that of the other, one value for each match
     weeks: np.ndarray,  # Week of each match: anything that is equal within a week
-    draws: int = 2000,  # Bootstrap samples
+    n_resamples: int = 2000,  # Bootstrap samples
     seed: int = 0,  # Seed of the random generator
 ) -> (
     tuple[float, float] | None
@@ -166,14 +166,14 @@ def bootstrap_by_week(
         paired=True,
         vectorized=True,
         method='percentile',
-        n_resamples=draws,
+        n_resamples=n_resamples,
         batch=250,
         rng=np.random.default_rng(seed),
     )
     return float(result.confidence_interval.low), float(result.confidence_interval.high)
 
 # %% ../../nbs/40_evaluation/01_scoring.ipynb #9a6dbf7b
-class DieboldMariano(NamedTuple):
+class DieboldMarianoResult(NamedTuple):
     "Whether two forecasters are equally good."
 
     statistic: float  # Mean difference over its standard error; NaN where all differences are equal
@@ -184,7 +184,7 @@ class DieboldMariano(NamedTuple):
 def diebold_mariano(
     differences: np.ndarray,  # Score of one forecaster less that of the other, one value for each match
     weeks: np.ndarray,  # Week of each match: anything that is equal within a week
-) -> DieboldMariano | None:  # None with fewer than `MIN_WEEKS` weeks
+) -> DieboldMarianoResult | None:  # None with fewer than `MIN_WEEKS` weeks
     "Test of equal forecast accuracy."
     _, week = np.unique(weeks, return_inverse=True)
     sums, counts = np.bincount(week, weights=np.round(differences, 12)), np.bincount(week)
@@ -193,20 +193,20 @@ def diebold_mariano(
     mean = sums.sum() / counts.sum()
     error = float(np.sqrt(((sums - mean * counts) ** 2).sum() * size / (size - 1)) / counts.sum())
     statistic = float(mean / error) if error > 0 else float('nan')
-    return DieboldMariano(statistic, float(2 * student_t.sf(abs(statistic), size - 1)), error)
+    return DieboldMarianoResult(statistic, float(2 * student_t.sf(abs(statistic), size - 1)), error)
 
 
-def skill_share(
+def skill_score(
     rps: float,  # Mean score of the forecaster
-    base: float,  # Of the base rate, on the same matches
-    close: float,  # Of the closing price, on the same matches
+    base_rate_rps: float,  # Of the base rate, on the same matches
+    closing_price_rps: float,  # Of the closing price, on the same matches
 ) -> float:  # 0 as the base rate, 1 as the closing price
     "How much of the way from the base rate to the market a forecaster has come."
-    if not base > close:
+    if not base_rate_rps > closing_price_rps:
         raise ValueError(
-            f'The base rate scores {base:.4f} and the closing price {close:.4f}: there is no way to go between them'
+            f'The base rate scores {base_rate_rps:.4f} and the closing price {closing_price_rps:.4f}: there is no way to go between them'
         )
-    return (base - rps) / (base - close)
+    return (base_rate_rps - rps) / (base_rate_rps - closing_price_rps)
 
 # %% ../../nbs/40_evaluation/01_scoring.ipynb #eb916b33
 def score_forecasts(
@@ -300,7 +300,7 @@ def score_table(
     ] = (),  # Columns that split the table, such as `season`; none for one row per model
     reference: str
     | None = None,  # Model to compare the others with; None leaves the comparison out
-    draws: int = 2000,  # Bootstrap samples of each comparison
+    n_resamples: int = 2000,  # Bootstrap samples of each comparison
     seed: int = 0,  # Seed of the bootstrap
 ) -> (
     pl.DataFrame
@@ -332,7 +332,7 @@ def score_table(
     models = sorted(scored['model'].unique())
     if reference not in models:
         raise ValueError(f'The reference {reference!r} is not among the models {models}')
-    compared = _compare(scored, reference, keys, draws, seed)
+    compared = _compare(scored, reference, keys, n_resamples, seed)
     is_reference = pl.col('model') == reference
     return table.join(
         compared, on=keys, how='left', maintain_order='left', nulls_equal=True
@@ -351,7 +351,7 @@ def _bins(values: np.ndarray, bins: int) -> np.ndarray:
     return np.minimum((values * bins).astype(np.int64), bins - 1)
 
 
-def reliability(
+def reliability_table(
     probabilities: object,  # Shape (matches, 3)
     outcomes: object,  # Codes, shape (matches,)
     bins: int = 10,  # Bins of equal width between 0 and 1
@@ -400,7 +400,9 @@ class Calibration(NamedTuple):
     "A calibration error beside what chance alone would give."
 
     error: float  # Mean distance between forecast and frequency, 0 to 1
-    floor: float  # Expected error of a perfectly calibrated forecaster who gave these probabilities
+    noise_floor: (
+        float  # Expected error of a perfectly calibrated forecaster who gave these probabilities
+    )
     limit: float  # 95 % of perfectly calibrated forecasters stay at or below this error
 
 
@@ -408,7 +410,7 @@ def calibration_error(
     probabilities: object,  # Shape (matches, 3)
     outcomes: object,  # Codes, shape (matches,)
     bins: int = 10,  # Bins of equal width between 0 and 1
-    draws: int = 500,  # Simulated sets of outcomes behind `floor` and `limit`
+    n_simulations: int = 500,  # Simulated sets of outcomes behind `floor` and `limit`
     seed: int = 0,  # Seed of the simulation
 ) -> Calibration:  # The error and its noise floor
     "Expected calibration error over the three outcomes, and what a perfect forecaster would show."
@@ -426,5 +428,7 @@ def calibration_error(
         return float(np.abs(hits - expected).sum() / cell.size)
 
     rng, edges = np.random.default_rng(seed), np.cumsum(values, axis=1)[:, :2]
-    simulated = [error((rng.random((len(values), 1)) >= edges).sum(axis=1)) for _ in range(draws)]
+    simulated = [
+        error((rng.random((len(values), 1)) >= edges).sum(axis=1)) for _ in range(n_simulations)
+    ]
     return Calibration(error(codes), float(np.mean(simulated)), float(np.quantile(simulated, 0.95)))

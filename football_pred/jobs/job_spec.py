@@ -20,7 +20,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from ..core.parsing import nearest, read_moment
+from ..core.parsing import did_you_mean, parse_datetime
 
 # %% ../../nbs/70_jobs/01_job_spec.ipynb #60c8c5d0
 class JobError(ValueError):
@@ -76,7 +76,7 @@ def load_job(
     "Read what a job takes."
     names = job_names(project)
     if name not in names:
-        raise JobError(f'unknown job {name!r}{nearest(name, names)}')
+        raise JobError(f'unknown job {name!r}{did_you_mean(name, names)}')
     path = project / 'nbs/jobs' / f'{name}.ipynb'
     cells = json.loads(path.read_text())['cells']
     tagged = [
@@ -136,7 +136,7 @@ def check_params(
     for name, value in params.items():
         if name not in job.parameters:
             raise JobError(
-                f'{origin}: job {job.name} has no parameter {name!r}{nearest(str(name), list(job.parameters))}'
+                f'{origin}: job {job.name} has no parameter {name!r}{did_you_mean(str(name), list(job.parameters))}'
             )
         parameter = job.parameters[name]
         try:
@@ -159,7 +159,7 @@ def check_params(
 
 def _check_moment(value: str, origin: str) -> None:
     try:
-        read_moment(value)
+        parse_datetime(value)
     except ValueError as error:
         raise JobError(f'{origin}: parameter as_of: {error}') from None
 
@@ -167,7 +167,7 @@ def _check_moment(value: str, origin: str) -> None:
 def resolve_params(
     project: Path,  # Checkout
     job: Job,  # From `load_job`
-    given: Mapping[str, Any],  # From the command line or a caller
+    overrides: Mapping[str, Any],  # From the command line or a caller
     now: datetime,  # Current moment, UTC; becomes `as_of` when nothing sets it
 ) -> dict[str, Any]:  # A value for every parameter
     "All parameters of a run."
@@ -178,7 +178,7 @@ def resolve_params(
     )
     as_of = {'as_of': now.replace(microsecond=0).isoformat()} if 'as_of' in job.parameters else {}
     written = check_params(job, read_params(project, job), f'params/{job.name}.yaml')
-    return defaults | as_of | written | check_params(job, given, 'command line')
+    return defaults | as_of | written | check_params(job, overrides, 'command line')
 
 # %% ../../nbs/70_jobs/01_job_spec.ipynb #086016a0
 @cache

@@ -13,14 +13,18 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from ..markets.score_grid import outcome_codes
-from .base import PlainEstimator
-from ..ratings.match_arrays import decay, read_fixtures, read_played
+from .base import SerializableEstimator
+from football_pred.ratings.match_arrays import (
+    decay_weights,
+    read_fixture_teams,
+    read_training_matches,
+)
 
 # %% ../../nbs/35_models/07_base_rate.ipynb #48f4e604
-class BaseRate(PlainEstimator):
+class BaseRate(SerializableEstimator):
     "The frequencies of home wins, draws and away wins."
 
-    learned: ClassVar[tuple[str, ...]] = ('probabilities_', 'matches_', 'as_of_')
+    fitted_attributes: ClassVar[tuple[str, ...]] = ('probabilities_', 'matches_', 'as_of_')
 
     def __init__(
         self,
@@ -39,10 +43,10 @@ class BaseRate(PlainEstimator):
             raise ValueError(
                 f'prior_matches is {self.prior_matches}, expected a finite number above 0'
             )
-        played = read_played(matches, as_of)
+        played = read_training_matches(matches, as_of)
         outcomes, weight = (
             outcome_codes(played.home_goals, played.away_goals),
-            played.weight * decay(played.age, self.half_life),
+            played.weight * decay_weights(played.age, self.half_life),
         )
         if not 0 < weight.sum() < np.inf:
             raise ValueError(
@@ -65,8 +69,8 @@ class BaseRate(PlainEstimator):
         fixtures: object,  # Columns `home_team`, `away_team`, optional `neutral`; polars or pandas
     ) -> np.ndarray:  # Shape (fixtures, 3) in the order of `OUTCOMES`
         "The same three probabilities for every fixture, with the wins shared equally at a neutral venue."
-        check_is_fitted(self, self.learned)
-        *_, neutral = read_fixtures(fixtures)
+        check_is_fitted(self, self.fitted_attributes)
+        *_, neutral = read_fixture_teams(fixtures)
         home, draw, away = self.probabilities_
         return np.where(
             neutral[:, None], [(home + away) / 2, draw, (home + away) / 2], self.probabilities_

@@ -23,9 +23,9 @@ import psutil
 from prometheus_client import generate_latest
 
 from football_pred.core import schema
-from football_pred.core.database import open_database, upsert, writing
+from football_pred.core.database import open_database, upsert, write_transaction
 from football_pred.core.settings import Settings
-from football_pred.metrics.exporter import Exporter, Sources, standing
+from football_pred.metrics.exporter import Exporter, MetricCollectors, collector_status
 
 MATCHES, START = 5000, datetime(2020, 8, 1, 15, tzinfo=UTC)
 
@@ -59,7 +59,7 @@ def fixtures() -> list[dict[str, object]]:
 
 def prepare(home: Path) -> None:
     "A database with matches and no forecast."
-    engine = open_database(Settings(home=home).database)
+    engine = open_database(Settings(home=home).database_dsn)
     leagues = [
         dict(league=f'L{i}', name=f'L{i}', country=f'C{i}', tier=1, time_zone='UTC', teams=20)
         for i in range(10)
@@ -76,7 +76,7 @@ def prepare(home: Path) -> None:
         sequence=1,
         rows=0,
     )
-    with writing(engine) as connection:
+    with write_transaction(engine) as connection:
         for table, rows in (
             (schema.leagues, leagues),
             (schema.snapshots, [snapshot]),
@@ -137,7 +137,7 @@ def grow(home: Path, count: int) -> str:
         connection.execute(f'PRAGMA {pragma}')
     last = connection.execute(
         'SELECT sequence, seal FROM predictions ORDER BY sequence DESC LIMIT 1'
-    ).fetchone() or (0, schema.GENESIS)
+    ).fetchone() or (0, schema.GENESIS_SEAL)
     rows = chain(last[0] + 1, last[1])
     connection.execute('BEGIN')
     while count:
@@ -177,29 +177,29 @@ def measure(count: int, rounds: int) -> dict[str, float]:
         prepare(home)
         grow(home, count)
         exporter, before = (
-            Exporter(Sources(Settings(home=home), lambda: datetime.now(UTC))),
+            Exporter(MetricCollectors(Settings(home=home), lambda: datetime.now(UTC))),
             psutil.Process().memory_info().rss,
         )
         started = time.perf_counter()
-        exporter.refresh()
+        exporter.run_all()
         found = {
             'start': time.perf_counter() - started,
-            'of it the ledger': exporter.turns['ledger'].seconds,
+            'of it the ledger': exporter.cycles['ledger'].seconds,
         }
-        turns: dict[str, list[float]] = {name: [] for name in exporter.turns}
+        turns: dict[str, list[float]] = {name: [] for name in exporter.cycles}
         scrapes = []
         for _ in range(rounds):
             grow(home, 50)
-            exporter.refresh()
-            for name, turn in exporter.turns.items():
+            exporter.run_all()
+            for name, turn in exporter.cycles.items():
                 turns[name].append(turn.seconds)
             started = time.perf_counter()
             page = generate_latest(exporter.registry)
             scrapes.append(time.perf_counter() - started)
         down = {
-            name: standing(turn).reason
-            for name, turn in exporter.turns.items()
-            if not standing(turn).up and name != 'drift'
+            name: collector_status(turn).reason
+            for name, turn in exporter.cycles.items()
+            if not collector_status(turn).up and name != 'drift'
         }
         assert not down, down
         found |= {f'turn: {name}': statistics.median(seconds) for name, seconds in turns.items()}

@@ -34,15 +34,15 @@ def main() -> None:
 
     from football_pred.features.build import FEATURES
     from football_pred.features.feast_store import (
-        apply,
-        historical,
-        materialise,
-        online,
-        open_store,
-        push,
+        apply_definitions,
+        get_historical_features,
+        get_online_features,
+        materialize_features,
+        open_feature_store,
+        push_features,
     )
-    from football_pred.features.offline import Places, write_offline
-    from football_pred.features.team_states import describe
+    from football_pred.features.offline import FeatureStoreConfig, write_offline_features
+    from football_pred.features.team_states import build_features_and_states
 
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -58,7 +58,7 @@ def main() -> None:
             for seed in range(options.copies)
         ]
     )
-    seconds, (features, states) = timed(describe, matches, AT, {})
+    seconds, (features, states) = timed(build_features_and_states, matches, AT, {})
     season = features.filter(season=features['season'].max(), league='E0')
     asked, ids = season.select('match_id', asked_at='feature_time'), season['match_id'].to_list()
     print(
@@ -71,26 +71,28 @@ def main() -> None:
     try:
         with run_redis(free_port()) as redis:
             places = {
-                'DuckDB and SQLite': Places(folder / 'files'),
-                'PostgreSQL and Redis': Places(folder / 'servers', url, redis, url),
+                'DuckDB and SQLite': FeatureStoreConfig(folder / 'files'),
+                'PostgreSQL and Redis': FeatureStoreConfig(folder / 'servers', url, redis, url),
             }
-            seconds, _ = timed(open_store, places['DuckDB and SQLite'])
+            seconds, _ = timed(open_feature_store, places['DuckDB and SQLite'])
             print(f'opening the first store, with the import of Feast: {seconds:.2f} s')
-            stores = {name: open_store(place) for name, place in places.items()}
+            stores = {name: open_feature_store(place) for name, place in places.items()}
             taken: dict[tuple[str, str], list[float]] = {}
             for _ in range(options.repeats):
                 for name, store in stores.items():
                     for step, call in {
-                        'write offline': lambda store=store: write_offline(
-                            store.places, features, states
+                        'write offline': lambda store=store: write_offline_features(
+                            store.store_config, features, states
                         ),
-                        'apply': lambda store=store: apply(store),
-                        'materialise': lambda store=store: materialise(
+                        'apply': lambda store=store: apply_definitions(store),
+                        'materialise': lambda store=store: materialize_features(
                             store, AT, season['feature_time'].min()
                         ),
-                        'historical': lambda store=store: historical(store, asked),
-                        'online': lambda store=store: online(store, ids),
-                        'push': lambda store=store: push(store, season.tail(10), states.tail(20)),
+                        'historical': lambda store=store: get_historical_features(store, asked),
+                        'online': lambda store=store: get_online_features(store, ids),
+                        'push': lambda store=store: push_features(
+                            store, season.tail(10), states.tail(20)
+                        ),
                     }.items():
                         seconds, found = timed(call)
                         taken.setdefault((name, step), []).append(seconds)
@@ -103,7 +105,7 @@ def main() -> None:
                 for name, store in stores.items():
                     for size in (1, 20):
                         some, start = rng.choice(ids, size).tolist(), time.perf_counter()
-                        online(store, some)
+                        get_online_features(store, some)
                         served.setdefault((name, size), []).append(
                             1000 * (time.perf_counter() - start)
                         )

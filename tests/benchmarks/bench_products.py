@@ -66,8 +66,8 @@ def gaps(forecasts: pl.DataFrame, market: np.ndarray, by: list[str]) -> pl.DataF
 
 def main() -> None:
     from football_pred.evaluation.backtest import walk_forward
-    from football_pred.models.stacking import probabilities_of
-    from football_pred.ratings.rating_targets import CLOSING, OPENING
+    from football_pred.models.stacking import probabilities_from_prices
+    from football_pred.ratings.rating_targets import CLOSING_COLUMNS, OPENING_COLUMNS
 
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -101,12 +101,14 @@ def main() -> None:
         pl.col('season').is_between(pl.lit(chosen.first), pl.lit(chosen.last)),
     )
     said = said.join(
-        matches.select('match_id', *OPENING, *CLOSING),
+        matches.select('match_id', *OPENING_COLUMNS, *CLOSING_COLUMNS),
         on='match_id',
         how='left',
         maintain_order='left',
     )
-    closing, opening = (probabilities_of(said, columns) for columns in (CLOSING, OPENING))
+    closing, opening = (
+        probabilities_from_prices(said, columns) for columns in (CLOSING_COLUMNS, OPENING_COLUMNS)
+    )
     priced = np.isfinite(closing[:, 0]) & np.isfinite(opening[:, 0])
     said, closing, opening = said.filter(pl.Series(priced)), closing[priced], opening[priced]
     market = said.filter(model=chosen.products[0])

@@ -36,7 +36,10 @@ def loop(before, home, away, grids, teams, simulations, rng):
 
 
 def main() -> None:
-    from football_pred.forecasts.season_simulation import simulate_season, strength_uncertainty
+    from football_pred.forecasts.season_simulation import (
+        estimate_strength_uncertainty,
+        simulate_season,
+    )
     from football_pred.forecasts.standings import league_table, remaining_fixtures
     from football_pred.models.dixon_coles import DixonColes
 
@@ -50,7 +53,7 @@ def main() -> None:
     half = matches.filter(season='2425').head(190)
     model = DixonColes().fit(matches.filter(pl.col('kickoff') <= half['kickoff'].max()))
     left = remaining_fixtures(half)
-    grids, unsure = model.predict_grid(left), strength_uncertainty(model.strengths())
+    grids, unsure = model.predict_grid(left), estimate_strength_uncertainty(model.strengths())
     table = league_table(half)
     before = {
         row[0]: row[1:]

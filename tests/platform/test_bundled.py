@@ -10,9 +10,13 @@ from importlib.resources import files
 import polars as pl
 import pytest
 
-from football_pred.core.database import writing
-from football_pred.ingest.open_sources import Bundled
-from football_pred.ingest.team_names import aliases_of, load_reference, packaged_rows
+from football_pred.core.database import write_transaction
+from football_pred.ingest.open_sources import BundledSource
+from football_pred.ingest.team_names import (
+    load_reference_data,
+    read_packaged_csv,
+    read_source_aliases,
+)
 
 DATA = files('football_pred') / 'data'
 CONTENT = (DATA / 'premier_league.csv').read_bytes()
@@ -205,14 +209,14 @@ def test_kickoffs_are_between_noon_and_nine_by_british_clocks():
 
 def test_every_spelling_of_airsenal_is_a_club_of_the_file():
     assert {
-        row['team'] for row in packaged_rows('team_aliases.csv') if row['source'] == 'airsenal'
+        row['team'] for row in read_packaged_csv('team_aliases.csv') if row['source'] == 'airsenal'
     } == clubs(MATCHES)
 
 
 def test_every_club_of_the_file_is_understood(engine):
-    with writing(engine) as connection:
-        load_reference(connection)
-    aliases = aliases_of(engine, Bundled.name, 'E0')
+    with write_transaction(engine) as connection:
+        load_reference_data(connection)
+    aliases = read_source_aliases(engine, BundledSource.name, 'E0')
     assert {aliases.get(team) for team in clubs(MATCHES)} == clubs(MATCHES)
 
 

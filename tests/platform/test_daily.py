@@ -15,9 +15,9 @@ from sqlalchemy import select
 from football_pred.core import schema
 from football_pred.core.database import count_rows, open_database, read_frame
 from football_pred.core.job_runs import find_process, recent_runs
-from football_pred.core.parsing import read_moment
+from football_pred.core.parsing import parse_datetime
 from football_pred.core.settings import Settings
-from football_pred.forecasts.ledger import settled_forecasts, verify_ledger
+from football_pred.forecasts.ledger import read_settled_forecasts, verify_ledger
 from football_pred.registry.registry import Registry
 
 ROOT = Path(__file__).parents[2]
@@ -65,7 +65,7 @@ def project(tmp_path_factory):
 def command(project: Path, home: Path, *arguments: str) -> subprocess.Popen:
     env = os.environ | {'FOOTBALL_HOME': str(home), 'FOOTBALL_PROJECT': str(project)}
     return subprocess.Popen(
-        [sys.executable, '-c', 'from football_pred.cli.main import main; main()', *arguments],
+        [sys.executable, '-c', 'from football_pred.cli import main; main()', *arguments],
         text=True,
         env=env,
         stdout=subprocess.PIPE,
@@ -80,7 +80,7 @@ def finish(process: subprocess.Popen) -> str:
 
 
 def database(home: Path):
-    return open_database(Settings(home=home, database_url=None).database)
+    return open_database(Settings(home=home, database_url=None).database_dsn)
 
 
 def rows(home: Path) -> dict[str, int]:
@@ -115,24 +115,24 @@ def undisturbed(project, tmp_path_factory):
 
 def test_every_forecast_is_sealed_before_kickoff_and_scored(undisturbed):
     engine = database(undisturbed)
-    settled = settled_forecasts(engine)
+    settled = read_settled_forecasts(engine)
     assert settled.height == count_rows(engine)['predictions'] > 50
     assert (settled['as_of'] < settled['kickoff']).all()
-    assert (settled['as_of'] == read_moment('2026-04-01')).all()
-    verified = verify_ledger(engine, Settings(home=undisturbed).anchors)
+    assert (settled['as_of'] == parse_datetime('2026-04-01')).all()
+    verified = verify_ledger(engine, Settings(home=undisturbed).ledger_anchors_path)
     assert verified.problems == []
 
 
 def test_the_champion_passed_the_gate(undisturbed):
     settings = Settings(home=undisturbed)
-    registry = Registry(**settings.registry)
+    registry = Registry(**settings.registry_options)
     assert registry.refresh() == []
-    assert registry.versions('E0').select('name', 'aliases').rows() == [
+    assert registry.list_versions('E0').select('name', 'aliases').rows() == [
         ('E0-goals-only', ['challenger']),
         ('E0-dixon-coles', ['champion']),
     ]
-    run = registry.client.get_run(registry._find('E0', '1').run_id).data
-    assert (settings.reports / run.tags['report']).exists()
+    run = registry.client.get_run(registry._find_version('E0', '1').run_id).data
+    assert (settings.reports_folder / run.tags['report']).exists()
     assert run.metrics['rps_high'] < 0  # better than the base rate
     [told] = read_frame(database(undisturbed), select(schema.audit_log))['detail'].to_list()
     assert (told['actor'], told['reason']) == (
@@ -159,12 +159,12 @@ def test_all_matches_after_as_of_are_forecast(undisturbed):
 def test_reports_are_there(undisturbed):
     settings = Settings(home=undisturbed)
     for run in recent_runs(database(undisturbed)):
-        page = (settings.reports / run['report']).read_text()
+        page = (settings.reports_folder / run['report']).read_text()
         assert all(check['passed'] for check in run['checks'])
         assert len(run['checks']) >= 3
         if run['job'] in ('train', 'backtest', 'predict', 'settle'):
             assert 'data:image/png' in page, run['job']
-    assert list((settings.reports / 'backtest').glob('*/forecasts.parquet'))
+    assert list((settings.reports_folder / 'backtest').glob('*/forecasts.parquet'))
 
 
 def test_a_second_run_adds_nothing(project, undisturbed):
@@ -205,4 +205,7 @@ def test_killed_at_random_moments_nothing_is_doubled_or_lost(project, undisturbe
     expected = content(undisturbed)
     for name, table in content(tmp_path).items():
         assert table == expected[name], name
-    assert verify_ledger(database(tmp_path), Settings(home=tmp_path).anchors).problems == []
+    assert (
+        verify_ledger(database(tmp_path), Settings(home=tmp_path).ledger_anchors_path).problems
+        == []
+    )

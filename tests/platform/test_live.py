@@ -16,7 +16,7 @@ from tests.unit.ingest.test_real_sources import Host
 
 def call(home, url, *arguments):
     return subprocess.run(
-        [sys.executable, '-c', 'from football_pred.cli.main import main; main()', *arguments],
+        [sys.executable, '-c', 'from football_pred.cli import main; main()', *arguments],
         text=True,
         capture_output=True,
         env=os.environ | {'FOOTBALL_HOME': str(home), 'FOOTBALL_FOOTBALL_DATA_UK_URL': url},
@@ -47,7 +47,7 @@ def told(engine):
 
 def test_what_fails_is_named_and_the_next_run_picks_up_what_is_missing(host, home, tmp_path):
     live = ('-p', 'source', 'football_data_uk', '-p', 'seasons', "['2223', '2324', '2425']")
-    engine = open_database(Settings(home=home).database)
+    engine = open_database(Settings(home=home).database_dsn)
     down = call(home, 'http://127.0.0.1:9', 'run', 'daily', *live)
     assert all(
         words in down.stdout
@@ -140,7 +140,7 @@ def test_the_real_source_goes_all_the_way(host, home):
     assert {'goals_only', 'goals_plus_shots', 'prices_of_earlier_matches', 'market_blend'} <= set(
         frame['model']
     )
-    engine = open_database(Settings(home=home).database)
+    engine = open_database(Settings(home=home).database_dsn)
     made = read_frame(engine, select(schema.predictions.c.model, schema.predictions.c.home_rate))
     engine.dispose()
     assert (sorted(made['model'].unique()), made.height > 50, made['home_rate'].null_count()) == (

@@ -18,11 +18,11 @@ import yaml
 from sqlalchemy import select
 
 from football_pred.api.telemetry import Telemetry
-from football_pred.cli.main import cli
+from football_pred.cli import cli
 from football_pred.core import schema
-from football_pred.core.database import open_database, upsert, writing
+from football_pred.core.database import open_database, upsert, write_transaction
 from football_pred.core.settings import Settings
-from football_pred.metrics.catalog import BY_NAME
+from football_pred.metrics.catalog import METRICS_BY_NAME
 from tests.conftest import free_port
 from tests.support.faults import FAULTS
 from tests.support.monitoring import (
@@ -157,7 +157,7 @@ def test_every_metric_exists():
     }
     ours = {
         name + kind
-        for name, one in BY_NAME.items()
+        for name, one in METRICS_BY_NAME.items()
         for kind in (('_sum', '_count', '_bucket') if one.kind == 'histogram' else ('',))
     }
     known = server | ours | OTHERS | {rule['record'] for rule in rules('record')}
@@ -172,8 +172,8 @@ def test_every_metric_exists():
     assert not {
         (name, label)
         for name, own in labels.items()
-        if name in BY_NAME
-        for label in own - set(BY_NAME[name].labels)
+        if name in METRICS_BY_NAME
+        for label in own - set(METRICS_BY_NAME[name].labels)
     }
 
 
@@ -254,8 +254,8 @@ def platform(day: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Si
     shutil.copytree(day, home)
     with pytest.raises(subprocess.CalledProcessError):
         run(home, 'run', 'collect', '-p', 'source', 'nowhere')
-    engine = open_database(Settings(home=home).database)
-    with writing(engine) as connection:
+    engine = open_database(Settings(home=home).database_dsn)
+    with write_transaction(engine) as connection:
         snapshot = connection.execute(select(schema.snapshots.c.snapshot_id)).scalars().first()
         row = dict(
             snapshot_id=snapshot,
@@ -408,11 +408,11 @@ def test_a_name_nobody_knows_is_told_once_cleaning_works(platform):
     assert not slack(platform, 'firing', '1 names of clubs in bundled are unknown')
     from tests.unit.metrics.test_exporter import ran
 
-    engine = open_database(Settings(home=platform.home).database)
+    engine = open_database(Settings(home=platform.home).database_dsn)
     ran(engine, 'mended', 'clean', 'succeeded')
     wait_until(lambda: heard(platform, 'CleaningFailing', 'resolved', job='clean'))
     wait_until(lambda: slack(platform, 'firing', '1 names of clubs in bundled are unknown'))
-    with writing(engine) as connection:
+    with write_transaction(engine) as connection:
         connection.execute(
             schema.rejects.delete().where(
                 schema.rejects.c.reason.startswith('unknown team: Nobody')
@@ -439,7 +439,7 @@ def test_a_process_that_is_gone_is_told(platform, name):
 
 @needs_prometheus
 def test_no_champion_is_told(platform):
-    models = Settings(home=platform.home).models
+    models = Settings(home=platform.home).models_folder
     models.rename(away := models.with_name('away'))
     wait_until(lambda: heard(platform, 'NoChampion', 'firing'))
     shutil.rmtree(models, ignore_errors=True)
@@ -464,7 +464,7 @@ def told(platform: SimpleNamespace, name: str, status: str, labels: dict[str, st
 def test_a_fault_is_told_and_so_is_its_end(platform, name):
     cause, labels = FAULTS[name]
     platform.got.clear()
-    engine = open_database(Settings(home=platform.home).database)
+    engine = open_database(Settings(home=platform.home).database_dsn)
     with cause(platform, engine):
         wait_until(lambda: told(platform, name, 'firing', labels))
     wait_until(lambda: told(platform, name, 'resolved', labels))

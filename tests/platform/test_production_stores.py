@@ -11,44 +11,48 @@ from upath import UPath
 
 from football_pred.core import schema
 from football_pred.core.as_of import read_matches
-from football_pred.core.database import count_rows, open_engine, read_frame, writing
-from football_pred.core.files import read_bytes, read_records
-from football_pred.core.maintenance import make_partitions
+from football_pred.core.database import count_rows, open_engine, read_frame, write_transaction
+from football_pred.core.files import read_payload, read_snapshot_records
+from football_pred.core.maintenance import create_partitions
 from football_pred.core.settings import Settings
-from football_pred.forecasts.ledger import append_forecasts, settle, verify_ledger
-from football_pred.forecasts.predict import forecast, upcoming
-from football_pred.ingest.collect import SOURCES, collect, find_source
-from football_pred.ingest.load import REBUILT, clean, rebuild
-from football_pred.ingest.open_sources import Bundled
-from football_pred.ingest.quality import quality_figures
-from football_pred.ingest.reconcile import all_rows
-from football_pred.markets.prices import overrounds, read_prices, with_prices
+from football_pred.forecasts.ledger import append_forecasts, settle_forecasts, verify_ledger
+from football_pred.forecasts.predict import forecast_fixtures, upcoming_fixtures
+from football_pred.ingest.collect import SOURCES, collect_payloads, create_source
+from football_pred.ingest.load import REBUILT_TABLES, load_new_payloads, rebuild_tables
+from football_pred.ingest.open_sources import BundledSource
+from football_pred.ingest.quality import quality_metrics
+from football_pred.ingest.reconcile import read_table_rows
+from football_pred.markets.prices import bookmaker_overrounds, join_prices, read_prices
 from football_pred.models.base_rate import BaseRate
 
 AT, LATER = datetime(2026, 4, 1, tzinfo=UTC), datetime(2026, 6, 1, tzinfo=UTC)
-KNOWN = {name: find_source(name) for name in SOURCES}
+KNOWN = {name: create_source(name) for name in SOURCES}
 
 
 def gather(engine, folder, seasons=('2324', '2425', '2526')):
-    collect(engine, folder, Bundled(), ['E0'], seasons, lambda: LATER)
-    return clean(engine, folder, KNOWN)
+    collect_payloads(engine, folder, BundledSource(), ['E0'], seasons, lambda: LATER)
+    return load_new_payloads(engine, folder, KNOWN)
 
 
 def test_tables_are_the_same_on_both_databases(engine, postgresql, home):
     one, other = gather(engine, home / 'snapshots'), gather(postgresql, home / 'elsewhere')
-    assert (one.matches, one.new) == (other.matches, other.new) == (1140, 1140)
-    for table in (*REBUILT, schema.leagues, schema.team_aliases):
-        assert all_rows(engine, table).equals(all_rows(postgresql, table))
-    assert clean(postgresql, home / 'elsewhere', KNOWN).payloads == 0
+    assert (
+        (one.match_count, one.new_match_count)
+        == (other.match_count, other.new_match_count)
+        == (1140, 1140)
+    )
+    for table in (*REBUILT_TABLES, schema.leagues, schema.team_aliases):
+        assert read_table_rows(engine, table).equals(read_table_rows(postgresql, table))
+    assert load_new_payloads(postgresql, home / 'elsewhere', KNOWN).payload_count == 0
 
 
 def test_replay_on_postgresql(postgresql, home):
     gather(postgresql, home / 'snapshots')
-    with writing(postgresql) as connection:
+    with write_transaction(postgresql) as connection:
         connection.exec_driver_sql("DELETE FROM matches WHERE season = '2425'")
-    _, tables = rebuild(postgresql, home / 'snapshots', KNOWN)
+    _, tables = rebuild_tables(postgresql, home / 'snapshots', KNOWN)
     assert tables.filter(table='matches').row(0) == ('matches', 1140, 380, 0, 0)
-    assert rebuild(postgresql, home / 'snapshots', KNOWN)[1].select(
+    assert rebuild_tables(postgresql, home / 'snapshots', KNOWN)[1].select(
         'added', 'changed', 'removed'
     ).sum().row(0) == (0, 0, 0)
 
@@ -60,30 +64,30 @@ def test_replay_of_prices_that_stand_in_parts(postgresql, home, shared_data):
                 shared_data / 'football_data_uk' / f'{request.league}_{request.season}.csv'
             ).read_bytes()
 
-    collect(postgresql, home / 'snapshots', Sheets(), ['E0'], ['2425'], lambda: LATER)
-    with writing(postgresql) as connection:
-        make_partitions(connection, date(2024, 10, 1), 3)
-    cleaned = clean(postgresql, home / 'snapshots', KNOWN)
-    with writing(postgresql) as connection:
-        make_partitions(connection, date(2025, 2, 1), 2)
+    collect_payloads(postgresql, home / 'snapshots', Sheets(), ['E0'], ['2425'], lambda: LATER)
+    with write_transaction(postgresql) as connection:
+        create_partitions(connection, date(2024, 10, 1), 3)
+    cleaned = load_new_payloads(postgresql, home / 'snapshots', KNOWN)
+    with write_transaction(postgresql) as connection:
+        create_partitions(connection, date(2025, 2, 1), 2)
     with postgresql.connect() as connection:
         parts = dict(
             connection.exec_driver_sql(
                 'SELECT tableoid::regclass::text, count(*) FROM odds GROUP BY 1'
             ).all()
         )
-    assert (len(parts), sum(parts.values())) == (6, cleaned.odds)
+    assert (len(parts), sum(parts.values())) == (6, cleaned.price_count)
 
     def differences():
         return (
-            rebuild(postgresql, home / 'snapshots', KNOWN)[1]
+            rebuild_tables(postgresql, home / 'snapshots', KNOWN)[1]
             .filter(table='odds')
             .select('added', 'changed', 'removed')
             .row(0)
         )
 
     assert differences() == (0, 0, 0)
-    with writing(postgresql) as connection:
+    with write_transaction(postgresql) as connection:
         gone = connection.exec_driver_sql('DELETE FROM odds_2024_11').rowcount
         wrong = connection.exec_driver_sql(
             "UPDATE odds SET price = 99 WHERE bookmaker = 'bet365' AND market = 'total'"
@@ -107,21 +111,21 @@ def test_prices_on_postgresql(postgresql, home, shared_data):
                 shared_data / 'football_data_uk' / f'{request.league}_{request.season}.csv'
             ).read_bytes()
 
-    collect(postgresql, home / 'snapshots', Sheets(), ['E0'], ['2425'], lambda: LATER)
-    cleaned = clean(postgresql, home / 'snapshots', KNOWN)
-    assert (cleaned.matches, count_rows(postgresql)['odds']) == (380, cleaned.odds)
-    margins = overrounds(
+    collect_payloads(postgresql, home / 'snapshots', Sheets(), ['E0'], ['2425'], lambda: LATER)
+    cleaned = load_new_payloads(postgresql, home / 'snapshots', KNOWN)
+    assert (cleaned.match_count, count_rows(postgresql)['odds']) == (380, cleaned.price_count)
+    margins = bookmaker_overrounds(
         read_prices(postgresql, LATER, leagues=['E0'], bookmakers=['market_average'])
     )
     assert margins['matches'].to_list() == [380]
     assert 0.03 < margins['overround'][0] < 0.08
-    matches = with_prices(postgresql, read_matches(postgresql, LATER), LATER)
+    matches = join_prices(postgresql, read_matches(postgresql, LATER), LATER)
     assert (
         matches.select(pl.selectors.contains('opening', 'closing')).null_count().sum_horizontal()[0]
         == 0
     )
     assert (matches['opening_known_at'] < matches['kickoff']).all()
-    before = with_prices(
+    before = join_prices(
         postgresql, read_matches(postgresql, at := datetime(2025, 1, 1, tzinfo=UTC)), at
     )
     later = before.filter(pl.col('kickoff') > at)
@@ -130,7 +134,7 @@ def test_prices_on_postgresql(postgresql, home, shared_data):
         later['closing_home'].null_count(),
         later['home_shots'].null_count(),
     ) == (True, later.height, later.height)
-    figures = quality_figures(postgresql, read_matches(postgresql, LATER), ['E0'], ['2425'], LATER)
+    figures = quality_metrics(postgresql, read_matches(postgresql, LATER), ['E0'], ['2425'], LATER)
     assert (figures['pairs missing'], figures['seasons missing'], figures['unknown names']) == (
         0,
         0,
@@ -141,8 +145,8 @@ def test_prices_on_postgresql(postgresql, home, shared_data):
 def test_the_ledger_is_guarded_on_postgresql(postgresql, home):
     gather(postgresql, home / 'snapshots')
     known = read_matches(postgresql, AT)
-    forecasts = forecast(
-        BaseRate().fit(known.filter(status='finished'), as_of=AT), upcoming(known, AT, 30)
+    forecasts = forecast_fixtures(
+        BaseRate().fit(known.filter(status='finished'), as_of=AT), upcoming_fixtures(known, AT, 30)
     )
     added = append_forecasts(
         postgresql, home / 'anchors', forecasts, 'base', '1', AT, AT, 'data', 'features', 'run'
@@ -153,7 +157,7 @@ def test_the_ledger_is_guarded_on_postgresql(postgresql, home):
         )
         == 0
     )
-    settled = settle(postgresql, read_matches(postgresql, LATER), LATER, 'run')
+    settled = settle_forecasts(postgresql, read_matches(postgresql, LATER), LATER, 'run')
     found = verify_ledger(postgresql, home / 'anchors')
     assert (added, settled.height, found.forecasts, found.settlements, found.problems) == (
         len(forecasts),
@@ -169,11 +173,11 @@ def test_the_ledger_is_guarded_on_postgresql(postgresql, home):
         'DELETE FROM settlements',
         'INSERT INTO predictions SELECT * FROM predictions LIMIT 1',
     ):
-        with pytest.raises(DBAPIError), writing(postgresql) as connection:
+        with pytest.raises(DBAPIError), write_transaction(postgresql) as connection:
             connection.exec_driver_sql(statement)
-    with writing(postgresql) as connection:
+    with write_transaction(postgresql) as connection:
         connection.exec_driver_sql('ALTER TABLE predictions DISABLE TRIGGER predictions_change')
-    with writing(postgresql) as connection:
+    with write_transaction(postgresql) as connection:
         connection.exec_driver_sql('UPDATE predictions SET confidence = 0.9 WHERE sequence = 3')
     problems = verify_ledger(postgresql, home / 'anchors').problems
     assert any('predictions_change' in problem for problem in problems)
@@ -193,36 +197,39 @@ def bucket(object_store, monkeypatch):
         monkeypatch.setenv(name, value)
     boto3.client('s3').create_bucket(Bucket='football')
     settings = Settings(snapshots_url='s3://football/snapshots')
-    assert isinstance(settings.snapshots, UPath)
-    return settings.snapshots
+    assert isinstance(settings.snapshots_folder, UPath)
+    return settings.snapshots_folder
 
 
 def test_payloads_are_kept_in_an_object_store(engine, home, bucket):
     cleaned = gather(engine, bucket)
-    assert (cleaned.matches, len(read_records(bucket))) == (1140, 3)
+    assert (cleaned.match_count, len(read_snapshot_records(bucket))) == (1140, 3)
     paths = read_frame(engine, select(schema.snapshots.c.path))['path']
-    assert [read_bytes(bucket, path)[:7] for path in paths] == [b'season,'] * 3
-    assert rebuild(engine, bucket, KNOWN)[1].select('added', 'changed', 'removed').sum().row(0) == (
+    assert [read_payload(bucket, path)[:7] for path in paths] == [b'season,'] * 3
+    assert rebuild_tables(engine, bucket, KNOWN)[1].select('added', 'changed', 'removed').sum().row(
+        0
+    ) == (
         0,
         0,
         0,
     )
     (bucket / paths[0]).write_bytes(b'something else')
     with pytest.raises(ValueError, match='has changed on disk'):
-        rebuild(engine, bucket, KNOWN)
+        rebuild_tables(engine, bucket, KNOWN)
     assert (
-        collect(engine, bucket, Bundled(), ['E0'], ['2324', '2425', '2526'], lambda: LATER)[
-            'status'
-        ].to_list()
+        collect_payloads(
+            engine, bucket, BundledSource(), ['E0'], ['2324', '2425', '2526'], lambda: LATER
+        )['status'].to_list()
         == ['unchanged'] * 3
     )
-    assert rebuild(engine, bucket, KNOWN)[0].payloads == 3
+    assert rebuild_tables(engine, bucket, KNOWN)[0].payload_count == 3
 
 
 def test_a_server_that_does_not_answer_is_given_up():
     with socket.create_server(('127.0.0.1', 0)) as mute:  # takes connections and says nothing
         engine = open_engine(
-            f'postgresql+psycopg://somebody@127.0.0.1:{mute.getsockname()[1]}/football', patience=2
+            f'postgresql+psycopg://somebody@127.0.0.1:{mute.getsockname()[1]}/football',
+            connect_timeout=2,
         )
         with pytest.raises(OperationalError, match='timeout expired'):
             engine.connect()

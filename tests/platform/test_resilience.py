@@ -108,7 +108,9 @@ def test_nothing_is_lost_or_doubled_when_everything_is_killed_under_a_day(platfo
     assert len(coming) > 40
     assert coming - {match_id for match_id, _, _ in made} == set()
     assert len(made) == len(set(made)) == told_of
-    assert verify_ledger(engine, Settings(home=tmp_path / 'home').anchors).problems == []
+    assert (
+        verify_ledger(engine, Settings(home=tmp_path / 'home').ledger_anchors_path).problems == []
+    )
 
     def unsent() -> int:
         with engine.connect() as connection:

@@ -22,16 +22,16 @@ from click.testing import CliRunner
 from dotenv import dotenv_values
 from sqlalchemy import create_engine
 
-from football_pred.cli.main import cli
+from football_pred.cli import cli
 from football_pred.cli.platform import (
-    Docker,
+    DockerCompose,
     StackError,
-    fill_secrets,
-    find_docker,
-    missing,
-    read_env,
-    start,
-    stop,
+    find_docker_compose,
+    generate_secrets,
+    parse_env,
+    start_problems,
+    start_stack,
+    stop_stack,
 )
 from football_pred.core.settings import Settings
 from tests.conftest import free_port, new_database, run_redis
@@ -353,7 +353,7 @@ def calls(folder) -> list[str]:
 def test_up_makes_secrets_starts_in_order_and_tells_addresses(checkout):
     done = CliRunner().invoke(cli, ['up', '--init-feast', '--profile', 'lab'])
     assert done.exit_code == 0, done.output
-    made = read_env((checkout / '.env').read_text())
+    made = parse_env((checkout / '.env').read_text())
     assert stat.S_IMODE((checkout / '.env').stat().st_mode) == 0o600
     assert all(re.fullmatch(r'[0-9a-f]{48}', made[name]) for name in SECRETS)
     assert len({made[name] for name in SECRETS}) == len(SECRETS)
@@ -377,32 +377,35 @@ def test_a_secret_that_is_there_is_never_changed(checkout):
     (checkout / '.env').write_text(
         '# mine\nREDIS_PASSWORD=chosen\nexport GRAFANA_PASSWORD="also chosen"\nFLOWER_PASSWORD=\n'
     )
-    assert sorted({*SECRETS} - {*fill_secrets(checkout)}) == ['GRAFANA_PASSWORD', 'REDIS_PASSWORD']
+    assert sorted({*SECRETS} - {*generate_secrets(checkout)}) == [
+        'GRAFANA_PASSWORD',
+        'REDIS_PASSWORD',
+    ]
     first = (checkout / '.env').read_bytes()
     assert first.startswith(
         b'# mine\nREDIS_PASSWORD=chosen\nexport GRAFANA_PASSWORD="also chosen"\nFLOWER_PASSWORD='
     )
-    assert fill_secrets(checkout) == []
+    assert generate_secrets(checkout) == []
     assert (checkout / '.env').read_bytes() == first
-    assert missing(find_docker(checkout)) == [
+    assert start_problems(find_docker_compose(checkout)) == [
         '.env: GRAFANA_PASSWORD may hold letters, digits, - and _ only'
     ]
 
 
 def test_compose_and_we_read_the_same_of_env(checkout):
-    fill_secrets(checkout)
-    ours = read_env((checkout / '.env').read_text())
+    generate_secrets(checkout)
+    ours = parse_env((checkout / '.env').read_text())
     assert ours == dotenv_values(checkout / '.env')
     assert (
         ours['REDIS_PASSWORD']
-        == find_docker(checkout).services()['redis']['environment']['REDIS_PASSWORD']
+        == find_docker_compose(checkout).services()['redis']['environment']['REDIS_PASSWORD']
     )
 
 
 def test_all_that_is_missing_is_told_at_once(checkout, monkeypatch):
-    fill_secrets(checkout)
-    docker = find_docker(checkout)
-    assert missing(docker) == []
+    generate_secrets(checkout)
+    docker = find_docker_compose(checkout)
+    assert start_problems(docker) == []
     monkeypatch.setenv('COMPOSE_VERSION', '2.19.1')
     monkeypatch.setenv('ENGINE', '24.0.7')
     with socket.create_server(('127.0.0.1', 0)) as listening:
@@ -412,32 +415,32 @@ def test_all_that_is_missing_is_told_at_once(checkout, monkeypatch):
                 r'^API_PORT=.*$', f'API_PORT={port}', (checkout / '.env').read_text(), flags=re.M
             )
         )
-        assert missing(docker) == [
+        assert start_problems(docker) == [
             'Docker Compose is 2.19.1, but 2.20 is needed; update the plugin docker-compose-plugin',
             'Docker Engine is 24.0.7, but 25 is needed; update it',
             f'port {port} of 127.0.0.1, wanted by api, is taken; stop who has it, or choose another in .env',
         ]
         monkeypatch.setenv('RUNNING', 'c0ffee')  # then it is our own
-        assert len(missing(docker)) == 2
+        assert len(start_problems(docker)) == 2
     monkeypatch.setenv('ENGINE', '')
-    assert missing(docker)[-1].startswith('Docker Engine does not answer; start it')
+    assert start_problems(docker)[-1].startswith('Docker Engine does not answer; start it')
     with pytest.raises(
         StackError,
         match=r'(?s)the stack cannot start:\n  - Docker Compose is 2\.19\.1.*\n  - Docker Engine does not',
     ):
-        start(docker)
+        start_stack(docker)
     assert not [line for line in calls(checkout) if ' up ' in line]
 
 
 def test_no_docker_and_no_file(checkout, tmp_path, monkeypatch):
     with pytest.raises(StackError, match=r'has no docker-compose\.yml'):
-        find_docker(tmp_path)
-    assert missing(Docker(checkout, '/bin/false')) == [
+        find_docker_compose(tmp_path)
+    assert start_problems(DockerCompose(checkout, '/bin/false')) == [
         'docker has no working plugin compose; install docker-compose-plugin'
     ]
     monkeypatch.setenv('PATH', os.defpath)
     with pytest.raises(StackError, match='docker is not on the path; install'):
-        find_docker(checkout)
+        find_docker_compose(checkout)
 
 
 def test_what_does_not_start_stays_to_be_looked_at(checkout, monkeypatch):
@@ -451,7 +454,7 @@ def test_what_does_not_start_stays_to_be_looked_at(checkout, monkeypatch):
 
 
 def test_down_keeps_data_unless_told_otherwise(checkout):
-    fill_secrets(checkout)
+    generate_secrets(checkout)
 
     def last(*words: str, answer: str = '') -> tuple[int, str]:
         done = CliRunner().invoke(cli, ['down', *words], input=answer)
@@ -463,7 +466,7 @@ def test_down_keeps_data_unless_told_otherwise(checkout):
         0,
         'compose --profile * down --remove-orphans --volumes',
     )
-    stop(find_docker(checkout))
+    stop_stack(find_docker_compose(checkout))
     assert last('--volumes', '--yes') == (0, 'compose --profile * down --remove-orphans --volumes')
 
 

@@ -13,7 +13,7 @@ from upath import UPath
 
 from football_pred.core.database import count_rows, open_database
 from football_pred.core.settings import Settings
-from football_pred.jobs.production_checks import verify
+from football_pred.jobs.production_checks import verify_platform
 from tests.platform.test_stack import kafka, own_redis, places
 from tests.support.monitoring import alertmanager, prometheus, receiver
 from tests.support.platform import native
@@ -82,21 +82,23 @@ def test_a_day_on_the_production_set_and_every_part_gone_in_turn(platform):
         'succeeded'
     ] * len(JOBS), day.stdout
     settings = Settings()
-    engine = open_database(**settings.connection)
+    engine = open_database(**settings.database_options)
     assert count_rows(engine)['predictions'] > 50
     assert {path.parent.parent.name for path in UPath(settings.reports_url).glob('*/*/*.html')} >= {
         *JOBS
     }
     done = call('run', 'verify')
     assert done.returncode == 0, done.stdout + done.stderr
-    tried = {one.part: one for one in verify(settings, engine, lambda: datetime.now(UTC), 30)}
+    tried = {
+        one.part: one for one in verify_platform(settings, engine, lambda: datetime.now(UTC), 30)
+    }
     assert {part: one.state for part, one in tried.items() if one.state != 'passed'} == {
         'Grafana': 'not configured'
     }, tried
     assert len(tried) == 16
 
     def failed(part, changed=settings):
-        [one] = verify(changed, engine, lambda: datetime.now(UTC), 3, [part])
+        [one] = verify_platform(changed, engine, lambda: datetime.now(UTC), 3, [part])
         return one.state, one.evidence
 
     nowhere = 'redis://127.0.0.1:1/0'

@@ -9,15 +9,15 @@ import polars as pl
 
 from football_pred.core.sample_league import sample_matches, sample_strengths
 from football_pred.markets.score_grid import outcome_probabilities, score_grid
-from football_pred.models.online_dixon_coles import CarriedDixonColes
-from football_pred.models.serialization import CLASSES, new_model
+from football_pred.models.online_dixon_coles import OnlineDixonColes
+from football_pred.models.serialization import MODEL_CLASSES, new_model
 
 PRODUCTS = Path(__file__).parents[2] / 'params/models'
 MODELS: dict[str, Any] = {
-    name: new_model(name, products=PRODUCTS)
-    for name in (*CLASSES, *(path.stem for path in sorted(PRODUCTS.glob('*.yaml'))))
+    name: new_model(name, products_folder=PRODUCTS)
+    for name in (*MODEL_CLASSES, *(path.stem for path in sorted(PRODUCTS.glob('*.yaml'))))
 }
-MODELS['CarriedDixonColes'] = CarriedDixonColes()  # no class of the registry, see its notebook
+MODELS['CarriedDixonColes'] = OnlineDixonColes()  # no class of the registry, see its notebook
 
 
 def division(

@@ -9,11 +9,11 @@ from types import SimpleNamespace
 from sqlalchemy import Engine, select
 
 from football_pred.core import schema
-from football_pred.core.database import read_frame, upsert, writing
+from football_pred.core.database import read_frame, upsert, write_transaction
 from football_pred.core.job_runs import begin_run, finish_run
 from football_pred.core.settings import Settings
-from football_pred.ingest.collect import collect, find_source
-from football_pred.ingest.http import Limits
+from football_pred.ingest.collect import collect_payloads, create_source
+from football_pred.ingest.http import FetchLimits
 from tests.conftest import free_port
 from tests.unit.metrics.test_exporter import MOMENT, now, ran
 
@@ -32,7 +32,7 @@ MADE = {
 @contextmanager
 def matches_at(engine: Engine, *kickoffs: datetime) -> Iterator[None]:
     "Matches that are scheduled for then, of which nobody has heard before."
-    with writing(engine) as connection:
+    with write_transaction(engine) as connection:
         origin = {
             'snapshot_id': connection.execute(select(schema.snapshots.c.snapshot_id))
             .scalars()
@@ -46,7 +46,7 @@ def matches_at(engine: Engine, *kickoffs: datetime) -> Iterator[None]:
     try:
         yield
     finally:
-        with writing(engine) as connection:
+        with write_transaction(engine) as connection:
             connection.execute(
                 schema.matches.delete().where(schema.matches.c.match_id.startswith('made-'))
             )
@@ -55,7 +55,7 @@ def matches_at(engine: Engine, *kickoffs: datetime) -> Iterator[None]:
 @contextmanager
 def guard_gone(platform: SimpleNamespace, engine: Engine) -> Iterator[None]:
     "Nothing keeps settlements from being deleted."
-    with writing(engine) as connection:
+    with write_transaction(engine) as connection:
         made = connection.exec_driver_sql(
             "SELECT sql FROM sqlite_master WHERE name = 'settlements_DELETE'"
         ).scalar_one()
@@ -63,7 +63,7 @@ def guard_gone(platform: SimpleNamespace, engine: Engine) -> Iterator[None]:
     try:
         yield
     finally:
-        with writing(engine) as connection:
+        with write_transaction(engine) as connection:
             connection.exec_driver_sql(made)
 
 
@@ -109,20 +109,20 @@ def overdue(platform: SimpleNamespace, engine: Engine) -> Iterator[None]:
 def rows_gone(platform: SimpleNamespace, engine: Engine) -> Iterator[None]:
     "A tenth of the prices is gone."
     kept = read_frame(engine, select(schema.odds))
-    with writing(engine) as connection:
+    with write_transaction(engine) as connection:
         for match_id in kept['match_id'].unique().sort().head(kept['match_id'].n_unique() // 10):
             connection.execute(schema.odds.delete().where(schema.odds.c.match_id == match_id))
     try:
         yield
     finally:
-        with writing(engine) as connection:
+        with write_transaction(engine) as connection:
             upsert(connection, schema.odds, kept)
 
 
 @contextmanager
 def unreadable(platform: SimpleNamespace, engine: Engine) -> Iterator[None]:
     "What a backup says of itself is cut short."
-    path = next(Settings(home=platform.home).backups.glob('*/manifest.json'))
+    path = next(Settings(home=platform.home).backups_folder.glob('*/manifest.json'))
     content = path.read_bytes()
     path.write_bytes(content[:100])
     try:
@@ -144,14 +144,14 @@ def server_gone(platform: SimpleNamespace, engine: Engine) -> Iterator[None]:
 def no_source(platform: SimpleNamespace, engine: Engine) -> Iterator[None]:
     "A source that does not answer is asked for six pages, again and again."
     source, snapshots, stop = (
-        find_source('openfootball', base_url=f'http://127.0.0.1:{free_port()}'),
-        Settings(home=platform.home).snapshots,
+        create_source('openfootball', base_url=f'http://127.0.0.1:{free_port()}'),
+        Settings(home=platform.home).snapshots_folder,
         Event(),
     )
 
     def ask() -> None:
         while not stop.is_set():
-            collect(
+            collect_payloads(
                 engine,
                 snapshots,
                 source,
@@ -159,7 +159,7 @@ def no_source(platform: SimpleNamespace, engine: Engine) -> Iterator[None]:
                 ['2425', '2526'],
                 now,
                 run_id='nobody there',
-                limits=Limits(retries=0, requests_per_second=None),
+                limits=FetchLimits(retries=0, requests_per_second=None),
             )
 
     thread = Thread(target=ask)
@@ -177,7 +177,7 @@ def not_run(platform: SimpleNamespace, engine: Engine) -> Iterator[None]:
     own = schema.job_runs.c
 
     def move(by: timedelta) -> None:
-        with writing(engine) as connection:
+        with write_transaction(engine) as connection:
             for run_id, at in connection.execute(
                 select(own.run_id, own.finished_at).where(own.job == 'settle')
             ).all():

@@ -15,7 +15,7 @@ import httpx
 import promql_parser as promql
 import yaml
 
-from football_pred.reporting.dashboard_plots import as_sent
+from football_pred.reporting.dashboard_plots import expand_variables
 from tests.conftest import free_port
 from tests.support.server import started
 
@@ -49,7 +49,7 @@ def panels(board: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def filled(expression: str) -> str:
-    return as_sent(expression, '1m')
+    return expand_variables(expression, '1m')
 
 
 def asked() -> dict[str, str]:

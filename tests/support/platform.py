@@ -12,14 +12,14 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from football_pred.cli.platform import demanded
+from football_pred.cli.platform import required_variables
 from tests.conftest import free_port
 from tests.support.server import wait_until
 
 ROOT = Path(__file__).parents[2]
 TOOLS = Path(sys.executable).parent
 COMPOSE = (ROOT / 'docker-compose.yml').read_text()
-SECRETS = {name: f'test-{name.lower().replace("_", "-")}' for name in demanded(COMPOSE)}
+SECRETS = {name: f'test-{name.lower().replace("_", "-")}' for name in required_variables(COMPOSE)}
 EVERYTHING = ('lab', 'tls')
 PORTS = {
     'api': 8000,

@@ -28,12 +28,12 @@ from football_pred.api import forecast_service, record_routes
 from football_pred.api.api_keys import create_key, revoke_key
 from football_pred.api.app import create_app
 from football_pred.core import schema
-from football_pred.core.database import open_database, read_frame, upsert, writing
+from football_pred.core.database import open_database, read_frame, upsert, write_transaction
 from football_pred.core.settings import Settings
-from football_pred.markets.prices import read_history
+from football_pred.markets.prices import read_match_history
 from football_pred.models.dixon_coles import DixonColes
-from football_pred.models.serialization import pack_model, version_of
-from football_pred.registry.registry import Copies, Registry
+from football_pred.models.serialization import pack_model, packed_model_version
+from football_pred.registry.registry import LocalCopies, Registry
 from tests.conftest import free_port, run_redis
 from tests.support.server import run, serving, wait_until
 
@@ -70,7 +70,9 @@ def told(answer: httpx.Response, status: int, *says: str) -> dict[str, Any]:
 
 def registry_of(home: Path) -> Registry:
     settings = Settings(home=home)
-    return Registry(**settings.registry, engine=open_database(settings.database), clock=now)
+    return Registry(
+        **settings.registry_options, engine=open_database(settings.database_dsn), clock=now
+    )
 
 
 @pytest.fixture(scope='module')
@@ -80,7 +82,7 @@ def home(served_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(served_home, home)
     registry = registry_of(home)
     first = registry.champion('E0')
-    history = read_history(registry.engine, MOMENT, ['E0']).filter(status='finished')
+    history = read_match_history(registry.engine, MOMENT, ['E0']).filter(status='finished')
     registry.register(
         'E0',
         DixonColes(half_life=200).fit(history, as_of=MOMENT),
@@ -93,9 +95,10 @@ def home(served_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope='module')
 def tokens(home: Path) -> dict[str, str]:
     "A key of each scope."
-    engine = open_database(Settings(home=home).database)
+    engine = open_database(Settings(home=home).database_dsn)
     keys = {
-        scope: create_key(engine, 'somebody', scope, 'tests', now())[1] for scope in schema.SCOPES
+        scope: create_key(engine, 'somebody', scope, 'tests', now())[1]
+        for scope in schema.API_KEY_SCOPES
     }
     engine.dispose()
     return keys
@@ -183,7 +186,7 @@ def test_a_forecast_is_the_same_everywhere_and_stored_once(home, server, call, m
         == max(told['probabilities'].values())
         == told['probabilities'][told['predicted_result']]
     )
-    engine = open_database(Settings(home=home).database)
+    engine = open_database(Settings(home=home).database_dsn)
     with engine.connect() as connection:
         stored = (
             select(func.count())
@@ -541,7 +544,7 @@ def test_reports_stay_in_their_folder(server):
 
 def test_keys_open_what_they_are_for(home, server, call, tokens):
     engine, asked = (
-        open_database(Settings(home=home).database),
+        open_database(Settings(home=home).database_dsn),
         {'version': '0' * 16, 'reason': 'because'},
     )
 
@@ -661,7 +664,7 @@ def test_people_are_told_of_limits_by_a_page(home):
 
 def test_what_takes_too_long_is_given_up(home, monkeypatch):
     waits = threading.Event()
-    monkeypatch.setattr(record_routes, 'scoreboard', lambda *_: waits.wait(30))
+    monkeypatch.setattr(record_routes, 'read_scoreboard', lambda *_: waits.wait(30))
     with in_process(home, request_seconds=0.3) as client:
         told(client.get('/api/v1/scoreboard'), 503, 'longer than 0.3 s')
         waits.set()
@@ -671,8 +674,8 @@ def test_what_takes_too_long_is_given_up(home, monkeypatch):
 @pytest.mark.parametrize(
     ('where', 'name', 'path', 'error'),
     [
-        (record_routes, 'league_names', '/api/v1/leagues', RuntimeError),
-        (record_routes, 'league_names', '/api/v1/leagues', TimeoutError),
+        (record_routes, 'read_league_names', '/api/v1/leagues', RuntimeError),
+        (record_routes, 'read_league_names', '/api/v1/leagues', TimeoutError),
         (
             forecast_service,
             'forecast_matches',
@@ -796,7 +799,7 @@ def test_the_document_tells_the_truth(server, tokens, capsys):
 def test_promotions_and_rollbacks_under_load_lose_no_request(home, server, call, tokens, matches):
     registry, ends, found = registry_of(home), threading.Event(), Counter[tuple[int, str]]()
     first = call.get('/models').json()[0]['version']
-    second = next(one for one in registry.versions('E0')['version'] if one != first)
+    second = next(one for one in registry.list_versions('E0')['version'] if one != first)
 
     def load(i: int) -> None:
         with httpx.Client(base_url=f'{server}/api/v1', timeout=20) as client:
@@ -842,7 +845,7 @@ def test_without_a_model_nothing_is_forecast_until_one_is_published(home, matche
     bare = tmp_path / 'home'
     shutil.copytree(home, bare, ignore=shutil.ignore_patterns('models', 'reports', 'log'))
     registry = registry_of(bare)
-    version = registry.versions('E0').filter(pl.col('aliases').list.contains('champion'))[
+    version = registry.list_versions('E0').filter(pl.col('aliases').list.contains('champion'))[
         'version'
     ][0]
     registry.client.delete_registered_model_alias('E0', 'champion')
@@ -866,15 +869,17 @@ def test_without_a_model_nothing_is_forecast_until_one_is_published(home, matche
 def test_an_altered_model_is_not_used_and_the_others_are(home, matches, tmp_path):
     altered = tmp_path / 'home'
     shutil.copytree(home, altered, ignore=shutil.ignore_patterns('reports', 'log', 'mlflow*'))
-    copies = Copies(altered / 'models')
-    to = copies.pointer('E0', 'champion')
-    content = copies.read(to['version'])
+    copies = LocalCopies(altered / 'models')
+    to = copies.read_pointer('E0', 'champion')
+    content = copies.read_content(to['version'])
     other = pack_model(
         registry_of(altered).champion('E0').model, 'D1-dixon-coles', {'as_of': MOMENT.isoformat()}
     )
-    copies.keep(version_of(other), other)
-    copies.point(
-        'D1', 'champion', {'name': 'D1-dixon-coles', 'version': version_of(other), 'number': '1'}
+    copies.write_content(packed_model_version(other), other)
+    copies.write_pointer(
+        'D1',
+        'champion',
+        {'name': 'D1-dixon-coles', 'version': packed_model_version(other), 'number': '1'},
     )
     path = altered / 'models/versions' / f"{to['version']}.json"
     path.write_bytes(content.replace(b'0', b'1', 1))
@@ -905,7 +910,7 @@ def test_an_altered_model_is_not_used_and_the_others_are(home, matches, tmp_path
         answer = httpx.get(f'{address}/api/v1/predictions/{matches[0]}').json()
         assert (answer['version'], answer['source']) == (to['version'], 'copy')
         key = create_key(
-            open_database(Settings(home=altered).database), 'somebody', 'admin', 'tests', now()
+            open_database(Settings(home=altered).database_dsn), 'somebody', 'admin', 'tests', now()
         )[1]
         asked = {'json': {'reason': 'to be tried'}, 'headers': {'X-API-Key': key}, 'timeout': 30}
         wait_until(
@@ -922,14 +927,14 @@ def production(
     home: Path, postgresql, redis_port: int, tmp_path: Path
 ) -> Iterator[tuple[str, Path]]:
     "A server on PostgreSQL and Redis, and its home."
-    from football_pred.features.feast_store import materialise, open_store
-    from football_pred.features.offline import Places
+    from football_pred.features.feast_store import materialize_features, open_feature_store
+    from football_pred.features.offline import FeatureStoreConfig
 
-    elsewhere, lite = tmp_path / 'production', open_database(Settings(home=home).database)
+    elsewhere, lite = tmp_path / 'production', open_database(Settings(home=home).database_dsn)
     shutil.copytree(
         home, elsewhere, ignore=shutil.ignore_patterns('football.db*', 'reports', 'log')
     )
-    with writing(postgresql) as connection:
+    with write_transaction(postgresql) as connection:
         for table in (
             schema.snapshots,
             schema.leagues,
@@ -941,8 +946,8 @@ def production(
             upsert(connection, table, read_frame(lite, select(table)))
     lite.dispose()
     redis = f'redis://127.0.0.1:{redis_port}'
-    materialise(
-        open_store(Places(elsewhere / 'features', '', f'{redis}/1')),
+    materialize_features(
+        open_feature_store(FeatureStoreConfig(elsewhere / 'features', '', f'{redis}/1')),
         MOMENT,
         MOMENT - timedelta(days=30),
     )
@@ -980,8 +985,8 @@ def killed(port: int) -> None:
 def test_what_goes_away_comes_back_without_a_restart(
     production, postgresql, postgresql_server, redis_port, matches
 ):
-    from football_pred.features.feast_store import materialise, open_store
-    from football_pred.features.offline import Places
+    from football_pred.features.feast_store import materialize_features, open_feature_store
+    from football_pred.features.offline import FeatureStoreConfig
 
     (address, home), name = production, postgresql.url.database
     served, api = (
@@ -1060,8 +1065,10 @@ def test_what_goes_away_comes_back_without_a_restart(
     with run_redis(redis_port):
         wait_until(lambda: part('cache')['up'], 10)
         assert [ask(f'/predictions/{kept}').headers['x-cache'] for _ in range(2)] == ['miss', 'hit']
-        materialise(
-            open_store(Places(home / 'features', '', f'redis://127.0.0.1:{redis_port}/1')),
+        materialize_features(
+            open_feature_store(
+                FeatureStoreConfig(home / 'features', '', f'redis://127.0.0.1:{redis_port}/1')
+            ),
             MOMENT,
             MOMENT - timedelta(days=30),
         )

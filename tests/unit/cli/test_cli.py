@@ -27,7 +27,7 @@ HEAVY = (
 
 def call(home, *arguments, **env):
     return subprocess.run(
-        [sys.executable, '-c', 'from football_pred.cli.main import main; main()', *arguments],
+        [sys.executable, '-c', 'from football_pred.cli import main; main()', *arguments],
         text=True,
         capture_output=True,
         env=os.environ | {'FOOTBALL_HOME': str(home)} | env,
@@ -35,7 +35,7 @@ def call(home, *arguments, **env):
 
 
 def test_help_imports_nothing_heavy():
-    code = f'import sys\nfrom football_pred.cli.main import cli\ncli(["--help"], standalone_mode=False)\nprint([m for m in {HEAVY} if m in sys.modules])'
+    code = f'import sys\nfrom football_pred.cli import cli\ncli(["--help"], standalone_mode=False)\nprint([m for m in {HEAVY} if m in sys.modules])'
     told = subprocess.run(
         [sys.executable, '-c', code], text=True, capture_output=True, check=True
     ).stdout
@@ -148,7 +148,7 @@ def test_a_club_without_a_match_gets_a_forecast(trained):
 
 
 def test_a_changed_model_file_is_refused_and_brought_back(trained):
-    models = Settings(home=trained).models
+    models = Settings(home=trained).models_folder
     path = (
         models
         / 'versions'
@@ -205,7 +205,7 @@ def test_a_model_is_compared_promoted_refused_and_rolled_back(trained):
         0,
         True,
     ), back.stdout + back.stderr
-    with open_database(Settings(home=trained).database).connect() as connection:
+    with open_database(Settings(home=trained).database_dsn).connect() as connection:
         told = [
             (row.actor == 'job train', row.action, row.detail['reason'])
             for row in connection.execute(select(audit_log))

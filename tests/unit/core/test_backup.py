@@ -15,16 +15,16 @@ from football_pred.core.as_of import read_matches
 from football_pred.core.backup import (
     BackupError,
     check_backup,
+    create_backup,
     list_backups,
-    make_backup,
-    remove_backups,
-    restore,
+    prune_backups,
+    restore_database,
     table_digests,
 )
-from football_pred.core.database import count_rows, writing
-from football_pred.core.outbox import emit
-from football_pred.forecasts.ledger import append_forecasts, settle, verify_ledger
-from football_pred.forecasts.predict import forecast, upcoming
+from football_pred.core.database import count_rows, write_transaction
+from football_pred.core.outbox import emit_event
+from football_pred.forecasts.ledger import append_forecasts, settle_forecasts, verify_ledger
+from football_pred.forecasts.predict import forecast_fixtures, upcoming_fixtures
 from football_pred.models.base_rate import BaseRate
 from tests.conftest import new_database, postgresql_tools
 from tests.platform.test_production_stores import AT, LATER, bucket, gather
@@ -38,13 +38,13 @@ def filled(engine, home):
     "A database with seasons, sealed forecasts and their scores."
     gather(engine, home / 'snapshots')
     known = read_matches(engine, AT)
-    forecasts = forecast(
-        BaseRate().fit(known.filter(status='finished'), as_of=AT), upcoming(known, AT, 30)
+    forecasts = forecast_fixtures(
+        BaseRate().fit(known.filter(status='finished'), as_of=AT), upcoming_fixtures(known, AT, 30)
     )
     append_forecasts(
         engine, home / 'anchors', forecasts, 'base', '1', AT, AT, 'data', 'features', 'run'
     )
-    settle(engine, read_matches(engine, LATER), LATER, 'run')
+    settle_forecasts(engine, read_matches(engine, LATER), LATER, 'run')
 
 
 def digests(engine):
@@ -65,26 +65,28 @@ def test_postgresql_comes_back_row_for_row_with_its_guards(postgresql, empty, ho
     if where == 'bucket':
         request.getfixturevalue('bucket')
     filled(postgresql, home)
-    manifest = make_backup(postgresql, folder, LATER, {'anchors': home / 'anchors'}, tools=TOOLS)
+    manifest = create_backup(
+        postgresql, folder, LATER, {'anchors': home / 'anchors'}, tools_folder=TOOLS
+    )
     before = digests(postgresql)
     assert manifest['databases']['football']['tables'] == before
     assert (before['matches']['rows'], before['predictions']['rows']) == (
         1140,
         count_rows(postgresql)['settlements'],
     )
-    back = restore(folder, 'latest', empty, tools=TOOLS)
+    back = restore_database(folder, 'latest', empty, tools_folder=TOOLS)
     assert back.tables == before
     other = create_engine(empty)
     assert verify_ledger(other, home / 'anchors').problems == []
-    with pytest.raises(Exception, match='append-only'), writing(other) as connection:
+    with pytest.raises(Exception, match='append-only'), write_transaction(other) as connection:
         connection.exec_driver_sql('DELETE FROM predictions')
-    with writing(other) as connection:
-        assert emit(
+    with write_transaction(other) as connection:
+        assert emit_event(
             connection, 'models', 'E0', {'version': 'after'}, LATER
         )  # its sequences go on behind the rows
     other.dispose()
     with pytest.raises(BackupError, match='a backup goes into an empty database'):
-        restore(folder, 'latest', empty, tools=TOOLS)
+        restore_database(folder, 'latest', empty, tools_folder=TOOLS)
 
 
 def test_rows_written_during_the_copy_are_in_neither_dump_nor_manifest(postgresql, empty, home):
@@ -95,13 +97,13 @@ def test_rows_written_during_the_copy_are_in_neither_dump_nor_manifest(postgresq
         number = 0
         while not done.is_set():
             number += 1
-            with writing(postgresql) as connection:
-                emit(connection, 'models', 'E0', {'version': str(number)}, AT)
+            with write_transaction(postgresql) as connection:
+                emit_event(connection, 'models', 'E0', {'version': str(number)}, AT)
 
     writer = threading.Thread(target=write)
     writer.start()
     try:
-        manifest = make_backup(postgresql, home / 'backups', LATER, {}, tools=TOOLS)
+        manifest = create_backup(postgresql, home / 'backups', LATER, {}, tools_folder=TOOLS)
     finally:
         done.set()
         writer.join()
@@ -110,7 +112,7 @@ def test_rows_written_during_the_copy_are_in_neither_dump_nor_manifest(postgresq
         < count_rows(postgresql)['events']
     )
     assert (
-        restore(home / 'backups', 'latest', empty, tools=TOOLS).tables
+        restore_database(home / 'backups', 'latest', empty, tools_folder=TOOLS).tables
         == manifest['databases']['football']['tables']
     )
 
@@ -118,7 +120,7 @@ def test_rows_written_during_the_copy_are_in_neither_dump_nor_manifest(postgresq
 @pytest.mark.parametrize('harm', ['a byte', 'a file', 'the manifest'])
 def test_a_backup_that_is_not_whole_is_refused_and_nothing_is_written(sqlite, engine, home, harm):
     filled(engine, home)
-    name = make_backup(engine, home / 'backups', LATER, {})['name']
+    name = create_backup(engine, home / 'backups', LATER, {})['name']
     copy = home / 'backups' / name / 'football.db'
     if harm == 'a byte':
         content = bytearray(copy.read_bytes())
@@ -132,7 +134,7 @@ def test_a_backup_that_is_not_whole_is_refused_and_nothing_is_written(sqlite, en
         harm
     ]
     with pytest.raises(BackupError, match=said):
-        restore(home / 'backups', 'latest', f"sqlite:///{home / 'back.db'}")
+        restore_database(home / 'backups', 'latest', f"sqlite:///{home / 'back.db'}")
     assert not (home / 'back.db').exists()
     if harm != 'the manifest':
         with pytest.raises(BackupError, match=said):
@@ -141,20 +143,22 @@ def test_a_backup_that_is_not_whole_is_refused_and_nothing_is_written(sqlite, en
 
 def test_a_dump_that_fails_leaves_no_backup(postgresql, home):
     with pytest.raises(BackupError, match='pg_dump is not installed'):
-        make_backup(postgresql, home / 'backups', LATER, {}, tools=home)
+        create_backup(postgresql, home / 'backups', LATER, {}, tools_folder=home)
     (tools := home / 'tools').mkdir()
     (tools / 'pg_dump').write_text('#!/bin/sh\necho "disk full" >&2\nexit 1\n')
     (tools / 'pg_dump').chmod(0o755)
     with pytest.raises(BackupError, match='pg_dump failed: disk full'):
-        make_backup(postgresql, home / 'backups', LATER, {}, tools=tools)
+        create_backup(postgresql, home / 'backups', LATER, {}, tools_folder=tools)
     assert list_backups(home / 'backups') == []
 
 
 def test_old_backups_go_from_an_object_store_too(engine, bucket):
     folder = UPath('s3://football/old')
     for day in (1, 2, 3):
-        make_backup(engine, folder, datetime(2026, 5, day, tzinfo=UTC), {})
-    assert remove_backups(folder, days=2, weeks=0, months=0, newest=1) == ['20260501T000000Z']
+        create_backup(engine, folder, datetime(2026, 5, day, tzinfo=UTC), {})
+    assert prune_backups(folder, keep_daily=2, keep_weekly=0, keep_monthly=0, keep_last=1) == [
+        '20260501T000000Z'
+    ]
     assert [one['name'] for one in list_backups(folder)] == ['20260502T000000Z', '20260503T000000Z']
     assert not any('20260501' in str(path) for path in folder.rglob('*'))
 

@@ -11,14 +11,20 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DBAPIError
 
 from football_pred.core import migrate, schema
-from football_pred.core.database import NotReady, open_database, open_engine, upsert, writing
+from football_pred.core.database import (
+    MigrationRequired,
+    open_database,
+    open_engine,
+    upsert,
+    write_transaction,
+)
 from football_pred.core.maintenance import (
-    READER,
-    WRITER,
-    drift,
+    READER_ROLE,
+    WRITER_ROLE,
+    create_partitions,
+    create_roles,
     drop_partitions,
-    make_partitions,
-    make_roles,
+    schema_drift,
 )
 from tests.conftest import new_database, run_postgresql, url_of_server
 from tests.support.server import run
@@ -41,7 +47,7 @@ def empty(request, home) -> Iterator[Engine]:
 
 
 def go(engine: Engine, way, revision: str) -> None:
-    with writing(engine) as connection:
+    with write_transaction(engine) as connection:
         way(connection, revision)
 
 
@@ -121,7 +127,7 @@ def log(log_id: str, start: datetime, **other) -> dict:
 
 def fill(engine: Engine) -> None:
     "A row of every kind that later migrations move."
-    with writing(engine) as connection:
+    with write_transaction(engine) as connection:
         for table, row in (
             (schema.leagues, LEAGUE),
             (schema.snapshots, SNAPSHOT),
@@ -151,56 +157,64 @@ def test_the_head_is_alembics():
     config = Config()
     config.set_main_option('script_location', 'football_pred:migrations')
     scripts = ScriptDirectory.from_config(config)
-    assert scripts.get_heads() == [migrate.head()]
+    assert scripts.get_heads() == [migrate.head_revision()]
     numbers = [script.revision for script in scripts.walk_revisions()]
     assert numbers == [f'{number:04}' for number in range(len(numbers), 0, -1)]
 
 
 def test_migrations_make_what_is_declared_and_take_it_away(empty):
-    go(empty, migrate.upgrade, 'head')
-    assert (migrate.current(empty), drift(empty)) == (migrate.head(), [])
-    go(empty, migrate.downgrade, 'base')
-    assert (migrate.current(empty), inspect(empty).get_table_names()) == (None, ['alembic_version'])
+    go(empty, migrate.upgrade_schema, 'head')
+    assert (migrate.current_revision(empty), schema_drift(empty)) == (migrate.head_revision(), [])
+    go(empty, migrate.downgrade_schema, 'base')
+    assert (migrate.current_revision(empty), inspect(empty).get_table_names()) == (
+        None,
+        ['alembic_version'],
+    )
     if empty.dialect.name == 'postgresql':
         with empty.connect() as connection:
             left = connection.exec_driver_sql(
                 "SELECT proname FROM pg_proc WHERE pronamespace = 'public'::regnamespace"
             ).all()
         assert left == []
-    go(empty, migrate.upgrade, 'head')
-    assert drift(empty) == []
+    go(empty, migrate.upgrade_schema, 'head')
+    assert schema_drift(empty) == []
 
 
 def test_data_are_kept_on_the_way_there_and_back(empty):
-    go(empty, migrate.upgrade, '0001')
+    go(empty, migrate.upgrade_schema, '0001')
     fill(empty)
     before = kept(empty)
     assert all(before)
-    for number in range(2, int(migrate.head()) + 1):
-        go(empty, migrate.upgrade, f'{number:04}')
+    for number in range(2, int(migrate.head_revision()) + 1):
+        go(empty, migrate.upgrade_schema, f'{number:04}')
         assert kept(empty) == before
-    assert drift(empty) == []
-    go(empty, migrate.downgrade, '0001')
+    assert schema_drift(empty) == []
+    go(empty, migrate.downgrade_schema, '0001')
     assert kept(empty) == before
 
 
 def test_a_database_from_before_migrations_is_taken_over(empty):
     "It has the tables of 0001, or some of them, and no number."
-    go(empty, migrate.upgrade, '0001')
-    with writing(empty) as connection:
+    go(empty, migrate.upgrade_schema, '0001')
+    with write_transaction(empty) as connection:
         for statement in ('DROP TABLE alembic_version', 'DROP TABLE audit_log'):
             connection.exec_driver_sql(statement)
     fill(empty)
     before = kept(empty)
     if empty.dialect.name == 'postgresql':
         with pytest.raises(
-            NotReady, match=r'no migration and this release needs .*football-pred database upgrade'
+            MigrationRequired,
+            match=r'no migration and this release needs .*football-pred database upgrade',
         ):
             open_database(url_of(empty))
-        go(empty, migrate.upgrade, 'head')
+        go(empty, migrate.upgrade_schema, 'head')
     else:
         open_database(url_of(empty)).dispose()
-    assert (kept(empty), drift(empty), migrate.current(empty)) == (before, [], migrate.head())
+    assert (kept(empty), schema_drift(empty), migrate.current_revision(empty)) == (
+        before,
+        [],
+        migrate.head_revision(),
+    )
 
 
 def url_of(engine: Engine, **changed: str) -> str:
@@ -209,7 +223,7 @@ def url_of(engine: Engine, **changed: str) -> str:
 
 def test_drift_is_found(empty):
     open_database(url_of(empty)).dispose()
-    assert (drift(empty), migrate.current(empty)) == ([], migrate.head())
+    assert (schema_drift(empty), migrate.current_revision(empty)) == ([], migrate.head_revision())
     postgresql = empty.dialect.name == 'postgresql'
     guard, on = (
         ('settlements_truncate', ' ON settlements') if postgresql else ('settlements_DELETE', '')
@@ -221,9 +235,9 @@ def test_drift_is_found(empty):
         'CREATE INDEX by_country ON teams (country)',
         'CREATE TABLE venues (venue VARCHAR)',
     ):
-        with writing(empty) as connection:
+        with write_transaction(empty) as connection:
             connection.exec_driver_sql(statement)
-    found = drift(empty)
+    found = schema_drift(empty)
     for told in (
         'not known: column teams.stadium' if postgresql else 'not known: table teams stadium',
         'missing: index',
@@ -242,9 +256,9 @@ def test_drift_is_found(empty):
         'ALTER TABLE api_keys ALTER COLUMN name DROP NOT NULL',
         "CREATE OR REPLACE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'",
     ):
-        with writing(empty) as connection:
+        with write_transaction(empty) as connection:
             connection.exec_driver_sql(statement)
-    more = [line for line in drift(empty) if line not in found]
+    more = [line for line in schema_drift(empty) if line not in found]
     for told in (
         'missing: constraint odds.ck_odds_price',
         'predictions_change',
@@ -257,11 +271,15 @@ def test_drift_is_found(empty):
 
 def test_an_older_sqlite_file_moves_when_it_is_opened(home):
     engine = open_engine(url := f"sqlite:///{home / 'football.db'}")
-    go(engine, migrate.upgrade, '0001')
+    go(engine, migrate.upgrade_schema, '0001')
     fill(engine)
     before = kept(engine)
     moved = open_database(url)
-    assert (kept(moved), migrate.current(moved), drift(moved)) == (before, migrate.head(), [])
+    assert (kept(moved), migrate.current_revision(moved), schema_drift(moved)) == (
+        before,
+        migrate.head_revision(),
+        [],
+    )
 
 
 def test_many_may_open_an_empty_postgresql_at_once(postgresql_server):
@@ -281,20 +299,21 @@ def test_many_may_open_an_empty_postgresql_at_once(postgresql_server):
         for thread in threads:
             thread.join()
         engine = open_database(url)
-        assert (problems, drift(engine)) == ([], [])
+        assert (problems, schema_drift(engine)) == ([], [])
         engine.dispose()
 
 
 def test_a_database_that_is_behind_is_told_of(postgresql_server):
     with new_database(postgresql_server) as url:
         engine = open_engine(url)
-        go(engine, migrate.upgrade, '0001')
+        go(engine, migrate.upgrade_schema, '0001')
         with pytest.raises(
-            NotReady, match=f'stands at migration 0001 and this release needs {migrate.head()}'
+            MigrationRequired,
+            match=f'stands at migration 0001 and this release needs {migrate.head_revision()}',
         ):
             open_database(url)
-        go(engine, migrate.upgrade, 'head')
-        with writing(engine) as connection:
+        go(engine, migrate.upgrade_schema, 'head')
+        with write_transaction(engine) as connection:
             connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
         open_database(url).dispose()  # of a later release
         engine.dispose()
@@ -304,7 +323,9 @@ def test_a_database_that_is_behind_is_told_of(postgresql_server):
 
 
 def test_a_statement_is_given_up(postgresql_server):
-    engine = open_engine(postgresql_server, statement_seconds=0.2, name='football-pred test')
+    engine = open_engine(
+        postgresql_server, statement_seconds=0.2, application_name='football-pred test'
+    )
     with engine.connect() as connection:
         assert connection.exec_driver_sql('SHOW application_name').scalar() == 'football-pred test'
         shown = {
@@ -328,7 +349,7 @@ def test_a_statement_is_given_up(postgresql_server):
 def test_what_takes_its_time_is_not(postgresql):
     "A copy into a table, here one with a slow trigger, and a migration."
     fill(postgresql)
-    with writing(postgresql) as connection:
+    with write_transaction(postgresql) as connection:
         connection.exec_driver_sql(
             "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(0.005); RETURN NEW; END'"
         )
@@ -337,16 +358,16 @@ def test_what_takes_its_time_is_not(postgresql):
         )
     engine = open_database(url_of(postgresql), statement_seconds=0.2)
     rows = [price(bookmaker=f'{number:03}') for number in range(200)]
-    with writing(engine) as connection:
+    with write_transaction(engine) as connection:
         assert upsert(connection, schema.odds, rows) == 200
         with pytest.raises(DBAPIError, match='statement timeout'), connection.begin_nested():
             connection.exec_driver_sql('SELECT pg_sleep(5)')
-    with writing(engine) as connection:
+    with write_transaction(engine) as connection:
         connection.exec_driver_sql('DROP TRIGGER slow ON odds')
-    with writing(engine) as connection:
-        migrate.downgrade(connection, '0001')
+    with write_transaction(engine) as connection:
+        migrate.downgrade_schema(connection, '0001')
         connection.exec_driver_sql('SELECT pg_sleep(0.5)')
-    assert migrate.current(engine) == '0001'
+    assert migrate.current_revision(engine) == '0001'
     engine.dispose()
 
 
@@ -360,7 +381,7 @@ def test_settings_reach_the_connections(postgresql, home):
         pool_size=3,
         run_id='collect-1',
     )
-    engine = open_database(**settings.connection)
+    engine = open_database(**settings.database_options)
     with engine.connect() as connection:
         shown = [
             connection.exec_driver_sql(f'SHOW {name}').scalar()
@@ -372,7 +393,7 @@ def test_settings_reach_the_connections(postgresql, home):
 
 # Roles
 
-PASSWORDS = {READER: "it's a secret", WRITER: 'another; -- secret'}
+PASSWORDS = {READER_ROLE: "it's a secret", WRITER_ROLE: 'another; -- secret'}
 
 
 @pytest.fixture(scope='module')
@@ -385,10 +406,10 @@ def owned() -> Iterator[URL]:
                 f'ALTER DATABASE {make_url(url).database} OWNER TO football_admin'
             )
         admin = open_engine(url_of(create_engine(url), username='football_admin'))
-        go(admin, migrate.upgrade, 'head')
+        go(admin, migrate.upgrade_schema, 'head')
         for _ in range(2):
-            with writing(admin) as connection:
-                make_roles(connection, PASSWORDS)
+            with write_transaction(admin) as connection:
+                create_roles(connection, PASSWORDS)
         yield admin.url
         admin.dispose()
 
@@ -413,14 +434,14 @@ REFUSED = 'permission denied|must be owner'
 
 def refused(engine: Engine, *statements: str) -> None:
     for statement in statements:
-        with pytest.raises(DBAPIError, match=REFUSED), writing(engine) as connection:
+        with pytest.raises(DBAPIError, match=REFUSED), write_transaction(engine) as connection:
             connection.exec_driver_sql(statement)
 
 
 def test_the_reader_reads(login):
     from football_pred.core.database import count_rows
 
-    reader = login(READER)
+    reader = login(READER_ROLE)
     assert count_rows(reader)['api_keys'] == 0
     refused(
         reader,
@@ -436,8 +457,8 @@ def test_the_reader_reads(login):
 
 
 def test_the_writer_writes_and_no_more(login):
-    writer = login(WRITER)
-    with writing(writer) as connection:
+    writer = login(WRITER_ROLE)
+    with write_transaction(writer) as connection:
         upsert(connection, schema.teams, [dict(country='England', team='Arsenal')])
     for table in ('predictions', 'settlements', 'audit_log'):
         column = next(iter(schema.metadata.tables[table].primary_key)).name
@@ -463,16 +484,16 @@ def test_the_writer_writes_and_no_more(login):
 
 def test_roles_cover_later_tables(owned, login):
     admin = open_engine(owned.render_as_string(hide_password=False))
-    with writing(admin) as connection:
+    with write_transaction(admin) as connection:
         connection.exec_driver_sql('CREATE TABLE later (number BIGSERIAL PRIMARY KEY, name TEXT)')
-        make_partitions(connection, date(2031, 1, 5), 1)
-    with writing(login(WRITER)) as connection:
+        create_partitions(connection, date(2031, 1, 5), 1)
+    with write_transaction(login(WRITER_ROLE)) as connection:
         connection.exec_driver_sql("INSERT INTO later (name) VALUES ('a')")
-    with login(READER).connect() as connection:
+    with login(READER_ROLE).connect() as connection:
         assert connection.exec_driver_sql('SELECT name FROM later').scalars().all() == ['a']
         assert connection.exec_driver_sql('SELECT count(*) FROM odds_2031_01').scalar() == 0
-    refused(login(READER), "INSERT INTO later (name) VALUES ('a')")
-    with writing(admin) as connection:
+    refused(login(READER_ROLE), "INSERT INTO later (name) VALUES ('a')")
+    with write_transaction(admin) as connection:
         connection.exec_driver_sql('DROP TABLE later')
     admin.dispose()
 
@@ -482,10 +503,10 @@ def test_passwords_are_kept_as_digests(owned):
         kept = dict(
             connection.exec_driver_sql(
                 'SELECT rolname, rolpassword FROM pg_authid WHERE rolname = ANY(%s)',
-                ([READER, WRITER],),
+                ([READER_ROLE, WRITER_ROLE],),
             ).all()
         )
-    for role in (READER, WRITER):
+    for role in (READER_ROLE, WRITER_ROLE):
         assert is_password(kept[role], PASSWORDS[role])
 
 
@@ -506,14 +527,15 @@ def test_a_role_without_tables_says_what_to_do(owned):
     server = owned.set(username='postgres').render_as_string(hide_password=False)
     with (
         new_database(server) as url,
-        pytest.raises(NotReady, match='run football-pred database upgrade as the owner'),
+        pytest.raises(MigrationRequired, match='run football-pred database upgrade as the owner'),
     ):
-        open_database(make_url(url).set(username=WRITER).render_as_string(hide_password=False))
+        open_database(make_url(url).set(username=WRITER_ROLE).render_as_string(hide_password=False))
 
 
 def test_the_writer_can_do_every_job(owned, login, home, monkeypatch):
     monkeypatch.setenv(
-        'FOOTBALL_DATABASE_URL', owned.set(username=WRITER).render_as_string(hide_password=False)
+        'FOOTBALL_DATABASE_URL',
+        owned.set(username=WRITER_ROLE).render_as_string(hide_password=False),
     )
     for job in ('collect', 'clean'):
         run(home, 'run', job, '-p', 'seasons', "['2425', '2526']")
@@ -523,13 +545,14 @@ def test_the_writer_can_do_every_job(owned, login, home, monkeypatch):
     run(home, 'run', 'settle', '--as-of', '2026-07-01')
     from football_pred.core.database import count_rows
 
-    rows = count_rows(login(READER))
+    rows = count_rows(login(READER_ROLE))
     assert rows['predictions'] == rows['settlements'] > 0
     key = run(home, 'keys', 'create', 'somebody').stdout
     assert 'key ' in key
     assert run(home, 'ledger', 'verify').stdout.count('untouched') == 1
     monkeypatch.setenv(
-        'FOOTBALL_DATABASE_URL', owned.set(username=READER).render_as_string(hide_password=False)
+        'FOOTBALL_DATABASE_URL',
+        owned.set(username=READER_ROLE).render_as_string(hide_password=False),
     )
     assert 'succeeded' in run(home, 'status').stdout
 
@@ -552,7 +575,7 @@ def test_commands_of_the_owner(postgresql_server, home, monkeypatch):
             assert done.returncode == code, done.stdout + done.stderr
             return done.stdout + done.stderr
 
-        head = migrate.head()
+        head = migrate.head_revision()
         assert said('status', code=1) == f'at nothing, this release needs {head}\n'
         assert said('upgrade', '--to', '0001') == 'from nothing to 0001\n'
         failed = subprocess.run([COMMAND, 'status'], env=env, capture_output=True, text=True)
@@ -607,7 +630,7 @@ def parts(engine: Engine, table: str) -> dict[str, int]:
 def test_rows_go_to_the_part_of_their_month(postgresql):
     fill(postgresql)
     moments = [datetime(2026, month, day, tzinfo=UTC) for month in (2, 3, 4, 5) for day in (1, 28)]
-    with writing(postgresql) as connection:
+    with write_transaction(postgresql) as connection:
         upsert(
             connection,
             schema.odds,
@@ -615,8 +638,8 @@ def test_rows_go_to_the_part_of_their_month(postgresql):
         )
         upsert(connection, schema.data_collection_logs, [log(str(at), at) for at in moments])
     assert parts(postgresql, 'odds') == {'odds_default': 161}
-    with writing(postgresql) as connection:
-        made = make_partitions(connection, date(2026, 3, 17), 2)
+    with write_transaction(postgresql) as connection:
+        made = create_partitions(connection, date(2026, 3, 17), 2)
     assert made == [
         'odds_2026_03',
         'odds_2026_04',
@@ -624,9 +647,11 @@ def test_rows_go_to_the_part_of_their_month(postgresql):
         'data_collection_logs_2026_04',
     ]
     assert parts(postgresql, 'odds') == {'odds_default': 80, 'odds_2026_03': 40, 'odds_2026_04': 41}
-    with writing(postgresql) as connection:
-        assert make_partitions(connection, date(2026, 3, 1), 2) == []
-    with writing(postgresql) as connection:  # overwritten where they are, whether a few or many
+    with write_transaction(postgresql) as connection:
+        assert create_partitions(connection, date(2026, 3, 1), 2) == []
+    with write_transaction(
+        postgresql
+    ) as connection:  # overwritten where they are, whether a few or many
         assert (
             upsert(connection, schema.odds, [price(known_at=moments[2], bookmaker='1', price=3.0)])
             == 1
@@ -648,24 +673,30 @@ def test_rows_go_to_the_part_of_their_month(postgresql):
                 connection,
                 schema.odds,
                 [price(known_at=at, bookmaker=str(name)) for at in moments for name in range(20)],
-                replace=[],
+                update_columns=[],
             )
             == 0
         )
         assert (
             connection.exec_driver_sql('SELECT count(*) FROM odds WHERE price = 4').scalar() == 160
         )
-    with pytest.raises(DBAPIError, match='ck_odds_price'), writing(postgresql) as connection:
+    with (
+        pytest.raises(DBAPIError, match='ck_odds_price'),
+        write_transaction(postgresql) as connection,
+    ):
         connection.execute(
             schema.odds.insert().values(price(known_at=moments[2], bookmaker='new', price=0.5))
         )
-    with pytest.raises(DBAPIError, match='fk_odds_match_id'), writing(postgresql) as connection:
+    with (
+        pytest.raises(DBAPIError, match='fk_odds_match_id'),
+        write_transaction(postgresql) as connection,
+    ):
         connection.execute(schema.odds.insert().values(price('nobody', moments[2])))
-    with writing(postgresql) as connection:
+    with write_transaction(postgresql) as connection:
         gone = drop_partitions(connection, 'data_collection_logs', date(2026, 4, 30))
     assert gone == ['data_collection_logs_2026_03']
     assert parts(postgresql, 'data_collection_logs') == {
         'data_collection_logs_default': 4,
         'data_collection_logs_2026_04': 3,
     }
-    assert drift(postgresql) == []
+    assert schema_drift(postgresql) == []

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import Connection, Engine, Table, select, text
 
 from football_pred.core import schema
-from football_pred.core.database import open_database, writing
+from football_pred.core.database import open_database, write_transaction
 from tests.conftest import new_database
 
 MANY = 20_000  # rows of each large table: reading all is not the quickest
@@ -29,7 +29,7 @@ def fill(engine: Engine) -> None:
     when, never, number = HOURLY[engine.dialect.name], NEVER[engine.dialect.name], 'CAST(i AS TEXT)'
     league, season = "substr('ABCDEFGHIJ', i % 10 + 1, 1)", "'2526'"
     origin = dict(source="'s'", snapshot_id="'s'")
-    with writing(engine) as connection:
+    with write_transaction(engine) as connection:
         for statement in (
             ('ALTER TABLE predictions DISABLE TRIGGER USER',)
             if engine.dialect.name == 'postgresql'

@@ -9,12 +9,12 @@ from sklearn.base import BaseEstimator
 
 from football_pred.core.sample_league import sample_matches, sample_strengths
 from football_pred.evaluation.backtest import (
-    LeakError,
-    assert_no_leak,
-    block_starts,
+    LeakageError,
+    assert_no_leakage,
     finished_matches,
+    refit_times,
     scramble_after,
-    to_source_format,
+    to_football_data_uk,
     truncate_after,
     walk_forward,
 )
@@ -162,7 +162,7 @@ def test_progress_counts_blocks():
     assert calls == [(i + 1, len(calls)) for i in range(len(calls))]
     assert (
         len(calls)
-        == block_starts(
+        == refit_times(
             MATCHES.filter(pl.col('kickoff') >= datetime(2022, 8, 1, tzinfo=UTC))['kickoff']
         ).n_unique()
     )
@@ -184,8 +184,8 @@ def test_a_kickoff_at_the_start_of_a_block_belongs_to_the_one_before():
     midnight = pl.Series(
         [datetime(2025, 8, 18, tzinfo=UTC), datetime(2025, 8, 18, 0, 0, 0, 1, tzinfo=UTC)]
     )
-    assert block_starts(midnight).dt.day().to_list() == [11, 18]
-    assert block_starts(midnight, 'day').dt.day().to_list() == [17, 18]
+    assert refit_times(midnight).dt.day().to_list() == [11, 18]
+    assert refit_times(midnight, 'day').dt.day().to_list() == [17, 18]
 
 
 @pytest.mark.parametrize('refit', ['week', 'day'])
@@ -195,7 +195,7 @@ def test_matches_of_which_only_the_date_is_known(refit):
     )
     forecasts = walk_forward({'counts': Counts()}, dates, START, refit=refit)
     assert (forecasts['as_of'] < forecasts['kickoff']).all()
-    assert_no_leak(
+    assert_no_leakage(
         lambda frame: walk_forward({'counts': Counts()}, frame, START, refit=refit), dates, CUTOFF
     )
 
@@ -267,12 +267,12 @@ def test_models_do_not_leak(name, refit):
     def forecast(frame):
         return walk_forward({name: REAL[name]}, frame, date(2023, 8, 1), date(2023, 11, 1), refit)
 
-    assert assert_no_leak(forecast, MATCHES, CUTOFF) > 15
+    assert assert_no_leakage(forecast, MATCHES, CUTOFF) > 15
 
 
 @pytest.mark.parametrize('hours', [0, 1, 24 * 5 + 14, 24 * 6 + 15, 24 * 7])
 def test_any_cutoff_will_do(hours):
-    assert assert_no_leak(
+    assert assert_no_leakage(
         lambda frame: walk_forward({'counts': Counts()}, frame, START),
         MATCHES,
         CUTOFF + timedelta(hours=hours),
@@ -306,13 +306,13 @@ def counting(results):
 )
 def test_planted_leaks_are_caught(results):
     with pytest.raises(
-        LeakError, match=r'scrambling .* of model peeking, match_id SIM-.*: it looks ahead'
+        LeakageError, match=r'scrambling .* of model peeking, match_id SIM-.*: it looks ahead'
     ):
-        assert_no_leak(counting(results), MATCHES, CUTOFF)
+        assert_no_leakage(counting(results), MATCHES, CUTOFF)
 
 
 def test_honest_twin_of_the_planted_leaks_passes():
-    assert_no_leak(
+    assert_no_leakage(
         counting(lambda frame, as_of: frame.filter(pl.col('result_known_at') <= as_of)),
         MATCHES,
         CUTOFF,
@@ -325,8 +325,8 @@ def test_a_leak_of_the_number_of_matches_is_caught_by_leaving_out():
             level=pl.lit(frame.height)
         )
 
-    with pytest.raises(LeakError, match=r'leaving out .*level of'):
-        assert_no_leak(forecast, MATCHES, CUTOFF)
+    with pytest.raises(LeakageError, match=r'leaving out .*level of'):
+        assert_no_leakage(forecast, MATCHES, CUTOFF)
 
 
 def test_rows_that_vanish_are_caught():
@@ -338,8 +338,8 @@ def test_rows_that_vanish_are_caught():
             same | (pl.col('season') > '2223')
         )
 
-    with pytest.raises(LeakError, match=r'the row of .* is missing'):
-        assert_no_leak(forecast, MATCHES, CUTOFF)
+    with pytest.raises(LeakageError, match=r'the row of .* is missing'):
+        assert_no_leakage(forecast, MATCHES, CUTOFF)
 
 
 def test_forecast_after_kickoff_is_a_leak():
@@ -348,8 +348,8 @@ def test_forecast_after_kickoff_is_a_leak():
             as_of=pl.col('kickoff')
         )
 
-    with pytest.raises(LeakError, match='is not before its kick-off'):
-        assert_no_leak(forecast, MATCHES, CUTOFF)
+    with pytest.raises(LeakageError, match='is not before its kick-off'):
+        assert_no_leakage(forecast, MATCHES, CUTOFF)
 
 
 def test_chance_is_not_mistaken_for_a_leak():
@@ -360,8 +360,8 @@ def test_chance_is_not_mistaken_for_a_leak():
             noise=pl.lit(rng.random())
         )
 
-    with pytest.raises(LeakError, match='does not even repeat itself'):
-        assert_no_leak(forecast, MATCHES, CUTOFF)
+    with pytest.raises(LeakageError, match='does not even repeat itself'):
+        assert_no_leakage(forecast, MATCHES, CUTOFF)
 
 
 def test_frames_of_features_or_ratings_can_be_tested_too():
@@ -378,11 +378,11 @@ def test_frames_of_features_or_ratings_can_be_tested_too():
         )
 
     assert (
-        assert_no_leak(lambda frame: goals(frame, timedelta(0)), MATCHES, CUTOFF, keys=['team'])
+        assert_no_leakage(lambda frame: goals(frame, timedelta(0)), MATCHES, CUTOFF, keys=['team'])
         == 32
     )
-    with pytest.raises(LeakError, match='goals of team team_0'):
-        assert_no_leak(
+    with pytest.raises(LeakageError, match='goals of team team_0'):
+        assert_no_leakage(
             lambda frame: goals(frame, timedelta(days=6)), MATCHES, CUTOFF, keys=['team']
         )
 
@@ -393,11 +393,11 @@ def test_the_kit_refuses_to_prove_nothing():
 
     for moment in (datetime(2020, 1, 1, tzinfo=UTC), datetime(2030, 1, 1, tzinfo=UTC)):
         with pytest.raises(ValueError, match='nothing would be tested'):
-            assert_no_leak(forecast, MATCHES, moment)
+            assert_no_leakage(forecast, MATCHES, moment)
     with pytest.raises(ValueError, match='needs as_of'):
-        assert_no_leak(lambda frame: forecast(frame).drop('as_of'), MATCHES, CUTOFF)
+        assert_no_leakage(lambda frame: forecast(frame).drop('as_of'), MATCHES, CUTOFF)
     with pytest.raises(ValueError, match='More than one row'):
-        assert_no_leak(forecast, MATCHES, CUTOFF, keys=['model'])
+        assert_no_leakage(forecast, MATCHES, CUTOFF, keys=['model'])
 
 
 def test_scrambling_changes_every_later_result_and_no_earlier_one():
@@ -424,7 +424,7 @@ def test_numbers_that_come_with_a_result_are_scrambled_too():
 
 def test_source_format():
     forecasts = walk_forward({'counts': Counts()}, MATCHES, START)
-    out = to_source_format(forecasts)
+    out = to_football_data_uk(forecasts)
     assert out.columns == [
         'model',
         'league',
@@ -445,4 +445,4 @@ def test_history_is_ordered_by_when_it_became_known():
     )
     finished = finished_matches(late.sample(fraction=1, shuffle=True, seed=3))
     assert finished['result_known_at'].is_sorted()
-    assert_no_leak(lambda frame: walk_forward({'counts': Counts()}, frame, START), late, CUTOFF)
+    assert_no_leakage(lambda frame: walk_forward({'counts': Counts()}, frame, START), late, CUTOFF)

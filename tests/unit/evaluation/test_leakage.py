@@ -11,17 +11,17 @@ import pytest
 from sklearn.base import clone
 
 from football_pred.evaluation.backtest import (
-    LeakError,
-    assert_no_leak,
-    known_fixtures,
+    LeakageError,
+    assert_no_leakage,
+    fixtures_as_of,
     scramble_after,
     walk_forward,
 )
 from football_pred.features.build import FEATURES, build_features
 from football_pred.models.dixon_coles import DixonColes
-from football_pred.models.online_dixon_coles import CarriedDixonColes
-from football_pred.models.stacked_ratings import StagedModel
-from football_pred.ratings.elo_and_pi import Ratings
+from football_pred.models.online_dixon_coles import OnlineDixonColes
+from football_pred.models.stacked_ratings import StackedRatings
+from football_pred.ratings.elo_and_pi import RatingSystem
 from tests.support.factories import MODELS as EVERY
 from tests.support.factories import two_divisions
 
@@ -33,14 +33,14 @@ CUTOFFS = [
 ]  # a Monday; a Saturday between kick-off and result
 
 
-class CarriedAlong(CarriedDixonColes):
+class CarriedAlong(OnlineDixonColes):
     "The carried model as it is meant to be used: each league from one moment of asking to the next."
 
     def walk(self, history, targets):
         said = np.empty((targets.height, 3))
         rows = targets.with_row_index('row')
         for (league,), asked in rows.group_by('league', maintain_order=True):
-            model, since = CarriedDixonColes(**self.get_params()), datetime(1990, 1, 1, tzinfo=UTC)
+            model, since = OnlineDixonColes(**self.get_params()), datetime(1990, 1, 1, tzinfo=UTC)
             for (as_of,), block in asked.sort('as_of').group_by('as_of', maintain_order=True):
                 new = pl.col('result_known_at').is_between(since, as_of, closed='right')
                 said[block['row'].to_numpy()] = model.update(
@@ -63,7 +63,7 @@ def forecast(model, refit='day'):
 @every_cutoff
 def test_no_model_looks_ahead(name, cutoff):
     refit = 'week' if cutoff.weekday() == 0 else 'day'
-    assert assert_no_leak(forecast(MODELS[name], refit), MATCHES, cutoff) > 30
+    assert assert_no_leakage(forecast(MODELS[name], refit), MATCHES, cutoff) > 30
 
 
 def with_hindsight(model, frame):
@@ -83,7 +83,7 @@ def with_hindsight(model, frame):
             vars(self).update(learned)
             return self
 
-        if hasattr(model, 'walk'):
+        if hasattr(model, 'predict_walk_forward'):
 
             def walk(self, history, targets):
                 return super().walk(
@@ -95,8 +95,8 @@ def with_hindsight(model, frame):
 
 @every_model
 def test_every_model_with_hindsight_is_caught(name):
-    with pytest.raises(LeakError, match='it looks ahead'):
-        assert_no_leak(
+    with pytest.raises(LeakageError, match='it looks ahead'):
+        assert_no_leakage(
             lambda frame: forecast(with_hindsight(MODELS[name], frame), 'week')(frame),
             MATCHES,
             CUTOFFS[0],
@@ -104,7 +104,7 @@ def test_every_model_with_hindsight_is_caught(name):
 
 
 def test_a_price_that_was_not_known_yet_is_not_shown():
-    asked = known_fixtures(MATCHES.with_columns(as_of=pl.col('kickoff') - timedelta(hours=12)))
+    asked = fixtures_as_of(MATCHES.with_columns(as_of=pl.col('kickoff') - timedelta(hours=12)))
     early = pl.col('opening_known_at').is_not_null()
     assert (asked.filter(early)['opening_known_at'] <= asked.filter(early)['as_of']).all()
     assert asked.filter(~early)['opening_home'].null_count() == asked.filter(~early).height
@@ -147,8 +147,8 @@ class ClosingPrice:
 
 
 def test_who_uses_the_closing_price_is_caught():
-    with pytest.raises(LeakError, match='it looks ahead'):
-        assert_no_leak(
+    with pytest.raises(LeakageError, match='it looks ahead'):
+        assert_no_leakage(
             lambda frame: walk_forward({'closing': ClosingPrice(frame)}, frame, START, END, 'day'),
             MATCHES,
             CUTOFFS[0],
@@ -158,7 +158,9 @@ def test_who_uses_the_closing_price_is_caught():
 # Ratings and features
 
 
-@pytest.mark.parametrize('system', Ratings.__subclasses__(), ids=lambda system: system.__name__)
+@pytest.mark.parametrize(
+    'system', RatingSystem.__subclasses__(), ids=lambda system: system.__name__
+)
 @every_cutoff
 def test_no_rating_looks_ahead(system, cutoff):
     def rated(frame):
@@ -167,10 +169,10 @@ def test_no_rating_looks_ahead(system, cutoff):
         )
         return asked.join(system().rate(frame), on='match_id')
 
-    assert assert_no_leak(rated, MATCHES, cutoff) > 100
+    assert assert_no_leakage(rated, MATCHES, cutoff) > 100
     early = frame_with_early_results(cutoff)
-    with pytest.raises(LeakError, match='it looks ahead'):
-        assert_no_leak(lambda frame: rated(early(frame)), MATCHES, cutoff)
+    with pytest.raises(LeakageError, match='it looks ahead'):
+        assert_no_leakage(lambda frame: rated(early(frame)), MATCHES, cutoff)
 
 
 def frame_with_early_results(cutoff):
@@ -197,14 +199,14 @@ def test_no_feature_looks_ahead(feature, cutoff):
         rows = build_features(frame, datetime(2030, 1, 1, tzinfo=UTC))
         return rows.select('match_id', 'kickoff', feature.name, as_of='feature_time')
 
-    assert assert_no_leak(described, MATCHES, cutoff) > 100
+    assert assert_no_leakage(described, MATCHES, cutoff) > 100
 
 
 # One pass and one fit per block say the same
 
 
 @pytest.mark.parametrize(
-    'name', [name for name, model in MODELS.items() if isinstance(model, StagedModel)]
+    'name', [name for name, model in MODELS.items() if isinstance(model, StackedRatings)]
 )
 def test_one_pass_says_what_a_fit_on_what_was_known_says(name):
     model, rng = MODELS[name], np.random.default_rng(5)
@@ -217,7 +219,7 @@ def test_one_pass_says_what_a_fit_on_what_was_known_says(name):
         .then(pl.col('as_of').dt.truncate('1d'))
         .otherwise('as_of')
     )
-    asked = known_fixtures(targets)
+    asked = fixtures_as_of(targets)
     said = clone(model).walk(MATCHES, asked)
     for row in rng.choice(targets.height, 6, replace=False):
         as_of = asked['as_of'][int(row)]

@@ -23,7 +23,7 @@ from football_pred.evaluation.scoring import (
     hit_by_match,
     log_loss,
     log_loss_by_match,
-    reliability,
+    reliability_table,
     rps,
     rps_by_match,
     score_forecasts,
@@ -138,7 +138,7 @@ def test_interval_leaves_out_a_true_zero_about_as_often_as_it_says():
         low, high = bootstrap_by_week(
             rng.normal(0, 0.06, 380) + np.repeat(rng.normal(0, 0.01, 38), 10),
             week,
-            draws=400,
+            n_resamples=400,
             seed=run,
         )
         misses += low > 0 or high < 0
@@ -291,7 +291,7 @@ def test_week_begins_on_monday():
 
 
 def test_reliability_counts_every_forecast_once():
-    bins = reliability(CHANCES, HAPPENED, bins=7)
+    bins = reliability_table(CHANCES, HAPPENED, bins=7)
     assert bins['count'].sum() == 1500
     assert (bins['count'] * bins['observed']).sum() == pytest.approx(500)
     assert (
@@ -300,7 +300,7 @@ def test_reliability_counts_every_forecast_once():
 
 
 def test_wilson_interval_by_hand():
-    row = reliability([[0.5, 0.3, 0.2]] * 10, [0] * 4 + [1] * 6, bins=1, outcome='home').row(
+    row = reliability_table([[0.5, 0.3, 0.2]] * 10, [0] * 4 + [1] * 6, bins=1, outcome='home').row(
         0, named=True
     )
     z = 1.959963984540054
@@ -315,18 +315,18 @@ def test_noise_floor_is_where_a_perfect_forecaster_is():
     rng, errors = np.random.default_rng(5), []
     for _ in range(60):
         happened = (rng.random((500, 1)) >= np.cumsum(CHANCES, axis=1)[:, :2]).sum(axis=1)
-        errors.append(calibration_error(CHANCES, happened, draws=1).error)
-    known = calibration_error(CHANCES, HAPPENED, draws=300)
-    assert np.mean(errors) == pytest.approx(known.floor, rel=0.08)
+        errors.append(calibration_error(CHANCES, happened, n_simulations=1).error)
+    known = calibration_error(CHANCES, HAPPENED, n_simulations=300)
+    assert np.mean(errors) == pytest.approx(known.noise_floor, rel=0.08)
     assert np.mean(np.array(errors) <= known.limit) > 0.85
 
 
 def test_errors_of_two_outcomes_do_not_cancel():
     said, happened = np.tile([0.35, 0.35, 0.3], (1000, 1)), np.repeat([0, 1, 2], [500, 200, 300])
-    assert calibration_error(said, happened, bins=1, draws=10).error == pytest.approx(
+    assert calibration_error(said, happened, bins=1, n_simulations=10).error == pytest.approx(
         (0.15 + 0.15 + 0) / 3
     )
-    assert reliability(said, happened, bins=2)['observed'].to_list() == pytest.approx(
+    assert reliability_table(said, happened, bins=2)['observed'].to_list() == pytest.approx(
         [1 / 3]
     )  # pooled, they do
 
@@ -334,4 +334,4 @@ def test_errors_of_two_outcomes_do_not_cancel():
 @settings(max_examples=30, deadline=None)
 @given(st.integers(1, 25))
 def test_bins_of_any_number(bins):
-    assert reliability([[1, 0, 0], [0, 0.5, 0.5]], [0, 1], bins=bins)['count'].sum() == 6
+    assert reliability_table([[1, 0, 0], [0, 0.5, 0.5]], [0, 1], bins=bins)['count'].sum() == 6

@@ -18,28 +18,28 @@ import pytest
 from sqlalchemy import Engine, create_engine, func, select, text, update
 
 from football_pred.core import schema
-from football_pred.core.as_of import fingerprint
-from football_pred.core.database import read_frame, upsert, writing
-from football_pred.core.outbox import emit_all
+from football_pred.core.as_of import frame_fingerprint
+from football_pred.core.database import read_frame, upsert, write_transaction
+from football_pred.core.outbox import emit_events
 from football_pred.core.sample_league import sample_matches, sample_strengths
 from football_pred.core.settings import Settings
 from football_pred.events.kafka import (
-    DEAD_LETTERS,
-    Message,
+    DEAD_LETTER_TOPIC,
+    KafkaMessage,
     create_topics,
-    decode,
-    encode,
+    decode_message,
+    encode_event,
     open_producer,
 )
-from football_pred.events.on_result import next_matches
-from football_pred.events.outbox_relay import carry, relay
-from football_pred.features.team_states import describe
+from football_pred.events.on_result import find_next_fixtures
+from football_pred.events.outbox_relay import run_relay, send_unsent_events
+from football_pred.features.team_states import build_features_and_states
 from football_pred.forecasts.ledger import append_forecasts, verify_ledger
-from football_pred.forecasts.predict import forecast, upcoming
-from football_pred.ingest.collect import collect
-from football_pred.ingest.load import clean
+from football_pred.forecasts.predict import forecast_fixtures, upcoming_fixtures
+from football_pred.ingest.collect import collect_payloads
+from football_pred.ingest.load import load_new_payloads
 from football_pred.ingest.open_sources import OpenFootball
-from football_pred.markets.prices import read_history
+from football_pred.markets.prices import read_match_history
 from football_pred.models.dixon_coles import DixonColes
 from football_pred.registry.registry import Registry
 from tests.support.kafka import Broker, read_all, run_kafka
@@ -134,8 +134,8 @@ def tell(database: Engine, number: int, keys: int = 50, start: int = 0) -> None:
         )
         for i in range(start, start + number)
     ]
-    with writing(database) as connection:
-        emit_all(connection, 'odds', told, NOW)
+    with write_transaction(database) as connection:
+        emit_events(connection, 'odds', told, NOW)
 
 
 def count(database: Engine, *where: Any) -> int:
@@ -149,7 +149,7 @@ def sent(database: Engine) -> int:
 
 def understood(servers: str, topic: str = 'football.odds') -> list[Any]:
     return [
-        decode(Message(one.topic(), one.key(), one.value(), one.headers()))
+        decode_message(KafkaMessage(one.topic(), one.key(), one.value(), one.headers()))
         for one in read_all(servers, topic)
     ]
 
@@ -202,7 +202,9 @@ def test_two_relays_send_nothing_twice_and_the_second_takes_over(database, home,
 
 def test_a_server_that_is_gone_comes_back(engine, kafka, caplog):
     stop = threading.Event()
-    thread = threading.Thread(target=relay, args=(engine, kafka.servers, lambda: NOW, stop, 1.0))
+    thread = threading.Thread(
+        target=run_relay, args=(engine, kafka.servers, lambda: NOW, stop, 1.0)
+    )
     with caplog.at_level('WARNING', 'football_pred.events.outbox_relay'):
         thread.start()
         try:
@@ -223,12 +225,12 @@ def test_a_server_that_is_gone_comes_back(engine, kafka, caplog):
 def test_an_event_that_fits_no_schema_is_laid_aside(database, kafka):
     create_topics(kafka.servers)
     assert create_topics(kafka.servers) == []
-    with writing(database) as connection:
-        emit_all(connection, 'odds', [('m1', {'version': 7, 'match_id': 'm1'})], NOW)
+    with write_transaction(database) as connection:
+        emit_events(connection, 'odds', [('m1', {'version': 7, 'match_id': 'm1'})], NOW)
     tell(database, 3, keys=1)
-    done = carry(database, open_producer(kafka.servers), lambda: NOW)
-    assert (done.sent, done.refused, done.failed, sent(database)) == (4, 1, 0, 4)
-    [letter] = read_all(kafka.servers, DEAD_LETTERS)
+    done = send_unsent_events(database, open_producer(kafka.servers), lambda: NOW)
+    assert (done.sent, done.dead_lettered, done.failed, sent(database)) == (4, 1, 0, 4)
+    [letter] = read_all(kafka.servers, DEAD_LETTER_TOPIC)
     assert dict(letter.headers())['reason'] == b'version 7 of topic odds is unknown; known: 1'
     assert len(understood(kafka.servers)) == 3
 
@@ -239,7 +241,7 @@ def test_an_event_that_fits_no_schema_is_laid_aside(database, kafka):
 def tables(home: Path, database: Engine) -> tuple[Registry, pl.DataFrame]:
     "A season, the model that speaks for it on the first of March, and its forecasts of a week."
     settings, played = Settings(home=home), sample_matches(sample_strengths())
-    with writing(database) as connection:
+    with write_transaction(database) as connection:
         upsert(
             connection,
             schema.leagues,
@@ -270,23 +272,23 @@ def tables(home: Path, database: Engine) -> tuple[Registry, pl.DataFrame]:
                 source=pl.lit('two_tiers'), snapshot_id=pl.lit('s1')
             ),
         )
-    history = read_history(database, BEFORE, ['SIM'])
+    history = read_match_history(database, BEFORE, ['SIM'])
     model, registry = (
         DixonColes().fit(history.filter(status='finished'), as_of=BEFORE),
-        Registry(**settings.registry),
+        Registry(**settings.registry_options),
     )
     kept = registry.register(
         'SIM',
         model,
         'SIM-dixon-coles',
-        {'as_of': BEFORE.isoformat(), 'data_fingerprint': fingerprint(history)},
+        {'as_of': BEFORE.isoformat(), 'data_fingerprint': frame_fingerprint(history)},
     )
     registry.promote('SIM', kept.version, 'test', 'the first')
-    week = upcoming(history, BEFORE, 8)
+    week = upcoming_fixtures(history, BEFORE, 8)
     append_forecasts(
         database,
-        settings.anchors,
-        forecast(model, week),
+        settings.ledger_anchors_path,
+        forecast_fixtures(model, week),
         kept.name,
         kept.version,
         BEFORE,
@@ -351,15 +353,17 @@ def check_ledger(home: Path, database: Engine, week: pl.DataFrame) -> None:
     )
     assert sorted(settled['match_id']) == sorted(week['match_id'])
     assert set(settled['revision']) == {1}
-    coming = next_matches(
-        upcoming(read_history(database, LATER, ['SIM']), LATER, 60), week, {'SIM': 'Sim'}
+    coming = find_next_fixtures(
+        upcoming_fixtures(read_match_history(database, LATER, ['SIM']), LATER, 60),
+        week,
+        {'SIM': 'Sim'},
     )
     made = read_frame(
         database,
         select(schema.predictions.c.match_id).where(schema.predictions.c.run_id == 'stream'),
     )['match_id'].to_list()
     assert sorted(made) == sorted(coming)
-    assert verify_ledger(database, Settings(home=home).anchors).problems == []
+    assert verify_ledger(database, Settings(home=home).ledger_anchors_path).problems == []
 
 
 def test_a_consumer_that_is_killed_does_everything_once(database, home, kafka):
@@ -369,8 +373,8 @@ def test_a_consumer_that_is_killed_does_everything_once(database, home, kafka):
     with running(home, database, kafka.servers, 'relay'):
         for part in parts:
             before = ledger(database)
-            with writing(database) as connection:
-                emit_all(connection, 'results', part, NOW)
+            with write_transaction(database) as connection:
+                emit_events(connection, 'results', part, NOW)
             with running(
                 home, database, kafka.servers, 'consume', '--as-of', LATER.isoformat()
             ) as one:
@@ -383,7 +387,7 @@ def test_a_consumer_that_is_killed_does_everything_once(database, home, kafka):
             )
             check_ledger(home, database, week)
             done, lines = ledger(database), len(one.says('results followed'))
-            with writing(database) as connection:
+            with write_transaction(database) as connection:
                 connection.execute(
                     update(schema.events).values(sent_at=None)
                 )  # all of it a second time
@@ -402,11 +406,11 @@ def test_messages_that_cannot_be_used_are_laid_aside(engine, home, kafka):
     _, week = tables(home, engine)
     create_topics(kafka.servers)
     good = [
-        encode('results', key, payload, f'e{i}', i)
+        encode_event('results', key, payload, f'e{i}', i)
         for i, (key, payload) in enumerate(results(ended(engine, week)))
     ]
     newer = good[0]._replace(headers=[*(dict(good[0].headers) | {'schema_version': b'2'}).items()])
-    nowhere = encode(
+    nowhere = encode_event(
         'results', 'm9', results(ended(engine, week))[0][1] | {'match_id': 'm9'}, 'e99', 99
     )
     producer = open_producer(kafka.servers)
@@ -418,7 +422,7 @@ def test_messages_that_cannot_be_used_are_laid_aside(engine, home, kafka):
         wait_until(lambda: ledger(engine)[1] == week.height)
         assert one.end() == 0
     check_ledger(home, engine, week)
-    letters = read_all(kafka.servers, DEAD_LETTERS)
+    letters = read_all(kafka.servers, DEAD_LETTER_TOPIC)
     why = sorted(
         dict(letter.headers())['reason'].decode().split(' at line')[0] for letter in letters
     )
@@ -432,7 +436,7 @@ def test_a_database_that_is_away_is_waited_for(postgresql, postgresql_server, ho
     _, week = tables(home, postgresql)
     create_topics(kafka.servers)
     messages = [
-        encode('results', key, payload, f'e{i}', i)
+        encode_event('results', key, payload, f'e{i}', i)
         for i, (key, payload) in enumerate(results(ended(postgresql, week)))
     ]
     name, server = (
@@ -511,8 +515,8 @@ def openfootball(path: Path, until: datetime, also: int = 0) -> None:
 
 
 def test_from_a_page_to_settled_and_new_forecasts(database, home, kafka, tmp_path):
-    from football_pred.features.feast_store import online, open_store
-    from football_pred.features.offline import Places
+    from football_pred.features.feast_store import get_online_features, open_feature_store
+    from football_pred.features.offline import FeatureStoreConfig
 
     first, after, page, settings = (
         datetime(2026, 3, 1, tzinfo=UTC),
@@ -525,35 +529,41 @@ def test_from_a_page_to_settled_and_new_forecasts(database, home, kafka, tmp_pat
         source = OpenFootball(host.url)
 
         def gather() -> Any:
-            collect(
+            collect_payloads(
                 database,
-                settings.snapshots,
+                settings.snapshots_folder,
                 source,
                 ['E0'],
                 ['2526'],
                 lambda: datetime.now(UTC),
                 limits=FAST,
             )
-            return clean(
-                database, settings.snapshots, {'openfootball': source}, told_at=datetime.now(UTC)
+            return load_new_payloads(
+                database,
+                settings.snapshots_folder,
+                {'openfootball': source},
+                event_time=datetime.now(UTC),
             )
 
         openfootball(page, first)
         assert gather().matches == 380
-        history, registry = read_history(database, first, ['E0']), Registry(**settings.registry)
+        history, registry = (
+            read_match_history(database, first, ['E0']),
+            Registry(**settings.registry_options),
+        )
         model = DixonColes().fit(history.filter(status='finished'), as_of=first)
         kept = registry.register(
             'E0',
             model,
             'E0-dixon-coles',
-            {'as_of': first.isoformat(), 'data_fingerprint': fingerprint(history)},
+            {'as_of': first.isoformat(), 'data_fingerprint': frame_fingerprint(history)},
         )
         registry.promote('E0', kept.version, 'test', 'the first')
-        coming = upcoming(history, first, 60)
+        coming = upcoming_fixtures(history, first, 60)
         append_forecasts(
             database,
-            settings.anchors,
-            forecast(model, coming.head(1)),
+            settings.ledger_anchors_path,
+            forecast_fixtures(model, coming.head(1)),
             kept.name,
             kept.version,
             first,
@@ -563,7 +573,7 @@ def test_from_a_page_to_settled_and_new_forecasts(database, home, kafka, tmp_pat
             'test',
         )
         create_topics(kafka.servers)
-        with writing(database) as connection:
+        with write_transaction(database) as connection:
             connection.execute(
                 update(schema.events).values(sent_at=NOW)
             )  # what was told before is no matter here
@@ -586,8 +596,10 @@ def test_from_a_page_to_settled_and_new_forecasts(database, home, kafka, tmp_pat
             done['matches'],
         ) == (1, 1, 1, 2, 3)
     over = coming.head(1)
-    following = next_matches(
-        upcoming(read_history(database, after, ['E0']), after, 60), over, {'E0': 'England'}
+    following = find_next_fixtures(
+        upcoming_fixtures(read_match_history(database, after, ['E0']), after, 60),
+        over,
+        {'E0': 'England'},
     )
     made = read_frame(
         database,
@@ -597,15 +609,20 @@ def test_from_a_page_to_settled_and_new_forecasts(database, home, kafka, tmp_pat
     )
     assert sorted(made['match_id']) == sorted(following)
     assert set(made['as_of']) == {first}  # the champion has learned from nothing later
-    assert verify_ledger(database, settings.anchors).problems == []
+    assert verify_ledger(database, settings.ledger_anchors_path).problems == []
     told = {event.told.match_id for event in understood(kafka.servers, 'football.predictions')}
     assert told == set(following)
     countries = dict(
         read_frame(database, select(schema.leagues.c.league, schema.leagues.c.country)).iter_rows()
     )
-    features, _ = describe(read_history(database, after, ['E0']), after, countries)
+    features, _ = build_features_and_states(
+        read_match_history(database, after, ['E0']), after, countries
+    )
     wanted = pl.DataFrame({'match_id': [*over['match_id'], *following]})
-    served = online(open_store(Places(settings.features)), wanted['match_id'].to_list())
+    served = get_online_features(
+        open_feature_store(FeatureStoreConfig(settings.features_folder)),
+        wanted['match_id'].to_list(),
+    )
     assert served.equals(
         wanted.join(features, on='match_id', how='left', maintain_order='left').select(
             served.columns

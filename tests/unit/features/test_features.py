@@ -9,9 +9,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from football_pred.core.as_of import mask_unknown
+from football_pred.core.as_of import mask_future_results
 from football_pred.core.sample_league import sample_matches, sample_strengths
-from football_pred.evaluation.backtest import LeakError, assert_no_leak
+from football_pred.evaluation.backtest import LeakageError, assert_no_leakage
 from football_pred.features.build import (
     FEATURE_KEYS,
     FEATURE_NAMES,
@@ -28,7 +28,7 @@ from football_pred.ratings.elo_and_pi import (
     as_utc,
     feature_time,
     known_results,
-    latest_known,
+    point_in_time_join,
 )
 from tests.support.factories import with_numbers
 
@@ -39,13 +39,13 @@ CUTOFFS = [
     datetime(2022, 10, 15, 15, 40, tzinfo=UTC),
     datetime(2022, 10, 29, tzinfo=UTC),
 ]
-RATINGS = {'elo': Elo(), 'elo with carry': Elo(carry=0.8), 'pi': PiRatings()}
+RATINGS = {'elo': Elo(), 'elo with carry': Elo(season_carryover=0.8), 'pi': PiRatings()}
 
 
 def awkward_league() -> pl.DataFrame:
     "Two seasons of eight teams with everything that real fixtures have: late results, two matches a day, neutral grounds, unknown times, gaps."
     matches = sample_matches(
-        sample_strengths(8, 2, seed=3), n_seasons=2, promoted=1, n_teams=8, seed=3
+        sample_strengths(8, 2, seed=3), n_seasons=2, n_promoted=1, n_teams=8, seed=3
     ).with_row_index('i')
     day = pl.col('kickoff').dt.truncate('1d')
     matches = matches.with_columns(
@@ -287,13 +287,13 @@ def forecast(frame: pl.DataFrame) -> pl.DataFrame:
 
 @pytest.mark.parametrize('cutoff', CUTOFFS, ids=str)
 def test_the_backtest_kit_agrees(cutoff, matches):
-    assert assert_no_leak(forecast, matches, cutoff) > 20
+    assert assert_no_leakage(forecast, matches, cutoff) > 20
     for leak in ('own', 'others', 'season_mean'):
         planted = lambda frame, leak=leak: forecast(frame).join(
             leaky(frame).select('match_id', leak), on='match_id'
         )  # noqa: E731
-        with pytest.raises(LeakError, match=rf'\b{leak}\b.*looks ahead'):
-            assert_no_leak(planted, matches, cutoff)
+        with pytest.raises(LeakageError, match=rf'\b{leak}\b.*looks ahead'):
+            assert_no_leakage(planted, matches, cutoff)
 
 
 def test_two_matches_of_a_team_on_one_day_do_not_inform_each_other():
@@ -312,7 +312,7 @@ def test_two_matches_of_a_team_on_one_day_do_not_inform_each_other():
     found = build_features(frame, AFTER_ALL)
     assert found['home_played'].to_list() == [0, 0, 2]
     assert found['home_elo'].is_null().to_list() == [True, True, False]
-    assert Elo().rate(frame)['home_elo'].to_list()[:2] == [1500, 1500]
+    assert Elo().rate_matches(frame)['home_elo'].to_list()[:2] == [1500, 1500]
 
 
 def test_a_result_counts_from_the_moment_it_is_known():
@@ -497,16 +497,22 @@ def test_feature_equals_the_slow_reference(feature: Feature, as_of, matches, slo
 def test_carry_draws_ratings_to_the_start_between_seasons(matches):
     first, second = matches.partition_by('season', maintain_order=True)
     elo = Elo()
-    elo.rate(first)
+    elo.rate_matches(first)
     end = dict(elo.ratings_.iter_rows())
     upcoming = second.with_columns(status=pl.lit('scheduled'))
     for carry in (1, 0.5):
-        rated = Elo(carry=carry).rate(pl.concat([first, upcoming])).join(upcoming, on='match_id')
+        rated = (
+            Elo(season_carryover=carry)
+            .rate_matches(pl.concat([first, upcoming]))
+            .join(upcoming, on='match_id')
+        )
         wanted = [1500 + carry * (end.get(team, 1500) - 1500) for team in rated['home_team']]
         assert rated['home_elo'].to_list() == pytest.approx(wanted)
     # What is asked before the first result of a season and what the first result starts from is the same rating.
-    half = Elo(carry=0.5)
-    rated = half.rate(matches).join(known_results(second), on='match_id', maintain_order='right')
+    half = Elo(season_carryover=0.5)
+    rated = half.rate_matches(matches).join(
+        known_results(second), on='match_id', maintain_order='right'
+    )
     history = half.history_.filter(pl.col('match_id') == rated['match_id'][0])['elo']
     assert history.sum() == pytest.approx(rated['home_elo'][0] + rated['away_elo'][0])
 
@@ -514,7 +520,7 @@ def test_carry_draws_ratings_to_the_start_between_seasons(matches):
 def test_points_are_neither_made_nor_lost(matches):
     elo, pi = Elo(), PiRatings()
     for system in (elo, pi):
-        system.rate(matches)
+        system.rate_matches(matches)
     assert elo.ratings_['elo'].mean() == pytest.approx(1500)
     assert pi.ratings_.select(
         pl.sum_horizontal('pi_home', 'pi_away').sum()
@@ -525,8 +531,8 @@ def test_points_are_neither_made_nor_lost(matches):
 
 def test_no_results_at_all(matches):
     nothing = matches.with_columns(status=pl.lit('scheduled'))
-    assert Elo().rate(nothing)['home_elo'].unique().to_list() == [1500]
-    assert PiRatings().rate(nothing)['pi_difference'].unique().to_list() == [0]
+    assert Elo().rate_matches(nothing)['home_elo'].unique().to_list() == [1500]
+    assert PiRatings().rate_matches(nothing)['pi_difference'].unique().to_list() == [0]
     found = build_features(nothing, AFTER_ALL)
     needs_results = pl.exclude(*FEATURE_KEYS, 'home_played', 'away_played', '^market_.*$')
     assert found.select(needs_results).null_count().sum_horizontal().item() == 31 * found.height
@@ -561,7 +567,7 @@ def test_row_order_does_not_matter(matches, features):
 
 @pytest.mark.parametrize('as_of', CUTOFFS, ids=str)
 def test_masked_or_not_the_features_are_the_same(as_of, matches):
-    assert build_features(mask_unknown(matches, as_of), as_of).equals(
+    assert build_features(mask_future_results(matches, as_of), as_of).equals(
         build_features(matches, as_of)
     )
 
@@ -569,7 +575,7 @@ def test_masked_or_not_the_features_are_the_same(as_of, matches):
 @pytest.mark.parametrize('as_of', CUTOFFS, ids=str)
 def test_what_is_served_is_what_is_trained_on(as_of, matches, features):
     "Rows whose feature time has come do not change any more."
-    served = build_features(mask_unknown(matches, as_of), as_of)
+    served = build_features(mask_future_results(matches, as_of), as_of)
     come = served.join(matches.filter(feature_time() <= as_of), on='match_id', how='semi')
     assert come.height > 20
     assert come.equals(features.join(come, on='match_id', how='semi'))
@@ -600,8 +606,8 @@ def test_frames_without_sense_are_refused_by_name(change, message, matches):
     wrong = change(played)
     for call in (
         lambda: build_features(wrong, AFTER_ALL),
-        lambda: Elo().rate(wrong),
-        lambda: PiRatings().rate(wrong),
+        lambda: Elo().rate_matches(wrong),
+        lambda: PiRatings().rate_matches(wrong),
     ):
         with pytest.raises(ValueError, match=f"Match {played['match_id'][5]}: .*{message}"):
             call()
@@ -631,7 +637,7 @@ def test_latest_known_against_a_loop():
         )
 
     facts, questions = frame(60, 'known_at').with_row_index('fact'), frame(80, 'asked_at')
-    found = latest_known(questions, facts, ['team'])
+    found = point_in_time_join(questions, facts, ['team'])
     assert found.drop('fact').equals(questions)
     for question, fact in zip(questions.iter_rows(named=True), found['fact'], strict=True):
         known = [

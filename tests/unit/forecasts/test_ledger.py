@@ -20,18 +20,24 @@ from sqlalchemy.exc import DBAPIError
 
 from football_pred.core import schema
 from football_pred.core.as_of import read_matches
-from football_pred.core.database import count_rows, open_database, read_frame, upsert, writing
+from football_pred.core.database import (
+    count_rows,
+    open_database,
+    read_frame,
+    upsert,
+    write_transaction,
+)
 from football_pred.core.sample_league import sample_matches, sample_strengths
 from football_pred.core.settings import Settings
 from football_pred.forecasts import ledger
 from football_pred.forecasts.ledger import (
     append_forecasts,
-    seal,
-    settle,
-    settled_forecasts,
+    compute_seal,
+    read_settled_forecasts,
+    settle_forecasts,
     verify_ledger,
 )
-from football_pred.forecasts.predict import forecast
+from football_pred.forecasts.predict import forecast_fixtures
 
 MATCHES = sample_matches(sample_strengths(6))
 COMING = MATCHES.tail(9)  # three rounds of three
@@ -51,12 +57,12 @@ class Fixed:
         return np.random.default_rng(6).gamma(5, 0.3, (fixtures.height, 2))
 
 
-SAID = forecast(Fixed(), COMING)
+SAID = forecast_fixtures(Fixed(), COMING)
 
 
 def open_ledger(home: Path) -> Engine:
     "A database with the matches, all of them played in the end."
-    engine = open_database(Settings(home=home).database)
+    engine = open_database(Settings(home=home).database_dsn)
     league = dict(
         league='SIM', name='Simulated', country='Nowhere', tier=1, time_zone='UTC', teams=6
     )
@@ -72,7 +78,7 @@ def open_ledger(home: Path) -> Engine:
         sequence=1,
         rows=0,
     )
-    with writing(engine) as connection:
+    with write_transaction(engine) as connection:
         upsert(connection, schema.leagues, [league])
         upsert(connection, schema.snapshots, [snapshot])
         upsert(
@@ -96,9 +102,9 @@ def append(home: Path, engine: Engine, said: pl.DataFrame, **changes: object) ->
     return append_forecasts(engine, home / 'anchors.jsonl', said, **(told | changes))
 
 
-def verify(home: Path) -> ledger.Verified:
+def verify(home: Path) -> ledger.LedgerVerification:
     "What somebody finds who opens the ledger anew."
-    engine = open_database(Settings(home=home).database)
+    engine = open_database(Settings(home=home).database_dsn)
     try:
         return verify_ledger(engine, home / 'anchors.jsonl')
     finally:
@@ -146,7 +152,7 @@ def sealed_anew(row: dict[str, object], **changes: object) -> dict[str, object]:
         name: datetime.fromisoformat(row[name]).replace(tzinfo=UTC)
         for name in ('kickoff', 'as_of', 'created_at')
     }
-    return row | {'seal': seal(row | moments)}
+    return row | {'seal': compute_seal(row | moments)}
 
 
 def following(connection: sqlite3.Connection, **changes: object) -> dict[str, object]:
@@ -188,7 +194,7 @@ def original(tmp_path_factory, sqlite) -> Path:
             as_of=NOW + timedelta(hours=batch),
             run_id=f'r{batch}',
         )
-    settle(engine, MATCHES, AFTER_ALL, 's')
+    settle_forecasts(engine, MATCHES, AFTER_ALL, 's')
     engine.dispose()
     return home
 
@@ -230,7 +236,7 @@ def test_the_last_anchor_is_the_head_of_the_chain(sealed):
     lines = [json.loads(line) for line in (sealed / 'anchors.jsonl').read_text().splitlines()]
     assert ([line['sequence'] for line in lines], lines[-1]['seal']) == (
         [3, 6, 9],
-        verify(sealed).head,
+        verify(sealed).head_seal,
     )
 
 
@@ -285,7 +291,7 @@ def test_a_forecast_that_follows_the_last_one_can_be_added(sealed, intruder):
         {'sequence': -1},
         {'sequence': 'ten'},
         {'sequence': 9.5},
-        {'previous_seal': schema.GENESIS},
+        {'previous_seal': schema.GENESIS_SEAL},
         {'previous_seal': 'f' * 64},
         {'previous_seal': ''},
     ],
@@ -377,7 +383,7 @@ def other(name: str, value: object) -> object:
         return math.nextafter(value, 2)
     if isinstance(value, int):
         return value + 100
-    if isinstance(schema.predictions.c[name].type, schema.Moment):
+    if isinstance(schema.predictions.c[name].type, schema.UtcDateTime):
         return value[:-1] + ('1' if value[-1] == '0' else '0')
     return value[:-1] + ('x' if value[-1] != 'x' else 'y')
 
@@ -551,7 +557,7 @@ MOMENTS = st.datetimes().map(lambda moment: moment.isoformat(' ', 'microseconds'
 
 def any_value(name: str) -> st.SearchStrategy[object]:
     kind = schema.predictions.c[name].type
-    if isinstance(kind, schema.Moment):
+    if isinstance(kind, schema.UtcDateTime):
         return MOMENTS
     if isinstance(kind, schema.Float):
         return st.floats(allow_nan=False, allow_infinity=False) | st.floats(0, 1)
@@ -702,10 +708,10 @@ def test_what_is_missing_is_added_and_what_is_there_is_left(home, fresh):
 def test_nothing_to_add_is_nothing(home, fresh):
     assert append(home, fresh, SAID.clear()) == 0
     found = verify(home)
-    assert (found.forecasts, found.anchors, found.head, found.problems) == (
+    assert (found.forecasts, found.anchors, found.head_seal, found.problems) == (
         0,
         0,
-        schema.GENESIS,
+        schema.GENESIS_SEAL,
         [],
     )
 
@@ -785,7 +791,7 @@ def test_an_anchor_that_cannot_be_written_is_an_error_that_the_next_run_makes_up
 
 def append_much(home: Path, model: str, start: multiprocessing.synchronize.Barrier) -> None:
     "Forecasts of a model of one's own and of one that others use too, in turns."
-    engine = open_database(Settings(home=home).database)
+    engine = open_database(Settings(home=home).database_dsn)
     start.wait(60)
     for turn in range(10):
         for name in (model, 'SIM-common'):
@@ -824,12 +830,12 @@ def test_processes_that_append_at_once_make_one_chain(home, fresh):
 
 
 def settle_at(engine: Engine, moment: datetime) -> pl.DataFrame:
-    return settle(engine, read_matches(engine, moment), moment, 's')
+    return settle_forecasts(engine, read_matches(engine, moment), moment, 's')
 
 
 def rewrite(engine: Engine, place: int, **columns: object) -> None:
     "Change what the table says about one of the coming matches."
-    with writing(engine) as connection:
+    with write_transaction(engine) as connection:
         connection.execute(
             update(schema.matches)
             .where(schema.matches.c.match_id == COMING['match_id'][place])
@@ -849,7 +855,7 @@ def test_nothing_is_settled_before_its_result_is_known(home, fresh):
 def test_a_settlement_holds_the_scores_of_the_forecast(home, fresh):
     append(home, fresh, SAID)
     settle_at(fresh, AFTER_ALL)
-    for row in settled_forecasts(fresh).to_dicts():
+    for row in read_settled_forecasts(fresh).to_dicts():
         home_goals, away_goals, given = (
             row['home_goals'],
             row['away_goals'],
@@ -910,7 +916,7 @@ def test_a_corrected_result_adds_a_revision_and_the_latest_counts(home, fresh, s
     for revision, goals in ((2, COMING[side][0] + 7), (3, COMING[side][0])):
         rewrite(fresh, 0, **{side: goals})
         assert settle_at(fresh, AFTER_ALL).select('revision', side).rows() == [(revision, goals)]
-        latest = settled_forecasts(fresh)
+        latest = read_settled_forecasts(fresh)
         assert (
             latest.height,
             latest.filter(match_id=COMING['match_id'][0]).select('revision', side).rows(),

@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from football_pred.core.sample_league import sample_matches, sample_strengths
 from football_pred.forecasts.season_simulation import (
     DEFAULT_ZONES,
-    ZONES,
-    Uncertainty,
+    LEAGUE_ZONES,
+    StrengthUncertainty,
     draw_scores,
     draw_tilted_scores,
-    finish_table,
+    estimate_strength_uncertainty,
+    projected_table,
     simulate_season,
-    strength_uncertainty,
 )
 from football_pred.forecasts.standings import league_table, remaining_fixtures
 from football_pred.markets.score_grid import score_grid
@@ -29,7 +29,7 @@ HALF = SEASON.head(28)
 LEFT = remaining_fixtures(HALF)
 MODEL = DixonColes(half_life=None).fit(HALF)
 GRIDS = MODEL.predict_grid(LEFT)
-UNSURE = strength_uncertainty(MODEL.strengths())
+UNSURE = estimate_strength_uncertainty(MODEL.strengths())
 NONE = np.empty((0, 11, 11))
 
 
@@ -73,7 +73,7 @@ def test_every_season_of_three_teams(league):
     assert np.allclose(expected.sum(axis=0), 1)
     n = 200_000
     certain = simulate_season(SMALL, fixtures, grids, league, n).position_probabilities()
-    nothing_unsure = Uncertainty(['a', 'b', 'c'], np.zeros((6, 6)))
+    nothing_unsure = StrengthUncertainty(['a', 'b', 'c'], np.zeros((6, 6)))
     tilted = simulate_season(
         SMALL, fixtures, grids, league, n, nothing_unsure
     ).position_probabilities()
@@ -91,7 +91,7 @@ def test_expected_points_are_those_of_the_grids():
     ):
         expected[home] += 3 * h + d
         expected[away] += 3 * a + d
-    found = dict(finish_table(season).select('team', 'expected_points').iter_rows())
+    found = dict(projected_table(season).select('team', 'expected_points').iter_rows())
     assert max(abs(found[team] - expected[team]) for team in expected) < 0.1
 
 
@@ -108,7 +108,7 @@ def test_finished_seasons_are_certain(season):
         'team'
     ].to_list()
     assert set(over.position_probabilities().ravel()) == {0, 1}
-    finish = finish_table(over)
+    finish = projected_table(over)
     assert finish['team'].to_list() == table['team'].to_list()
     assert (finish['expected_points'] == finish['points']).all()
     assert (finish['points_low'] == finish['points_high']).all()
@@ -218,7 +218,7 @@ def test_a_team_is_as_strong_in_all_matches_of_a_simulation():
 
 def test_uncertainty_of_other_teams_is_left_out():
     variance = np.diag(UNSURE.covariance)
-    more = Uncertainty(
+    more = StrengthUncertainty(
         [*reversed(UNSURE.teams), 'another'], np.diag(np.r_[variance[7::-1], 9, variance[:7:-1], 9])
     )
     same = simulate_season(HALF, LEFT, GRIDS, simulations=50, uncertainty=more)
@@ -245,7 +245,7 @@ def test_standard_errors_are_near_those_of_the_likelihood():
             x[number[attacking]], x[8 + number[defending]], x[16], x[17] = 1, -1, 1, at_home
             information += rate * np.outer(x, x)
     exact = np.sqrt(np.diag(np.linalg.inv(information))[:16])
-    rough = np.sqrt(np.diag(strength_uncertainty(model.strengths(), ridge).covariance))
+    rough = np.sqrt(np.diag(estimate_strength_uncertainty(model.strengths(), ridge).covariance))
     assert np.abs(np.log(rough / exact)).max() < 0.25
 
 
@@ -298,21 +298,21 @@ def test_cells_of_no_chance_are_never_drawn():
 
 def test_finish_table():
     season = simulate_season(HALF, LEFT, GRIDS, 'D1', simulations=2000)
-    finish = finish_table(season, coverage=0.5)
-    assert finish.columns[6:] == list(ZONES['D1'])
+    finish = projected_table(season, coverage=0.5)
+    assert finish.columns[6:] == list(LEAGUE_ZONES['D1'])
     assert finish['title'].sum() == pytest.approx(1)
     assert finish['top_four'].sum() == pytest.approx(4)
     assert finish['relegation'].sum() == pytest.approx(2)
     assert (finish['title'] <= finish['top_four']).all()
     assert finish['expected_position'].is_sorted()
-    wide = finish_table(season, coverage=0.95).sort('team')
+    wide = projected_table(season, coverage=0.95).sort('team')
     assert (
         wide['points_high'] - wide['points_low']
         >= (finish['points_high'] - finish['points_low'])[finish['team'].arg_sort()]
     ).all()
     assert (finish['points'] <= finish['points_low']).all()
-    assert finish_table(season, {}).columns[-1] == 'expected_position'
-    assert finish_table(simulate_season(HALF, LEFT, GRIDS, simulations=5)).columns[6:] == list(
+    assert projected_table(season, {}).columns[-1] == 'expected_position'
+    assert projected_table(simulate_season(HALF, LEFT, GRIDS, simulations=5)).columns[6:] == list(
         DEFAULT_ZONES
     )
 
@@ -354,7 +354,9 @@ AWAY = LEFT.with_columns(away_team='home_team')
             'home_goals is -1.0 in row 0',
         ),
         (
-            lambda: simulate_season(HALF, LEFT, GRIDS, uncertainty=Uncertainty(['x'], np.eye(2))),
+            lambda: simulate_season(
+                HALF, LEFT, GRIDS, uncertainty=StrengthUncertainty(['x'], np.eye(2))
+            ),
             "uncertainty does not know 'team_00'",
         ),
         (
@@ -376,24 +378,27 @@ AWAY = LEFT.with_columns(away_team='home_team')
             'expected finite numbers',
         ),
         (
-            lambda: strength_uncertainty(MODEL.strengths().drop('weight')),
+            lambda: estimate_strength_uncertainty(MODEL.strengths().drop('weight')),
             'Column weight is missing from strengths',
         ),
-        (lambda: strength_uncertainty(MODEL.strengths(), ridge=-1000), 'nothing is known about it'),
         (
-            lambda: finish_table(
+            lambda: estimate_strength_uncertainty(MODEL.strengths(), ridge=-1000),
+            'nothing is known about it',
+        ),
+        (
+            lambda: projected_table(
                 simulate_season(HALF, LEFT, GRIDS, simulations=2), {'top': (1, 9)}
             ),
             r"zone 'top' has the places \(1, 9\), of 8 teams",
         ),
         (
-            lambda: finish_table(
+            lambda: projected_table(
                 simulate_season(HALF, LEFT, GRIDS, simulations=2), {'top': (0, 1)}
             ),
             "zone 'top'",
         ),
         (
-            lambda: finish_table(simulate_season(HALF, LEFT, GRIDS, simulations=2), coverage=90),
+            lambda: projected_table(simulate_season(HALF, LEFT, GRIDS, simulations=2), coverage=90),
             'coverage is 90',
         ),
     ],

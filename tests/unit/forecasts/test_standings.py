@@ -11,17 +11,17 @@ from hypothesis import strategies as st
 
 from football_pred.core.sample_league import sample_matches, sample_strengths
 from football_pred.forecasts.standings import (
-    DEFAULT_RULES,
-    EARLIER,
+    DEFAULT_TIE_BREAKS,
+    EARLIER_TIE_BREAKS,
     TIE_BREAKS,
-    Games,
+    MatchArrays,
+    find_tie_breaks,
     league_table,
-    rank,
+    rank_teams,
     remaining_fixtures,
-    rules_of,
-    tally_of,
+    standings_totals,
 )
-from football_pred.ingest.open_sources import Bundled
+from football_pred.ingest.open_sources import BundledSource
 
 # Final tables of the Premier League. Places and points compared with published ones: 2014/15 to 2023/24 with the standings kept in the public
 # repository shreyansh7411/footinfo (backend/data/prem/standings), 2024/25 with Sports Illustrated, 'Final Standings: Placings, Points'
@@ -66,7 +66,7 @@ NAMES = ('home_team', 'away_team', 'home_goals', 'away_goals')
 
 def bundled(season):
     "A season of the package's own file."
-    source = Bundled()
+    source = BundledSource()
     request = source.plan(['E0'], [season])[0]
     rows = source.parse(source.fetch(request), request).matches.select(*NAMES)
     return rows.with_columns(pl.col('home_goals', 'away_goals').cast(pl.Int64), league=pl.lit('E0'))
@@ -144,8 +144,11 @@ def test_french_rules_of_a_season(shared_data):
 )
 def test_rules_change_with_the_season(season, earlier):
     frame = LEVEL.with_columns(season=pl.lit(season), league=pl.lit('F2'))
-    assert rules_of(None, frame) == ('F2', EARLIER['F2'][1] if earlier else TIE_BREAKS['F2'])
-    assert rules_of('E0', frame) == ('E0', TIE_BREAKS['E0'])
+    assert find_tie_breaks(None, frame) == (
+        'F2',
+        EARLIER_TIE_BREAKS['F2'][1] if earlier else TIE_BREAKS['F2'],
+    )
+    assert find_tie_breaks('E0', frame) == ('E0', TIE_BREAKS['E0'])
 
 
 def test_most_wins_away():
@@ -376,7 +379,7 @@ def test_second_opinion(league, seed, n_teams, most):
             for h, a in permutations('abcdef'[:n_teams], 2)
         )
     )
-    assert order(matches, league) == slow_order(matches, TIE_BREAKS.get(league, DEFAULT_RULES))
+    assert order(matches, league) == slow_order(matches, TIE_BREAKS.get(league, DEFAULT_TIE_BREAKS))
 
 
 @given(st.integers(0, 1000))
@@ -384,21 +387,24 @@ def test_second_opinion(league, seed, n_teams, most):
 def test_many_tables_are_single_tables(seed):
     rng = np.random.default_rng(seed)
     home, away = np.array(list(permutations(range(5), 2))).T
-    games = Games(home, away, *rng.integers(0, 3, (2, 30, 20)))
+    games = MatchArrays(home, away, *rng.integers(0, 3, (2, 30, 20)))
     lots = np.argsort(rng.random((30, 5)), axis=1)
-    for rules in (TIE_BREAKS['SP1'], TIE_BREAKS['F1'], EARLIER['F1'][1]):
-        places = rank(tally_of(games, 5), [games], rules, lots)
+    for rules in (TIE_BREAKS['SP1'], TIE_BREAKS['F1'], EARLIER_TIE_BREAKS['F1'][1]):
+        places = rank_teams(standings_totals(games, 5), [games], rules, lots)
         assert (np.sort(places, axis=1) == np.arange(5)).all()
         for i in range(30):
-            one = Games(home, away, games.home_goals[i : i + 1], games.away_goals[i : i + 1])
+            one = MatchArrays(home, away, games.home_goals[i : i + 1], games.away_goals[i : i + 1])
             assert np.array_equal(
-                rank(tally_of(one, 5), [one], rules, lots[i : i + 1]), places[i : i + 1]
+                rank_teams(standings_totals(one, 5), [one], rules, lots[i : i + 1]),
+                places[i : i + 1],
             )
         halves = [
-            Games(home[part], away[part], games.home_goals[:, part], games.away_goals[:, part])
+            MatchArrays(
+                home[part], away[part], games.home_goals[:, part], games.away_goals[:, part]
+            )
             for part in (slice(0, 8), slice(8, 20))
         ]
-        assert np.array_equal(rank(tally_of(games, 5), halves, rules, lots), places)
+        assert np.array_equal(rank_teams(standings_totals(games, 5), halves, rules, lots), places)
 
 
 def test_order_of_matches_does_not_matter():

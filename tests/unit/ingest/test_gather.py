@@ -16,13 +16,24 @@ from sqlalchemy import Engine, select
 
 from football_pred.core import schema
 from football_pred.core.as_of import read_matches
-from football_pred.core.database import open_database, read_frame, upsert, writing
-from football_pred.ingest.collect import collect
-from football_pred.ingest.contract import OpenSource, Parsed, Request, SourceError, parsed
-from football_pred.ingest.load import Cleaned, clean, rebuild
+from football_pred.core.database import open_database, read_frame, upsert, write_transaction
+from football_pred.ingest.collect import collect_payloads
+from football_pred.ingest.contract import (
+    OpenSource,
+    ParsedPayload,
+    SourceError,
+    SourceRequest,
+    to_parsed_payload,
+)
+from football_pred.ingest.load import LoadSummary, load_new_payloads, rebuild_tables
 from football_pred.ingest.quality import season_quality
-from football_pred.ingest.team_names import UnknownName, find_league, find_team, load_reference
-from football_pred.ingest.validate import clean_payload
+from football_pred.ingest.team_names import (
+    UnknownNameError,
+    find_league,
+    find_team,
+    load_reference_data,
+)
+from football_pred.ingest.validate import validate_matches
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 TWENTY = (
@@ -63,24 +74,24 @@ class Pages(OpenSource):
 
     def plan(
         self, leagues: Sequence[str], seasons: Sequence[str], fixtures: bool = False
-    ) -> list[Request]:
+    ) -> list[SourceRequest]:
         return [
-            Request(self.name, page, league, season)
+            SourceRequest(self.name, page, league, season)
             for league in leagues
             for season in seasons
             for page in self.pages
             if page[1:5] == season
         ]
 
-    def fetch(self, request: Request) -> bytes:
+    def fetch(self, request: SourceRequest) -> bytes:
         self.fetched.append(request.url)
         page = self.pages[request.url]
         if isinstance(page, Exception):
             raise page
         return page
 
-    def parse(self, content: bytes, request: Request) -> Parsed:
-        return parsed(
+    def parse(self, content: bytes, request: SourceRequest) -> ParsedPayload:
+        return to_parsed_payload(
             pl.read_json(io.BytesIO(content), schema=dict.fromkeys(ROW, pl.String)), request
         )
 
@@ -154,22 +165,24 @@ def clock() -> Clock:
 @pytest.fixture
 def fetch(engine: Engine, home: Path, clock: Clock) -> Callable[..., pl.DataFrame]:
     def fetch(source: Pages, seasons: Sequence[str] = ('2526',), run_key: str = '') -> pl.DataFrame:
-        return collect(engine, home / 'snapshots', source, ['E0'], seasons, clock, run_key=run_key)
+        return collect_payloads(
+            engine, home / 'snapshots', source, ['E0'], seasons, clock, run_key=run_key
+        )
 
     return fetch
 
 
 @pytest.fixture
-def tidy(engine: Engine, home: Path) -> Callable[..., Cleaned]:
-    def tidy(source: Pages, _seasons: Sequence[str] = ()) -> Cleaned:
-        return clean(engine, home / 'snapshots', {source.name: source})
+def tidy(engine: Engine, home: Path) -> Callable[..., LoadSummary]:
+    def tidy(source: Pages, _seasons: Sequence[str] = ()) -> LoadSummary:
+        return load_new_payloads(engine, home / 'snapshots', {source.name: source})
 
     return tidy
 
 
 @pytest.fixture
-def gather(fetch, tidy) -> Callable[..., Cleaned]:
-    def gather(source: Pages, seasons: Sequence[str] = ('2526',)) -> Cleaned:
+def gather(fetch, tidy) -> Callable[..., LoadSummary]:
+    def gather(source: Pages, seasons: Sequence[str] = ('2526',)) -> LoadSummary:
         fetch(source, seasons)
         return tidy(source, seasons)
 
@@ -242,18 +255,18 @@ def test_blanks_and_leading_zeros_do_not_matter(engine, gather, changes):
     [('Arsenl', 'Arsenal'), ('Man Untied', 'Man United'), ('Forest', "Nott'm Forest")],
 )
 def test_an_unknown_team_is_answered_with_the_nearest(engine, name, nearest):
-    with writing(engine) as connection:
-        load_reference(connection)
+    with write_transaction(engine) as connection:
+        load_reference_data(connection)
     with pytest.raises(
-        UnknownName, match=f'unknown team {name!r} in league E0; did you mean .*{nearest}'
+        UnknownNameError, match=f'unknown team {name!r} in league E0; did you mean .*{nearest}'
     ):
         find_team(engine, name, 'E0')
 
 
 def test_an_unknown_league_is_named(engine):
-    with writing(engine) as connection:
-        load_reference(connection)
-    with pytest.raises(UnknownName, match="unknown league 'E9'; did you mean E"):
+    with write_transaction(engine) as connection:
+        load_reference_data(connection)
+    with pytest.raises(UnknownNameError, match="unknown league 'E9'; did you mean E"):
         find_league(engine, 'E9')
 
 
@@ -349,13 +362,13 @@ def test_a_payload_that_changed_on_disk_is_refused_and_nothing_is_written(
     with pytest.raises(ValueError, match=f'{path} has changed on disk'):
         tidy(source)
     with pytest.raises(ValueError, match=f'{path} has changed on disk'):
-        rebuild(engine, home / 'snapshots', {source.name: source})
+        rebuild_tables(engine, home / 'snapshots', {source.name: source})
     assert tables(engine) == before
 
 
 def test_replay_compares_in_parts_and_finds_every_difference(engine, home, gather, monkeypatch):
     "One row changed, one missing and one too many, in a part each; nothing is left of the second database."
-    monkeypatch.setattr('football_pred.ingest.reconcile._AT_ONCE', 7)
+    monkeypatch.setattr('football_pred.ingest.reconcile._CHUNK_SIZE', 7)
     source = Pages(_2526=page(*season_of(TWENTY), row(home_goals='x')))
     gather(source)
     source.pages['_2526'] = page(*season_of(TWENTY), row(home_goals='y'))
@@ -364,14 +377,14 @@ def test_replay_compares_in_parts_and_finds_every_difference(engine, home, gathe
     def replay(**options):
         return {
             row[0]: row[2:]
-            for row in rebuild(engine, home / 'snapshots', {source.name: source}, **options)[
+            for row in rebuild_tables(engine, home / 'snapshots', {source.name: source}, **options)[
                 1
             ].rows()
         }
 
     before = tables(engine)
     assert set(replay(apply=False).values()) == {(0, 0, 0)}
-    with writing(engine) as connection:
+    with write_transaction(engine) as connection:
         known = sorted(read_frame(connection, select(schema.matches.c.match_id))['match_id'])
         connection.exec_driver_sql(
             f"UPDATE matches SET home_goals = home_goals + 1 WHERE match_id = '{known[200]}'"
@@ -526,7 +539,7 @@ def test_what_is_new_is_told_once_in_the_transaction_that_writes_it(
     def take_in(**changes: str | None) -> None:
         source = Pages(_2526=page(row(**changes)))
         fetch(source)
-        clean(engine, home / 'snapshots', {source.name: source}, told_at=START)
+        load_new_payloads(engine, home / 'snapshots', {source.name: source}, event_time=START)
 
     to_come = dict(home_goals=None, away_goals=None)
     take_in(**to_come)
@@ -540,16 +553,16 @@ def test_what_is_new_is_told_once_in_the_transaction_that_writes_it(
         raise RuntimeError('pulled out')
 
     with monkeypatch.context() as patched:
-        patched.setattr('football_pred.ingest.load.Taken', fails)
+        patched.setattr('football_pred.ingest.load.PayloadChanges', fails)
         with pytest.raises(RuntimeError, match='pulled out'):
             take_in(date='2026-05-19', home_goals='3')
     assert (len(told()), read(engine, 'matches', 'home_goals')) == (4, [(2,)])
-    clean(engine, home / 'snapshots', {'pages': Pages()}, told_at=START)
+    load_new_payloads(engine, home / 'snapshots', {'pages': Pages()}, event_time=START)
     assert (told()[4:], read(engine, 'matches', 'home_goals')) == (
         [('matches', '05-19'), ('results', '05-19')],
         [(3,)],
     )
-    rebuild(engine, home / 'snapshots', {'pages': Pages()})
+    rebuild_tables(engine, home / 'snapshots', {'pages': Pages()})
     assert len(told()) == 6
 
 
@@ -566,7 +579,7 @@ def test_a_row_put_aside_for_its_name_becomes_a_match_when_somebody_adds_the_nam
     source = Pages(_2526=page(row(home_team='The Gunners')))
     gather(source)
     assert (read(engine, 'matches'), rejected(engine)) == ([], [(1, 'unknown team: The Gunners')])
-    with writing(engine) as connection:
+    with write_transaction(engine) as connection:
         upsert(
             connection,
             schema.team_aliases,
@@ -619,7 +632,7 @@ def test_cleaning_that_is_cut_short_takes_in_whole_payloads_and_the_next_run_the
     fetch(source, ['2425', '2526'])
     read_so_far = []
 
-    def parse_once(self: Pages, content: bytes, request: Request) -> Parsed:
+    def parse_once(self: Pages, content: bytes, request: SourceRequest) -> ParsedPayload:
         if read_so_far:
             raise KeyboardInterrupt
         read_so_far.append(content)
@@ -653,12 +666,12 @@ def clean_row(
     raw: dict[str, str | None], source_zone: str | None, league_zone: str
 ) -> tuple[list[dict], list[str]]:
     "Matches and reasons that become of one row."
-    frame = parsed(
+    frame = to_parsed_payload(
         pl.DataFrame([raw], schema=dict.fromkeys(ROW, pl.String)),
-        Request('pages', '', 'E0', '2526'),
+        SourceRequest('pages', '', 'E0', '2526'),
     ).matches
     league = dict(league='E0', time_zone=league_zone, home_meetings=1)
-    matches, rejects = clean_payload(
+    matches, rejects = validate_matches(
         frame, league, '2526', source_zone, {team: team for team in TWENTY}
     )
     return matches.to_dicts(), rejects['reason'].to_list()
@@ -864,15 +877,19 @@ def test_every_row_becomes_a_match_or_a_reject_or_says_what_another_said(rows):
     engine = open_database('sqlite://')
     source = Pages(_2526=page(*rows))
     with tempfile.TemporaryDirectory() as folder:
-        collect(engine, Path(folder), source, ['E0'], ['2526'], Clock())
-        done = clean(engine, Path(folder), {source.name: source})
+        collect_payloads(engine, Path(folder), source, ['E0'], ['2526'], Clock())
+        done = load_new_payloads(engine, Path(folder), {source.name: source})
     put_aside = {number for number, _ in rejected(engine)}
     told = {}
     for raw in (raw for number, raw in enumerate(rows, 1) if number not in put_aside):
         told.setdefault((raw['home_team'].strip(), raw['away_team'].strip()), []).append(facts(raw))
     assert all(len(set(said)) == 1 for said in told.values())
     repeated = sum(len(said) - 1 for said in told.values())
-    assert len(rows) == done.rows == done.matches + done.rejects['rows'].sum() + repeated
+    assert (
+        len(rows)
+        == done.row_count
+        == done.match_count + done.reject_counts['rows'].sum() + repeated
+    )
     held = {
         (home, away): scores
         for home, away, *scores in read(

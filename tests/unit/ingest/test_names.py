@@ -11,24 +11,24 @@ import pytest
 from sqlalchemy import Engine, delete, select, update
 
 from football_pred.core import schema
-from football_pred.core.database import open_database, read_frame, upsert, writing
+from football_pred.core.database import open_database, read_frame, upsert, write_transaction
 from football_pred.core.parsing import slug
 from football_pred.ingest.collect import SOURCES
-from football_pred.ingest.contract import Request
+from football_pred.ingest.contract import SourceRequest
 from football_pred.ingest.football_data_uk import FootballDataUK
-from football_pred.ingest.open_sources import Internationals, OpenFootball
+from football_pred.ingest.open_sources import InternationalResults, OpenFootball
 from football_pred.ingest.team_names import (
-    aliases_of,
-    known_aliases,
-    load_reference,
-    packaged_rows,
-    resolve_names,
-    suggest,
-    unresolved,
+    load_reference_data,
+    read_alias_table,
+    read_packaged_csv,
+    read_source_aliases,
+    read_unresolved_names,
+    resolve_team_names,
+    suggest_teams,
 )
 
-FILE = pl.DataFrame(packaged_rows('team_aliases.csv'))
-COUNTRY = {row['league']: row['country'] for row in packaged_rows('leagues.csv')}
+FILE = pl.DataFrame(read_packaged_csv('team_aliases.csv'))
+COUNTRY = {row['league']: row['country'] for row in read_packaged_csv('leagues.csv')}
 PLACED = FILE.with_columns(country=pl.col('league').replace_strict(COUNTRY))
 TIERS = {
     'E0': 'E1',
@@ -115,8 +115,8 @@ def test_ids_of_clubs_differ():
 @pytest.fixture(scope='module')
 def names() -> Engine:
     engine = open_database('sqlite://')
-    with writing(engine) as connection:
-        load_reference(connection)
+    with write_transaction(engine) as connection:
+        load_reference_data(connection)
     return engine
 
 
@@ -124,13 +124,13 @@ def resolved(names: Engine, source: str, raw: pl.DataFrame) -> pl.DataFrame:
     "The rows with clubs by their one name; a name that is not known fails."
     parts, lost = [], set()
     for (league,), part in raw.group_by('league', maintain_order=True):
-        aliases = aliases_of(names, source, league)
+        aliases = read_source_aliases(names, source, league)
         lost |= {
             (league, name) for name in {*part['home_team'], *part['away_team']} - aliases.keys()
         }
         parts.append(
             part.with_columns(
-                resolve_names(part[side], aliases).alias(side)
+                resolve_team_names(part[side], aliases).alias(side)
                 for side in ('home_team', 'away_team')
             )
         )
@@ -145,7 +145,7 @@ def uk(names, shared_data) -> pl.DataFrame:
         league, season = path.stem.split('_')
         parts.append(
             FootballDataUK()
-            .parse(path.read_bytes(), Request('football_data_uk', '', league, season))
+            .parse(path.read_bytes(), SourceRequest('football_data_uk', '', league, season))
             .matches
         )
     return resolved(names, 'football_data_uk', pl.concat(parts))
@@ -176,7 +176,7 @@ def openfootball(names, shared_data) -> pl.DataFrame:
     leagues = {'en.1': 'E0', 'de.1': 'D1', 'es.1': 'SP1', 'it.1': 'I1', 'fr.1': 'F1'}
     parts = []
     for path in sorted((shared_data / 'openfootball').glob('*/*.json')):
-        request = Request(
+        request = SourceRequest(
             'openfootball', '', leagues[path.stem], path.parent.name[2:4] + path.parent.name[5:7]
         )
         parts.append(OpenFootball().parse(path.read_bytes(), request).matches)
@@ -187,7 +187,7 @@ def test_every_coming_match_has_known_teams(names, shared_data):
     content = (shared_data / 'football_data_uk/fixtures.csv').read_bytes()
     raw = (
         FootballDataUK()
-        .parse(content, Request('football_data_uk', '', None, None, 'fixtures'))
+        .parse(content, SourceRequest('football_data_uk', '', None, None, 'fixtures'))
         .matches
     )
     assert resolved(names, 'football_data_uk', raw).height == raw.height > 0
@@ -195,10 +195,10 @@ def test_every_coming_match_has_known_teams(names, shared_data):
 
 def test_every_national_team_is_known(names, shared_data):
     raw = (
-        Internationals()
+        InternationalResults()
         .parse(
             (shared_data / 'internationals/results.csv.gz').read_bytes(),
-            Request('internationals', '', 'INT', None),
+            SourceRequest('internationals', '', 'INT', None),
         )
         .matches
     )
@@ -322,7 +322,7 @@ def test_the_big_five_have_a_name_at_football_data_org(names, uk):
         told = dict(
             FILE.filter(source='openfootball', league=league).select('alias', 'team').iter_rows()
         )
-        org = aliases_of(names, 'football_data_org', league)
+        org = read_source_aliases(names, 'football_data_org', league)
         assert {alias: org.get(alias) for alias in told} == told
 
 
@@ -330,11 +330,11 @@ def test_the_big_five_have_a_name_at_football_data_org(names, uk):
 
 
 def test_what_the_file_says_is_written_once(engine):
-    with writing(engine) as connection:
-        assert load_reference(connection) > FILE.height
-        assert load_reference(connection) == 0
+    with write_transaction(engine) as connection:
+        assert load_reference_data(connection) > FILE.height
+        assert load_reference_data(connection) == 0
     table = schema.team_aliases
-    with writing(engine) as connection:
+    with write_transaction(engine) as connection:
         connection.execute(update(table).where(table.c.alias == 'Spurs').values(team='Arsenal'))
         connection.execute(
             delete(table).where(table.c.alias == 'Wolves', table.c.source == 'airsenal')
@@ -344,9 +344,9 @@ def test_what_the_file_says_is_written_once(engine):
             table,
             [dict(source='openfootball', league='E0', alias='The Gunners', team='Arsenal')],
         )
-        assert load_reference(connection) == 2
-    assert aliases_of(engine, 'airsenal', 'E0')['Spurs'] == 'Tottenham'
-    assert aliases_of(engine, 'openfootball', 'E0')['The Gunners'] == 'Arsenal'
+        assert load_reference_data(connection) == 2
+    assert read_source_aliases(engine, 'airsenal', 'E0')['Spurs'] == 'Tottenham'
+    assert read_source_aliases(engine, 'openfootball', 'E0')['The Gunners'] == 'Arsenal'
 
 
 # ---- what nobody knows
@@ -359,7 +359,7 @@ def reject(
     reason: str = 'unknown team: X',
 ) -> None:
     "Rows put aside, of one snapshot; without a league of the snapshot they say 'D1' themselves."
-    with writing(engine) as connection:
+    with write_transaction(engine) as connection:
         snapshot_id = str(read_frame(connection, select(schema.snapshots)).height)
         upsert(
             connection,
@@ -403,8 +403,8 @@ def reject(
 
 @pytest.fixture
 def loaded(engine: Engine) -> Engine:
-    with writing(engine) as connection:
-        load_reference(connection)
+    with write_transaction(engine) as connection:
+        load_reference_data(connection)
     return engine
 
 
@@ -418,7 +418,7 @@ def test_unknown_names_are_counted_on_both_sides(loaded):
     )
     reject(loaded, ('Bayern', 'Arsenale'), league=None)
     reject(loaded, ('Nobody', 'Arsenal'), reason='date is not a date: ?')
-    assert unresolved(loaded).drop('source').rows() == [
+    assert read_unresolved_names(loaded).drop('source').rows() == [
         ('E0', 'Arsenale', 3),
         ('D1', 'Arsenale', 1),
         ('D1', 'Bayern', 1),
@@ -428,18 +428,18 @@ def test_unknown_names_are_counted_on_both_sides(loaded):
 
 def test_a_name_that_has_a_line_by_now_is_not_listed(loaded):
     reject(loaded, ('Arsenale', 'Everton'))
-    with writing(loaded) as connection:
+    with write_transaction(loaded) as connection:
         upsert(
             connection,
             schema.team_aliases,
             [dict(source='openfootball', league='E0', alias='Arsenale', team='Arsenal')],
         )
-    assert unresolved(loaded).rows() == []
+    assert read_unresolved_names(loaded).rows() == []
 
 
 def test_no_rejects_are_no_names(loaded):
-    lost = unresolved(loaded)
-    assert (lost.rows(), suggest(lost, known_aliases(loaded)).rows()) == ([], [])
+    lost = read_unresolved_names(loaded)
+    assert (lost.rows(), suggest_teams(lost, read_alias_table(loaded)).rows()) == ([], [])
 
 
 @pytest.mark.parametrize(
@@ -455,10 +455,10 @@ def test_no_rejects_are_no_names(loaded):
     ],
 )
 def test_a_near_name_is_suggested(loaded, league, name, team):
-    lines = suggest(
+    lines = suggest_teams(
         pl.DataFrame({'source': ['openfootball'], 'league': [league], 'name': [name]}),
-        known_aliases(loaded),
-        most=3,
+        read_alias_table(loaded),
+        max_per_name=3,
     )
     assert lines['team'][0] == team
     assert lines['team'].n_unique() == lines.height == 3
@@ -468,9 +468,9 @@ def test_a_near_name_is_suggested(loaded, league, name, team):
 
 def test_a_league_without_clubs_has_no_suggestion(loaded):
     assert (
-        suggest(
+        suggest_teams(
             pl.DataFrame({'source': ['openfootball'], 'league': ['BRA'], 'name': ['Santos FC']}),
-            known_aliases(loaded),
+            read_alias_table(loaded),
         ).rows()
         == []
     )
@@ -481,7 +481,7 @@ def names_command(home: Path, *arguments: str) -> subprocess.CompletedProcess:
         [
             sys.executable,
             '-c',
-            'from football_pred.cli.main import main; main()',
+            'from football_pred.cli import main; main()',
             'names',
             *arguments,
         ],
@@ -496,22 +496,22 @@ def test_the_command_lists_names_and_lines_and_writes_only_where_it_is_told(tmp_
 
     nothing = names_command(home)
     assert (nothing.returncode, nothing.stdout.strip()) == (0, 'every name is known')
-    engine = open_database(Settings(home=home).database)
-    with writing(engine) as connection:
-        load_reference(connection)
+    engine = open_database(Settings(home=home).database_dsn)
+    with write_transaction(engine) as connection:
+        load_reference_data(connection)
     reject(
         engine,
         ('Tottenham Hotspurs', 'Everton'),
         ('Chelsea', 'Tottenham Hotspurs'),
         ('Santos, FC', 'Chelsea'),
     )
-    before = packaged_rows('team_aliases.csv')
+    before = read_packaged_csv('team_aliases.csv')
     told = names_command(home, '--write', str(tmp_path / 'lines.csv'))
     assert told.returncode == 0, told.stderr
     assert 'openfootball,E0,Tottenham Hotspurs,Tottenham\n' in told.stdout
     written = pl.read_csv(tmp_path / 'lines.csv')
     assert written.rows()[0][:4] == ('openfootball', 'E0', 'Tottenham Hotspurs', 'Tottenham')
-    assert (set(written['alias']), packaged_rows('team_aliases.csv')) == (
+    assert (set(written['alias']), read_packaged_csv('team_aliases.csv')) == (
         {'Tottenham Hotspurs', 'Santos, FC'},
         before,
     )

@@ -12,16 +12,16 @@ import pytest
 from sqlalchemy import select
 
 from football_pred.core import schema
-from football_pred.core.database import count_rows, open_database, read_frame, writing
-from football_pred.ingest.collect import SOURCES, collect, find_source
-from football_pred.ingest.http import Limits
-from football_pred.ingest.load import REBUILT, clean, rebuild
-from football_pred.ingest.open_sources import TwoTiers
-from football_pred.ingest.reconcile import all_rows
+from football_pred.core.database import count_rows, open_database, read_frame, write_transaction
+from football_pred.ingest.collect import SOURCES, collect_payloads, create_source
+from football_pred.ingest.http import FetchLimits
+from football_pred.ingest.load import REBUILT_TABLES, load_new_payloads, rebuild_tables
+from football_pred.ingest.open_sources import TwoTierArchive
+from football_pred.ingest.reconcile import read_table_rows
 
 LEAGUES = ['E0', 'E1', 'D1', 'D2', 'SP1', 'SP2', 'I1', 'I2', 'F1', 'F2']
 SEASONS = ['2021', '2122', '2223', '2324', '2425']
-FAST = Limits(requests_per_second=None, backoff=0)
+FAST = FetchLimits(requests_per_second=None, backoff=0)
 AT = datetime(2026, 6, 1, tzinfo=UTC)
 
 
@@ -88,12 +88,12 @@ def host(shared_data):
 @pytest.fixture
 def gather(engine, home):
     def gather(name, url, leagues, seasons):
-        source = find_source(name, base_url=url)
-        fetched = collect(
+        source = create_source(name, base_url=url)
+        fetched = collect_payloads(
             engine, home / 'snapshots', source, leagues, seasons, lambda: AT, limits=FAST
         )
-        return fetched, clean(
-            engine, home / 'snapshots', {name: find_source(name) for name in SOURCES}
+        return fetched, load_new_payloads(
+            engine, home / 'snapshots', {name: create_source(name) for name in SOURCES}
         )
 
     return gather
@@ -185,9 +185,18 @@ def test_a_season_that_is_not_there_is_named_and_stops_nothing(host, gather):
 
 def test_history_and_season_files_agree_on_every_match(engine, host, gather, home, shared_data):
     _, first = gather('football_data_uk', f'{host.url}/uk', ['E0', 'I1', 'F2'], SEASONS)
-    collect(engine, home / 'snapshots', TwoTiers(str(shared_data)), LEAGUES, SEASONS, lambda: AT)
-    cleaned = clean(engine, home / 'snapshots', {name: find_source(name) for name in SOURCES})
-    assert (cleaned.matches, cleaned.new, cleaned.changed, cleaned.rejects.rows()) == (
+    collect_payloads(
+        engine, home / 'snapshots', TwoTierArchive(str(shared_data)), LEAGUES, SEASONS, lambda: AT
+    )
+    cleaned = load_new_payloads(
+        engine, home / 'snapshots', {name: create_source(name) for name in SOURCES}
+    )
+    assert (
+        cleaned.match_count,
+        cleaned.new_match_count,
+        cleaned.change_count,
+        cleaned.reject_counts.rows(),
+    ) == (
         121_104,
         121_104 - first.matches,
         0,
@@ -196,7 +205,7 @@ def test_history_and_season_files_agree_on_every_match(engine, host, gather, hom
 
 
 def test_replay_is_equal_row_for_row(engine, host, gather, home):
-    leagues, sources = ['E0', 'F1'], {name: find_source(name) for name in SOURCES}
+    leagues, sources = ['E0', 'F1'], {name: create_source(name) for name in SOURCES}
     for name, path, seasons in (
         ('openfootball', 'open', ['2324', '2526']),
         ('football_data_uk', 'uk', ['2324', '2425']),
@@ -204,22 +213,22 @@ def test_replay_is_equal_row_for_row(engine, host, gather, home):
     ):
         gather(name, f'{host.url}/{path}', leagues, seasons)
     counted = count_rows(engine)
-    _, tables = rebuild(engine, home / 'snapshots', sources, apply=False)
+    _, tables = rebuild_tables(engine, home / 'snapshots', sources, apply=False)
     assert tables.select('added', 'changed', 'removed').sum().row(0) == (0, 0, 0)
     assert dict(tables.select('table', 'rows').iter_rows()) == {
         name: counted[name] for name in tables['table']
     }
     assert min(counted[name] for name in ('matches', 'odds', 'rejects', 'fixture_changes')) > 0
-    with writing(engine) as connection:
+    with write_transaction(engine) as connection:
         for table in ('odds', 'fixture_changes', 'rejects'):
             connection.exec_driver_sql(f'DELETE FROM {table}')
         connection.exec_driver_sql(
             "UPDATE matches SET home_goals = home_goals + 1 WHERE season = '2324'"
         )
         connection.exec_driver_sql("DELETE FROM matches WHERE season = '2425'")
-    rebuild(engine, home / 'snapshots', sources)
+    rebuild_tables(engine, home / 'snapshots', sources)
     assert count_rows(engine) == counted
-    assert rebuild(engine, home / 'snapshots', sources)[1].select(
+    assert rebuild_tables(engine, home / 'snapshots', sources)[1].select(
         'added', 'changed', 'removed'
     ).sum().row(0) == (0, 0, 0)
 
@@ -227,7 +236,7 @@ def test_replay_is_equal_row_for_row(engine, host, gather, home):
 def test_the_folder_alone_brings_everything_back(engine, host, gather, home):
     gather('football_data_uk', f'{host.url}/uk', ['E0'], ['2324', '2425'])
     new = open_database(f"sqlite:///{home / 'new.db'}")
-    rebuild(new, home / 'snapshots', {name: find_source(name) for name in SOURCES})
-    for table in REBUILT:
-        assert all_rows(new, table).equals(all_rows(engine, table))
+    rebuild_tables(new, home / 'snapshots', {name: create_source(name) for name in SOURCES})
+    for table in REBUILT_TABLES:
+        assert read_table_rows(new, table).equals(read_table_rows(engine, table))
     new.dispose()

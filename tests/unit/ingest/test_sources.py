@@ -19,21 +19,21 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from football_pred.core.schema import STATUSES
+from football_pred.core.schema import MATCH_STATUSES
 from football_pred.ingest.api_sources import FootballDataOrg, TheOddsApi
 from football_pred.ingest.contract import (
-    RAW_MATCHES,
-    RAW_ODDS,
-    Parsed,
+    RAW_MATCH_COLUMNS,
+    RAW_ODDS_COLUMNS,
+    ParsedPayload,
     PayloadError,
-    Request,
     Source,
     SourceError,
-    league_codes,
-    season_starts,
+    SourceRequest,
+    season_start_months,
+    source_league_codes,
 )
-from football_pred.ingest.football_data_uk import BOOKMAKERS, FootballDataUK, price_columns
-from football_pred.ingest.open_sources import Bundled, Internationals, OpenFootball
+from football_pred.ingest.football_data_uk import BOOKMAKER_NAMES, FootballDataUK, price_columns
+from football_pred.ingest.open_sources import BundledSource, InternationalResults, OpenFootball
 
 SHARED = Path(
     os.environ.get('FOOTBALL_SHARED_DATA') or Path(__file__).parents[4] / 'shared' / 'data'
@@ -45,8 +45,8 @@ TOKEN = 'hush-4711'
 UK, OPEN, BUNDLED, NATIONS, ORG, ODDS = (
     FootballDataUK(),
     OpenFootball(),
-    Bundled(),
-    Internationals(),
+    BundledSource(),
+    InternationalResults(),
     FootballDataOrg(TOKEN),
     TheOddsApi(TOKEN),
 )
@@ -54,7 +54,7 @@ SOURCES: dict[str, Source] = {
     source.name: source for source in (UK, OPEN, BUNDLED, NATIONS, ORG, ODDS)
 }
 E0 = UK.plan(['E0'], ['2425'])[0]
-COMING = UK.plan(['E0'], [], fixtures=True)[0]
+COMING = UK.plan(['E0'], [], include_fixtures=True)[0]
 REQUESTS = {
     name: source.plan(['INT'], ['2026'])[0]
     if source is NATIONS
@@ -157,24 +157,24 @@ GOOD = {
 }
 
 
-def parse(name: str, content: bytes) -> Parsed:
+def parse(name: str, content: bytes) -> ParsedPayload:
     return SOURCES[name].parse(content, REQUESTS[name])
 
 
-def same(one: Parsed, other: Parsed) -> bool:
+def same(one: ParsedPayload, other: ParsedPayload) -> bool:
     return one.matches.equals(other.matches) and one.odds.equals(other.odds)
 
 
-def keeps_the_contract(result: Parsed) -> None:
+def keeps_the_contract(result: ParsedPayload) -> None:
     "Columns, types, numbering, no empty text, and the closed lists of words."
     assert result.matches.schema == pl.Schema(
-        {'row_number': pl.Int64} | dict.fromkeys(RAW_MATCHES, pl.String)
+        {'row_number': pl.Int64} | dict.fromkeys(RAW_MATCH_COLUMNS, pl.String)
     )
     assert result.odds.schema == pl.Schema(
-        {'row_number': pl.Int64} | dict.fromkeys(RAW_ODDS, pl.String)
+        {'row_number': pl.Int64} | dict.fromkeys(RAW_ODDS_COLUMNS, pl.String)
     )
     assert result.matches['row_number'].to_list() == list(range(1, result.matches.height + 1))
-    for frame, columns in ((result.matches, RAW_MATCHES), (result.odds, ('line', 'price'))):
+    for frame, columns in ((result.matches, RAW_MATCH_COLUMNS), (result.odds, ('line', 'price'))):
         untidy = [
             (pl.col(name) == '') | (pl.col(name).str.strip_chars() != pl.col(name))
             for name in columns
@@ -188,7 +188,7 @@ def keeps_the_contract(result: Parsed) -> None:
     }
     for column, known in words.items():
         assert set(result.odds[column]) <= known
-    assert set(result.matches['status'].drop_nulls()) <= set(STATUSES)
+    assert set(result.matches['status'].drop_nulls()) <= set(MATCH_STATUSES)
     assert result.odds['price'].null_count() == 0
     assert result.odds.filter(pl.col('market') == '1x2', pl.col('line').is_not_null()).height == 0
 
@@ -235,7 +235,7 @@ def by_hand(path: Path) -> list[dict[str, str]]:
 
 
 @cache
-def sheet(path: Path) -> Parsed:
+def sheet(path: Path) -> ParsedPayload:
     league, season = path.stem.split('_')
     return UK.parse(path.read_bytes(), UK.plan([league], [season])[0])
 
@@ -259,7 +259,7 @@ def test_sheet_is_read_whole(path):
     assert matches['home_goals'].null_count() == 0
     priced = [name for name in rows[0] if name not in NOT_A_PRICE]
     assert result.odds.height == sum(bool(row[name]) for row in rows for name in priced)
-    assert set(result.odds['bookmaker']) <= set(BOOKMAKERS.values())
+    assert set(result.odds['bookmaker']) <= set(BOOKMAKER_NAMES.values())
 
 
 @real
@@ -410,7 +410,7 @@ def test_times_are_london_times():
 def test_times_are_london_times_in_every_league(league, zone, season):
     "Against the local times of openfootball, for matches that day and score identify."
 
-    def moments(result: Parsed, from_zone: str) -> dict[tuple[str, ...], str]:
+    def moments(result: ParsedPayload, from_zone: str) -> dict[tuple[str, ...], str]:
         found: dict[tuple[str, ...], list[str]] = {}
         for date, time, *score in (
             result.matches.select('date', 'time', 'home_goals', 'away_goals').drop_nulls().rows()
@@ -435,7 +435,7 @@ def test_times_are_london_times_in_every_league(league, zone, season):
 # ---- real files: the others
 
 OPENED_FILES = sorted((SHARED / 'openfootball').glob('*/*.json')) or [SHARED]
-LEAGUE_OF = {code: league for league, code in league_codes('openfootball').items()}
+LEAGUE_OF = {code: league for league, code in source_league_codes('openfootball').items()}
 
 
 def open_file(league: str, season: str) -> Path:
@@ -443,12 +443,12 @@ def open_file(league: str, season: str) -> Path:
         SHARED
         / 'openfootball'
         / f'20{season[:2]}-{season[2:]}'
-        / f"{league_codes('openfootball')[league]}.json"
+        / f"{source_league_codes('openfootball')[league]}.json"
     )
 
 
 @cache
-def opened(path: Path, league: str, season: str) -> Parsed:
+def opened(path: Path, league: str, season: str) -> ParsedPayload:
     return OPEN.parse(path.read_bytes(), OPEN.plan([league], [season])[0])
 
 
@@ -573,7 +573,7 @@ def test_league_files_fit_together():
             )
         )
     assert {'E0', 'E1', 'D1', 'D2', 'SP1', 'SP2', 'I1', 'I2', 'F1', 'F2', 'INT'} <= set(names)
-    assert set(season_starts()) == set(names)
+    assert set(season_start_months()) == set(names)
 
 
 @pytest.mark.parametrize(
@@ -630,7 +630,7 @@ def test_plan(name, league, season, url):
 
 
 def test_plan_goes_by_league_and_then_by_season():
-    requests = UK.plan(['E0', 'AUT', 'D1'], ['2425', '2526'], fixtures=True)
+    requests = UK.plan(['E0', 'AUT', 'D1'], ['2425', '2526'], include_fixtures=True)
     assert [(request.league, request.season, request.kind) for request in requests] == [
         ('E0', '2425', 'results'),
         ('E0', '2526', 'results'),
@@ -696,7 +696,7 @@ def test_plan_names_what_is_not_there(name, league, season, reason):
     [
         FootballDataUK,
         OpenFootball,
-        Internationals,
+        InternationalResults,
         lambda url: FootballDataOrg(TOKEN, url),
         lambda url: TheOddsApi(TOKEN, url),
     ],
@@ -871,7 +871,9 @@ def test_old_layout():
         '2',
         '0506',
     )
-    assert result.odds.filter(pl.col('market') == 'handicap').select(*RAW_ODDS[:5]).rows() == [
+    assert result.odds.filter(pl.col('market') == 'handicap').select(
+        *RAW_ODDS_COLUMNS[:5]
+    ).rows() == [
         ('gamebookers', 'handicap', '0.25', 'home', '1.9'),
         ('gamebookers', 'handicap', '0.25', 'away', '1.95'),
         ('betbrain_average', 'handicap', '0.5', 'home', '1.72'),
@@ -891,17 +893,17 @@ def test_extra_layout():
 
 
 def test_extra_layout_of_coming_matches():
-    result = UK.parse(EXTRA_COMING, UK.plan(['AUT', 'USA'], [], fixtures=True)[0])
+    result = UK.parse(EXTRA_COMING, UK.plan(['AUT', 'USA'], [], include_fixtures=True)[0])
     assert result.matches.select('league', 'season').rows() == [('AUT', '2223'), ('USA', '2022')]
     assert set(result.odds['bookmaker']) == {'pinnacle', 'market_maximum'}
 
 
-@pytest.mark.parametrize('book', sorted(BOOKMAKERS))
+@pytest.mark.parametrize('book', sorted(BOOKMAKER_NAMES))
 def test_every_bookmaker_is_told_apart(book):
     "Opening and closing prices of each one, in a header that has them all."
     every = [
         f'{one}{closing}{bet}'
-        for one in BOOKMAKERS
+        for one in BOOKMAKER_NAMES
         for closing in ('', 'C')
         for bet in ('H', 'D', 'A', '>2.5', '<2.5', 'AHH', 'AHA')
     ]
@@ -912,7 +914,7 @@ def test_every_bookmaker_is_told_apart(book):
             [name for name in every if re.fullmatch(rf'{book}C?([HDA]|[<>]2\.5|AH[HA])', name)]
         )
     )
-    assert set(own['bookmaker']) == {BOOKMAKERS[book]}
+    assert set(own['bookmaker']) == {BOOKMAKER_NAMES[book]}
     assert own.group_by('phase').len().sort('phase').rows() == [('closing', 7), ('opening', 7)]
 
 
@@ -1028,7 +1030,7 @@ TABLES, RECORDS = (
         (b'', 'the payload is empty'),
         (b'\r\n \n', 'the payload is empty'),
         (b'\xef\xbb\xbf', 'the payload is empty'),
-        (gzip.compress(b'', mtime=0), 'the payload is empty'),
+        (gzip.compress(b"", mtime=0), 'the payload is empty'),
         (b',,,\n,,\n', 'empty|not JSON'),
         (b'404: Not Found', 'missing columns|not JSON'),
         (
@@ -1251,7 +1253,7 @@ def test_answers_without_matches_are_empty_ones():
 # ---- whatever comes
 
 
-def accepted_or_refused(name: str, content: bytes, request: Request | None = None) -> None:
+def accepted_or_refused(name: str, content: bytes, request: SourceRequest | None = None) -> None:
     try:
         result = SOURCES[name].parse(content, request or REQUESTS[name])
     except PayloadError:
@@ -1362,5 +1364,5 @@ def test_any_cells(cells):
     accepted_or_refused(
         'football_data_uk',
         file.getvalue().encode(),
-        Request('football_data_uk', 'x', None, None, 'fixtures'),
+        SourceRequest('football_data_uk', 'x', None, None, 'fixtures'),
     )

@@ -24,15 +24,15 @@ from hypothesis import strategies as st
 
 from football_pred import __version__
 from football_pred.ingest.http import (
-    Fetched,
-    Item,
-    Limits,
-    Validators,
-    _Decoder,
-    _hide,
-    _Problem,
+    CacheValidators,
+    FetchLimits,
+    FetchResult,
+    HttpRequest,
+    _BodyDecoder,
+    _FetchError,
+    _mask_secrets,
     _retry_after,
-    _spellings,
+    _secret_variants,
     fetch_all,
 )
 
@@ -170,19 +170,19 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def fetch(clock: Clock) -> Callable[..., list[Fetched]]:
+def fetch(clock: Clock) -> Callable[..., list[FetchResult]]:
     "Fetch items, URLs or both; pauses pass at once."
 
-    def fetch(*items: Item | str, progress: Any = None, **limits: Any) -> list[Fetched]:
-        todo = [Item(item) if isinstance(item, str) else item for item in items]
+    def fetch(*items: HttpRequest | str, progress: Any = None, **limits: Any) -> list[FetchResult]:
+        todo = [HttpRequest(item) if isinstance(item, str) else item for item in items]
         limits = {'requests_per_second': None, 'timeout': PATIENCE} | limits
         return list(
             fetch_all(
                 todo,
-                now=lambda: NOW,
-                limits=Limits(**limits),
+                wall_clock=lambda: NOW,
+                limits=FetchLimits(**limits),
                 progress=progress,
-                clock=clock,
+                monotonic_clock=clock,
                 sleep=clock.sleep,
             )
         )
@@ -205,7 +205,7 @@ def test_a_page_arrives_whole(site, fetch):
         ),
     )
     (fetched,) = fetch(page)
-    assert fetched == Fetched(
+    assert fetched == FetchResult(
         page, 'new', CSV, '"v1"', 'Sat, 04 Apr 2026 14:00:00 GMT', http_status=200, attempts=1
     )
     assert site.headers[0]['User-Agent'] == f'football_pred/{__version__}'
@@ -228,7 +228,7 @@ def test_html_with_status_200_is_an_answer(site, fetch):
 
 def test_the_query_of_a_url_is_kept_beside_secret_parameters(site, fetch):
     page = site.page('/odds', lambda visit: visit.answer(200))
-    (fetched,) = fetch(Item(page + '?regions=uk', params={'apiKey': 'a key&more'}))
+    (fetched,) = fetch(HttpRequest(page + '?regions=uk', params={'apiKey': 'a key&more'}))
     assert fetched.url == page + '?regions=uk'
     assert parse_qs(urlsplit(site.seen[0]).query) == {'regions': ['uk'], 'apiKey': ['a key&more']}
 
@@ -236,11 +236,11 @@ def test_the_query_of_a_url_is_kept_beside_secret_parameters(site, fetch):
 @pytest.mark.parametrize(
     ('name', 'value', 'validators'),
     [
-        ('If-None-Match', '"v1"', Validators(etag='"v1"')),
+        ('If-None-Match', '"v1"', CacheValidators(etag='"v1"')),
         (
             'If-Modified-Since',
             'Sat, 04 Apr 2026 14:00:00 GMT',
-            Validators(last_modified='Sat, 04 Apr 2026 14:00:00 GMT'),
+            CacheValidators(last_modified='Sat, 04 Apr 2026 14:00:00 GMT'),
         ),
     ],
 )
@@ -249,20 +249,20 @@ def test_what_is_kept_is_not_sent_again(site, fetch, name, value, validators):
         '/',
         lambda visit: visit.start(304) if visit.headers[name] == value else visit.answer(200, CSV),
     )
-    (fetched,) = fetch(Item(page, validators=validators))
+    (fetched,) = fetch(HttpRequest(page, validators=validators))
     assert (fetched.status, fetched.content, fetched.http_status, fetched.attempts) == (
         'unchanged',
         None,
         304,
         1,
     )
-    assert Validators(fetched.etag, fetched.last_modified) == validators
+    assert CacheValidators(fetched.etag, fetched.last_modified) == validators
     assert fetch(page)[0].status == 'new'
 
 
 def test_a_newer_validator_in_a_304_is_kept(site, fetch):
     page = site.page('/', lambda visit: visit.start(304, ETag='"v2"'))
-    assert fetch(Item(page, validators=Validators('"v1"')))[0].etag == '"v2"'
+    assert fetch(HttpRequest(page, validators=CacheValidators('"v1"')))[0].etag == '"v2"'
 
 
 def test_a_304_that_nobody_asked_for_is_a_failure(site, fetch):
@@ -275,13 +275,17 @@ def test_a_304_that_nobody_asked_for_is_a_failure(site, fetch):
 
 def test_connections_serve_again(site, fetch):
     pages = [site.page(f'/{number}', lambda visit: visit.answer(200, CSV)) for number in range(5)]
-    fetch(*pages, *(Item(page, validators=Validators('"v1"')) for page in pages), concurrency=1)
+    fetch(
+        *pages,
+        *(HttpRequest(page, validators=CacheValidators('"v1"')) for page in pages),
+        concurrency=1,
+    )
     assert (len(site.seen), site.connections) == (10, 1)
 
 
 def test_a_304_leaves_the_connection_open(site, fetch):
     page = site.page('/', lambda visit: visit.start(304))
-    fetch(*[Item(page, validators=Validators('"v1"'))] * 5, concurrency=1)
+    fetch(*[HttpRequest(page, validators=CacheValidators('"v1"'))] * 5, concurrency=1)
     assert (len(site.seen), site.connections) == (5, 1)
 
 
@@ -578,7 +582,7 @@ def test_a_body_longer_than_announced_does_not_reach_the_next_answer(site, fetch
         visit.start(status, **({'Content_Length': 20} if status == 200 else {}))
         visit.send(CSV)
 
-    long = Item(site.page('/long', page), validators=Validators('"v1"'))
+    long = HttpRequest(site.page('/long', page), validators=CacheValidators('"v1"'))
     first, second = fetch(
         long, site.page('/E0.csv', lambda visit: visit.answer(200, CSV)), concurrency=1
     )
@@ -656,7 +660,7 @@ def test_only_http_and_https_are_fetched(fetch, url):
 def test_a_token_that_no_header_can_hold_is_refused_unseen(site, fetch):
     page = site.page('/', lambda visit: visit.answer(200))
     for token in ('hush\nhush', 'hüsch'):
-        (fetched,) = fetch(Item(page, headers={'X-Auth-Token': token}))
+        (fetched,) = fetch(HttpRequest(page, headers={'X-Auth-Token': token}))
         assert (fetched.status, fetched.error_type, fetched.error) == (
             'failed',
             'request',
@@ -715,7 +719,7 @@ def test_bodies_are_decoded(site, fetch, encoding, pack):
 )
 def test_pieces_do_not_matter(data, size, way):
     encoding, pack = way
-    decoder = _Decoder(encoding, max_bytes=400)
+    decoder = _BodyDecoder(encoding, max_bytes=400)
     assert b''.join(decoder.feed(piece) for piece in chunks(pack(data), size)) == data
     decoder.finish()
 
@@ -730,7 +734,11 @@ def test_pieces_do_not_matter(data, size, way):
             "the body is encoded as 'gzip, gzip'; only gzip and deflate were asked for",
         ),
         ('gzip', CSV, 'the body is not gzip, as the server says it is'),
-        ('gzip', gzip.compress(CSV, mtime=0) + b'more', 'the body goes on after the end of its gzip stream'),
+        (
+            'gzip',
+            gzip.compress(CSV, mtime=0) + b'more',
+            'the body goes on after the end of its gzip stream',
+        ),
     ],
     ids=['unknown', 'twice', 'not', 'more'],
 )
@@ -810,19 +818,19 @@ def test_a_bomb_does_not_go_off(site, fetch):
         'too_large',
         'too large: more than 67,108,864 bytes',
     )
-    decoder = _Decoder('gzip', max_bytes=1000)
-    with pytest.raises(_Problem):
+    decoder = _BodyDecoder('gzip', max_bytes=1000)
+    with pytest.raises(_FetchError):
         decoder.feed(packed)
-    assert decoder.made == 1001
+    assert decoder.decoded_bytes == 1001
 
 
 def test_a_bomb_that_never_makes_a_byte_ends_too():
     empty_block = b'\x00\x00\x00\xff\xff'
-    decoder = _Decoder('gzip', max_bytes=1000)
+    decoder = _BodyDecoder('gzip', max_bytes=1000)
     decoder.feed(gzip.compress(b'')[:10])
     for _ in range(198):
         assert decoder.feed(empty_block) == b''
-    with pytest.raises(_Problem):
+    with pytest.raises(_FetchError):
         decoder.feed(empty_block)
 
 
@@ -837,7 +845,9 @@ def redirect(url: str, status: int = 302) -> Callable[[Visitor], None]:
 def test_a_redirect_on_the_same_host_keeps_the_secrets(site, fetch, status):
     site.page('/new', lambda visit: visit.answer(200, CSV, ETag='"v1"'))
     old = site.page('/old', redirect('/new?page=1', status))
-    (fetched,) = fetch(Item(old, headers={'X-Auth-Token': 'hush'}, params={'apiKey': 'hash'}))
+    (fetched,) = fetch(
+        HttpRequest(old, headers={'X-Auth-Token': 'hush'}, params={'apiKey': 'hash'})
+    )
     assert (fetched.url, fetched.status, fetched.content, fetched.attempts) == (old, 'new', CSV, 1)
     assert [headers['X-Auth-Token'] for headers in site.headers] == ['hush', 'hush']
     assert site.seen == ['/old?apiKey=hash', '/new?page=1&apiKey=hash']
@@ -849,7 +859,9 @@ def test_a_redirect_to_another_host_drops_the_secrets(site, other_site, fetch, e
     here = site.page('/here', redirect(target + echo))
     secret = {'X-Auth-Token': 'hush', 'Authorization': 'Bearer hosh'}
     (fetched,) = fetch(
-        Item(here, headers=secret, params={'apiKey': 'hash'}, validators=Validators('"v1"'))
+        HttpRequest(
+            here, headers=secret, params={'apiKey': 'hash'}, validators=CacheValidators('"v1"')
+        )
     )
     assert (fetched.status, fetched.content) == ('new', CSV)
     assert not {'X-Auth-Token', 'Authorization'} & set(other_site.headers[0])
@@ -864,7 +876,7 @@ def test_a_redirect_to_another_host_drops_the_secrets(site, other_site, fetch, e
 def test_another_name_of_the_same_machine_is_another_host(site, fetch):
     site.page('/there', lambda visit: visit.answer(401))
     (fetched,) = fetch(
-        Item(
+        HttpRequest(
             site.page('/here', redirect(site.url('/there').replace('127.0.0.1', 'localhost'))),
             headers={'X-Auth-Token': 'hush'},
         )
@@ -879,7 +891,7 @@ def test_another_name_of_the_same_machine_is_another_host(site, fetch):
 def test_a_redirect_that_hides_a_secret_elsewhere_is_not_followed(site, other_site, fetch):
     for target in ('/hash', '/there?key=hash', '/there?' + quote('a key&more', safe='')):
         here = site.page('/here', redirect(other_site.url(target)))
-        (fetched,) = fetch(Item(here, params={'apiKey': 'hash', 'other': 'a key&more'}))
+        (fetched,) = fetch(HttpRequest(here, params={'apiKey': 'hash', 'other': 'a key&more'}))
         assert (fetched.error_type, fetched.error) == (
             'redirect',
             'a secret would go to another host',
@@ -903,7 +915,7 @@ def test_five_redirects_are_followed_and_no_sixth(site, fetch):
 
 def test_a_loop_of_redirects_ends(site, fetch):
     site.page('/b', redirect('/a'))
-    (fetched,) = fetch(Item(site.page('/a', redirect('/b')), params={'apiKey': 'hush'}))
+    (fetched,) = fetch(HttpRequest(site.page('/a', redirect('/b')), params={'apiKey': 'hush'}))
     assert (fetched.error_type, fetched.error, len(site.seen)) == (
         'redirect',
         'the redirects go round in a loop',
@@ -967,8 +979,10 @@ def test_one_bad_among_ten_good(site, fetch):
 
 def test_an_error_nobody_foresaw_stops_nobody(site, fetch):
     good = site.page('/', lambda visit: visit.answer(200, CSV))
-    broken = Item(good, headers={'X-Auth-Token': 42})  # type: ignore[dict-item]
-    results = fetch(good, Item(good, validators=Validators(etag=7)), good, concurrency=1)  # type: ignore[arg-type]
+    broken = HttpRequest(good, headers={'X-Auth-Token': 42})  # type: ignore[dict-item]
+    results = fetch(
+        good, HttpRequest(good, validators=CacheValidators(etag=7)), good, concurrency=1
+    )  # type: ignore[arg-type]
     assert [one.status for one in results] == ['new', 'failed', 'new']
     assert results[1].error_type == 'TypeError'
     with pytest.raises(AttributeError):
@@ -981,7 +995,12 @@ def test_answers_are_handed_over_as_they_come(site, clock):
         lambda visit: (visit.site.left.acquire(timeout=PATIENCE), visit.answer(200, b'slow')),
     )
     fast = site.page('/fast', lambda visit: visit.answer(200, b'fast'))
-    results = fetch_all([Item(slow), Item(fast)], now=lambda: NOW, clock=clock, sleep=clock.sleep)
+    results = fetch_all(
+        [HttpRequest(slow), HttpRequest(fast)],
+        wall_clock=lambda: NOW,
+        monotonic_clock=clock,
+        sleep=clock.sleep,
+    )
     assert next(results).content == b'fast'
     site.left.release()
     assert [one.content for one in results] == [b'slow']
@@ -989,14 +1008,15 @@ def test_answers_are_handed_over_as_they_come(site, clock):
 
 def test_nothing_runs_ahead_of_who_takes_it(site, clock):
     pages = [
-        Item(site.page(f'/{number}', lambda visit: visit.answer(200, CSV))) for number in range(20)
+        HttpRequest(site.page(f'/{number}', lambda visit: visit.answer(200, CSV)))
+        for number in range(20)
     ]
     meanwhile = site.page('/meanwhile', lambda visit: visit.answer(200, CSV))
     results = fetch_all(
         pages,
-        now=lambda: NOW,
-        limits=Limits(concurrency=2, requests_per_second=None),
-        clock=clock,
+        wall_clock=lambda: NOW,
+        limits=FetchLimits(concurrency=2, requests_per_second=None),
+        monotonic_clock=clock,
         sleep=clock.sleep,
     )
     for taken, _ in enumerate(results, 1):
@@ -1029,9 +1049,9 @@ def test_leaving_early_closes_everything(site, clock, way):
         visit.wait_for_client_to_leave()
 
     items = [
-        Item(site.page('/E0.csv', lambda visit: visit.answer(200, CSV))),
-        Item(site.page('/stalls', page)),
-        Item(site.url('/stalls')),
+        HttpRequest(site.page('/E0.csv', lambda visit: visit.answer(200, CSV))),
+        HttpRequest(site.page('/stalls', page)),
+        HttpRequest(site.url('/stalls')),
     ]
 
     def progress(*step: object) -> None:
@@ -1040,10 +1060,10 @@ def test_leaving_early_closes_everything(site, clock, way):
 
     results = fetch_all(
         items,
-        now=lambda: NOW,
-        limits=Limits(requests_per_second=None),
+        wall_clock=lambda: NOW,
+        limits=FetchLimits(requests_per_second=None),
         progress=progress,
-        clock=clock,
+        monotonic_clock=clock,
         sleep=clock.sleep,
     )
 
@@ -1076,14 +1096,14 @@ def test_leaving_early_hangs_up(site, clock):
         visit.wait_for_client_to_leave()
 
     items = [
-        Item(
+        HttpRequest(
             site.page(
                 '/E0.csv', lambda visit: (begun.acquire(timeout=PATIENCE), visit.answer(200, CSV))
             )
         ),
-        Item(site.page('/stalls', page)),
+        HttpRequest(site.page('/stalls', page)),
     ]
-    results = fetch_all(items, now=lambda: NOW, clock=clock, sleep=clock.sleep)
+    results = fetch_all(items, wall_clock=lambda: NOW, monotonic_clock=clock, sleep=clock.sleep)
     assert next(results).content == CSV
     results.close()
     assert site.left.acquire(timeout=PATIENCE), 'the connection is still open'
@@ -1095,7 +1115,9 @@ def test_leaving_early_does_not_wait_for_a_pause(site):
         site.page('/busy', lambda visit: visit.answer(429, Retry_After='80')),
     )
     results = fetch_all(
-        [Item(page) for page in pages], now=lambda: NOW, limits=Limits(requests_per_second=None)
+        [HttpRequest(page) for page in pages],
+        wall_clock=lambda: NOW,
+        limits=FetchLimits(requests_per_second=None),
     )  # with the real clock
     assert next(results).status == 'new'
     results.close()
@@ -1113,7 +1135,7 @@ def test_an_interrupt_closes_everything(site):
         ),
     )
     with pytest.raises(KeyboardInterrupt):
-        list(fetch_all([Item(page)], now=lambda: NOW))
+        list(fetch_all([HttpRequest(page)], wall_clock=lambda: NOW))
     assert threads() == []
     assert site.left.acquire(timeout=PATIENCE), 'the connection is still open'
 
@@ -1121,7 +1143,7 @@ def test_an_interrupt_closes_everything(site):
 def test_it_works_where_an_event_loop_is_running(site, fetch):
     page = site.page('/', lambda visit: visit.answer(200, CSV))
 
-    async def cell_of_a_notebook() -> list[Fetched]:
+    async def cell_of_a_notebook() -> list[FetchResult]:
         return fetch(page)
 
     assert asyncio.run(cell_of_a_notebook())[0].content == CSV
@@ -1133,8 +1155,8 @@ SECRETS = ('hush-header-xyz', 'Bearer hush-bearer-uvw', 'hush param/&+ ü-qxj')
 PARTS = ('xyz', 'uvw', 'qxj')
 
 
-def secret_item(url: str) -> Item:
-    return Item(
+def secret_item(url: str) -> HttpRequest:
+    return HttpRequest(
         url,
         headers={'X-Auth-Token': SECRETS[0], 'Authorization': SECRETS[1]},
         params={'apiKey': SECRETS[2]},
@@ -1211,7 +1233,9 @@ def test_secrets_are_not_seen_in_an_error_nobody_foresaw(site, clock, told):
         raise RuntimeError(f'{SECRETS[0]} {SECRETS[2]!r}')
 
     page = site.page('/', lambda visit: visit.answer(500))
-    (fetched,) = fetch_all([secret_item(page)], now=now, clock=clock, sleep=clock.sleep)
+    (fetched,) = fetch_all(
+        [secret_item(page)], wall_clock=now, monotonic_clock=clock, sleep=clock.sleep
+    )
     assert (fetched.error_type, fetched.error) == ('RuntimeError', "*** '***'")
     assert [part for part in PARTS if part in told(fetched)] == []
 
@@ -1237,10 +1261,10 @@ def test_what_is_logged_beside_secrets_stays_readable(site, fetch, told):
 
 @given(st.text(st.characters(min_codepoint=33, max_codepoint=0x2FF), min_size=6, max_size=20))
 def test_every_spelling_of_a_secret_is_masked(secret):
-    spellings = _spellings([Item('http://host', params={'apiKey': secret})])
+    spellings = _secret_variants([HttpRequest('http://host', params={'apiKey': secret})])
     url = str(httpx.URL('http://host').copy_merge_params({'apiKey': secret}))
     for text in (secret, url, quote(secret, safe=''), repr(secret), repr(secret.encode())):
-        assert _hide(text, spellings).strip('\'"') in (
+        assert _mask_secrets(text, spellings).strip('\'"') in (
             '***',
             'http://host?apiKey=***',
             "b'***",
@@ -1250,9 +1274,9 @@ def test_every_spelling_of_a_secret_is_masked(secret):
 
 def test_a_password_in_a_url_is_refused_without_repeating_it():
     with pytest.raises(ValueError, match='give it in headers instead') as caught:
-        Item('https://analyst:hush@example.org/E0.csv')
+        HttpRequest('https://analyst:hush@example.org/E0.csv')
     assert 'hush' not in str(caught.value)
-    assert Item('https://example.org/a@b?c=d@e').url == 'https://example.org/a@b?c=d@e'
+    assert HttpRequest('https://example.org/a@b?c=d@e').url == 'https://example.org/a@b?c=d@e'
 
 
 # Limits
@@ -1274,4 +1298,4 @@ def test_a_password_in_a_url_is_refused_without_repeating_it():
 )
 def test_limits_must_make_sense(name, value, error):
     with pytest.raises(ValueError, match=f'{name} is {value}; it must be {error}'):
-        Limits(**{name: value})
+        FetchLimits(**{name: value})

@@ -17,12 +17,12 @@ from nbformat.v4 import new_code_cell, new_notebook
 from pydantic import SecretStr
 from sqlalchemy import update
 
-from football_pred.core.database import open_database, writing
+from football_pred.core.database import open_database, write_transaction
 from football_pred.core.job_runs import AlreadyRunning, find_process, recent_runs
 from football_pred.core.schema import job_runs
 from football_pred.core.settings import Settings
 from football_pred.jobs.job_spec import JobError
-from football_pred.jobs.pipelines import run
+from football_pred.jobs.pipelines import run_pipeline
 from tests.conftest import free_port
 
 PARAMETERS = "as_of: str = '2026-03-01T00:00Z'  # Moment of looking\ntimes: int = 1  # How often"
@@ -79,7 +79,7 @@ def command(settings: Settings, *arguments: str, **changes: str) -> subprocess.P
         | changes
     )
     return subprocess.Popen(
-        [sys.executable, '-c', 'from football_pred.cli.main import main; main()', *arguments],
+        [sys.executable, '-c', 'from football_pred.cli import main; main()', *arguments],
         env=env,
         text=True,
         stdout=subprocess.PIPE,
@@ -124,7 +124,7 @@ def test_wrong_parameter_is_refused_before_anything_starts(
 ):
     write_job(project, '1')
     with pytest.raises(JobError, match=message):
-        run(settings, engine, 'work', given)
+        run_pipeline(settings, engine, 'work', given)
     assert recent_runs(engine) == []
     assert not settings.reports.exists()
 
@@ -142,12 +142,12 @@ def test_misspelt_and_ill_typed_params_files_are_named(settings, engine, project
     ):
         (project / 'params/work.yaml').write_text(text)
         with pytest.raises(JobError, match=message):
-            run(settings, engine, 'work')
+            run_pipeline(settings, engine, 'work')
 
 
 def test_success_leaves_notebook_page_index_and_row(settings, engine, project):
     write_job(project, "print('worked', times, 'times')")
-    (step,) = run(settings, engine, 'work', {'times': 3})
+    (step,) = run_pipeline(settings, engine, 'work', {'times': 3})
     row = one_run(engine)
     assert (step.state, row['state'], row['params']['times'], row['attempts']) == (
         'succeeded',
@@ -173,20 +173,20 @@ def test_a_report_that_mlflow_does_not_take_is_told_and_the_run_stays_what_it_wa
     )
     away = settings.model_copy(update={'mlflow_url': SecretStr(f'http://127.0.0.1:{free_port()}')})
     with pytest.warns(UserWarning, match=r'the report of work-\S+ is not in MLflow'):
-        (step,) = run(away, engine, 'work')
+        (step,) = run_pipeline(away, engine, 'work')
     assert step.state == one_run(engine)['state'] == 'succeeded'
 
 
 def test_failure_keeps_numbers_and_report(settings, engine, project):
     write_job(project, "assert times > 2, f'{times} is not above 2'", "print('never reached')")
-    (step,) = run(settings, engine, 'work')
+    (step,) = run_pipeline(settings, engine, 'work')
     row = one_run(engine)
     assert (row['state'], row['error_type'], row['error']) == (
         'failed',
         'AssertionError',
         '1 is not above 2',
     )
-    assert '1 is not above 2' in step.finished.report.read_text()
+    assert '1 is not above 2' in step.run.report.read_text()
     assert row['attempts'] == 1
 
 
@@ -196,7 +196,7 @@ def test_checks_of_the_notebook_are_kept(settings, engine, project):
         'from football_pred.reporting.tables_and_checks import Check, run_checks',
         "run_checks([Check('matches', 380, at_least=380), Check('gap', 0.2, at_most=0.1)])",
     )
-    run(settings, engine, 'work')
+    run_pipeline(settings, engine, 'work')
     row = one_run(engine)
     assert [(check['name'], check['value'], check['passed']) for check in row['checks']] == [
         ('matches', 380, True),
@@ -207,7 +207,7 @@ def test_checks_of_the_notebook_are_kept(settings, engine, project):
 
 
 def test_a_run_that_takes_too_long_is_stopped_as_a_whole(settings, engine, endless):
-    (step,) = run(settings.model_copy(update={'job_timeout': 4}), engine, 'work')
+    (step,) = run_pipeline(settings.model_copy(update={'job_timeout': 4}), engine, 'work')
     row = one_run(engine)
     assert (step.state, row['state'], row['error'], row['attempts']) == (
         'timed_out',
@@ -233,14 +233,14 @@ def test_what_passes_is_tried_again(settings, engine, project, tmp_path, error, 
         f'from pathlib import Path; tried = Path({str(tmp_path / "tried")!r})',
         f'first = not tried.exists(); tried.touch()\nif first: {error}',
     )
-    run(settings, engine, 'work')
+    run_pipeline(settings, engine, 'work')
     row = one_run(engine)
     assert (row['state'], row['attempts']) == (state, attempts)
 
 
 def test_tries_end(settings, engine, project):
     write_job(project, "raise ConnectionError('refused')")
-    run(settings.model_copy(update={'job_retries': 1}), engine, 'work')
+    run_pipeline(settings.model_copy(update={'job_retries': 1}), engine, 'work')
     row = one_run(engine)
     assert (row['state'], row['attempts'], row['error_type']) == ('failed', 2, 'ConnectionError')
 
@@ -248,14 +248,14 @@ def test_tries_end(settings, engine, project):
 def test_secrets_are_masked_in_everything_that_is_stored(project, tmp_path, sqlite):
     secret = f"sqlite:///{tmp_path / 'hush-hush.db'}"
     settings = Settings(home=tmp_path / 'home', project=project, database_url=secret)
-    engine = open_database(settings.database)
+    engine = open_database(settings.database_dsn)
     write_job(
         project,
         'from football_pred.core.settings import Settings\nprint(Settings().database)',
         'raise ValueError(Settings().database)',
     )
-    run(settings, engine, 'work')
-    stored = [path.read_text() for path in settings.reports.rglob('*') if path.is_file()] + [
+    run_pipeline(settings, engine, 'work')
+    stored = [path.read_text() for path in settings.reports_folder.rglob('*') if path.is_file()] + [
         json.dumps(one_run(engine), default=str)
     ]
     assert len(stored) == 4
@@ -296,7 +296,7 @@ def test_two_runs_at_once_are_one(settings, engine, endless):
     assert second.returncode == 3
     assert f"work is already running since {row['started_at']:%Y-%m-%d %H:%M:%S} UTC" in told
     with pytest.raises(AlreadyRunning):
-        run(settings, engine, 'work')
+        run_pipeline(settings, engine, 'work')
     assert len(recent_runs(engine)) == 1
     first.terminate()
     first.communicate(timeout=30)
@@ -311,7 +311,7 @@ def test_a_killed_run_is_found_and_its_kernel_stopped(settings, engine, endless,
     process.wait(30)
     assert one_run(engine)['state'] == 'running'
     write_job(project, '1')
-    (step,) = run(settings, engine, 'work')
+    (step,) = run_pipeline(settings, engine, 'work')
     assert step.state == 'succeeded'
     assert {one['state'] for one in recent_runs(engine)} == {'succeeded', 'lost'}
     assert find_process(row['processes'][1]) is None
@@ -320,7 +320,7 @@ def test_a_killed_run_is_found_and_its_kernel_stopped(settings, engine, endless,
 def test_a_run_that_others_gave_up_stops_itself(settings, engine, endless):
     process = command(settings, 'run', 'work', FOOTBALL_HEARTBEAT_SECONDS='0.1')
     row = started(engine, endless)
-    with writing(engine) as connection:
+    with write_transaction(engine) as connection:
         connection.execute(update(job_runs).values(state='lost', finished_at=datetime.now(UTC)))
     process.communicate(timeout=30)
     assert process.returncode == 1
@@ -330,7 +330,7 @@ def test_a_run_that_others_gave_up_stops_itself(settings, engine, endless):
 def test_a_run_works_outside_the_main_thread(settings, engine, project):
     write_job(project, '1')
     steps = []
-    thread = threading.Thread(target=lambda: steps.extend(run(settings, engine, 'work')))
+    thread = threading.Thread(target=lambda: steps.extend(run_pipeline(settings, engine, 'work')))
     thread.start()
     thread.join(60)
     assert [step.state for step in steps] == ['succeeded']
@@ -341,7 +341,7 @@ def test_what_was_done_is_not_done_again_unless_something_changed(settings, engi
     fixed = {'as_of': '2026-03-01T00:00Z'}
 
     def state(given=fixed, **options):
-        return run(settings, engine, 'work', given, **options)[0].state
+        return run_pipeline(settings, engine, 'work', given, **options)[0].state
 
     assert state() == 'succeeded'
     assert state() == 'up to date'

@@ -18,9 +18,15 @@ from redis import Redis
 from football_pred.core.database import open_database
 from football_pred.core.job_runs import find_process, recent_runs
 from football_pred.core.settings import Settings
-from football_pred.jobs.celery_app import JobFailed, make_app, pack, run_on_workers, send
+from football_pred.jobs.celery_app import (
+    JobFailure,
+    create_celery_app,
+    plan_to_order,
+    run_on_workers,
+    send_order,
+)
 from football_pred.jobs.job_spec import JobError
-from football_pred.jobs.pipelines import plan, run
+from football_pred.jobs.pipelines import plan_run, run_pipeline
 from tests.conftest import free_port, run_redis
 from tests.support.server import COMMAND
 from tests.support.server import wait_until as wait_for
@@ -81,7 +87,7 @@ def environment(settings: Settings) -> dict[str, str]:
     return (
         os.environ
         | {f'FOOTBALL_{name.upper()}': str(getattr(settings, name)) for name in names}
-        | {'FOOTBALL_BROKER_URL': settings.broker}
+        | {'FOOTBALL_BROKER_URL': settings.broker_dsn}
     )
 
 
@@ -128,12 +134,12 @@ def told(result):
 
 
 def order(settings: Settings, name: str = 'work', **given) -> dict:
-    return pack(plan(settings, name, given))
+    return plan_to_order(plan_run(settings, name, given))
 
 
 def sent(settings: Settings, order: dict):
-    app = make_app(settings)
-    send(app, settings, order)
+    app = create_celery_app(settings)
+    send_order(app, settings, order)
     return app.AsyncResult(order['ids'][len(order['before'])])
 
 
@@ -164,8 +170,8 @@ def test_a_job_runs_on_a_worker_as_in_place(settings, engine, project):
         step.run_id,
         'succeeded',
     )
-    assert 'worked 3 times' in step.finished.report.read_text()
-    assert run(settings, engine, 'work', given)[0].state == 'up to date'
+    assert 'worked 3 times' in step.run.report.read_text()
+    assert run_pipeline(settings, engine, 'work', given)[0].state == 'up to date'
     assert states(engine) == ['succeeded', 'succeeded']
 
 
@@ -197,8 +203,8 @@ def test_a_job_that_fails_fails_as_a_task_and_is_recorded_once(settings, engine,
         result = sent(settings, order(settings))
         error = told(result)
         (step,) = run_on_workers(settings, engine, 'work')
-    assert (result.state, type(error), error.args[0]['state']) == ('FAILURE', JobFailed, 'failed')
-    assert (step.state, step.finished.error) == ('failed', '1 is not above 2')
+    assert (result.state, type(error), error.args[0]['state']) == ('FAILURE', JobFailure, 'failed')
+    assert (step.state, step.run.error) == ('failed', '1 is not above 2')
     assert states(engine) == ['failed', 'failed']  # one for each order
 
 
@@ -266,7 +272,7 @@ def test_a_job_that_failed_is_not_run_again_by_a_second_delivery(settings, engin
 
 def hand_out_anew(settings: Settings) -> None:
     "As if the time were over in which nobody else gets an order."
-    with Redis.from_url(settings.broker) as client:
+    with Redis.from_url(settings.broker_dsn) as client:
         for tag in client.zrange('unacked_index', 0, -1):
             client.zadd('unacked_index', {tag: 0})
 
@@ -375,7 +381,7 @@ def test_redis_stopped_and_started_again(settings, engine, project, tmp_path):
 
 
 def test_every_scheduled_entry_names_a_task():
-    app = make_app(Settings(broker_url='redis://127.0.0.1:1/0'))
+    app = create_celery_app(Settings(broker_url='redis://127.0.0.1:1/0'))
     entries = app.conf.beat_schedule
     assert set(entries) >= {'daily', 'predict', 'settle'}
     for entry in entries.values():
@@ -484,9 +490,10 @@ def test_parts_go_to_workers_and_the_whole_comes_after(settings, engine, project
         league: parts[f'work:{league}'] for league in ('D1', 'E0')
     }
     assert runs[0]['upstream'] == [runs[1]['run_id']]
-    assert steps[0].finished.report.read_text().count('work-part-') == 2
+    assert steps[0].run.report.read_text().count('work-part-') == 2
     assert (
-        run(settings, engine, 'work', {'as_of': '2026-03-01T00:00Z'})[0].state == 'up to date'
+        run_pipeline(settings, engine, 'work', {'as_of': '2026-03-01T00:00Z'})[0].state
+        == 'up to date'
     )  # the whole is the same as in place
 
 
@@ -498,6 +505,6 @@ def test_what_a_part_cannot_do_the_whole_tells(settings, engine, project, tmp_pa
     )
     with worker(settings):
         (step,) = run_on_workers(settings, engine, 'work')
-    assert (step.state, step.finished.error) == ('failed', 'nothing is there')
+    assert (step.state, step.run.error) == ('failed', 'nothing is there')
     runs = sorted((run['job'], run['state']) for run in recent_runs(engine))
     assert runs == [('work', 'failed'), ('work-part', 'failed'), ('work-part', 'succeeded')]

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from football_pred.markets.implied_goals import (
-    LEAST_RATE,
-    MOST_RATE,
+    MAX_IMPLIED_RATE,
+    MIN_IMPLIED_RATE,
     implied_rates,
     rates_from_prices,
 )
@@ -25,7 +25,7 @@ HOME, AWAY, RHO = *RNG.uniform(0.3, 3.2, (2, 500)), RNG.uniform(-0.15, 0.1, 500)
 def test_there_and_back_from_outcomes(pairs, rho):
     home, away = np.array(pairs).T
     found = implied_rates(outcome_probabilities(score_grid(home, away, rho)), rho=rho)
-    assert found.error.max() < 1e-9
+    assert found.max_error.max() < 1e-9
     assert (
         np.abs(
             outcome_probabilities(score_grid(found.home_rate, found.away_rate, found.rho))
@@ -39,7 +39,7 @@ def test_there_and_back_from_outcomes(pairs, rho):
 def test_there_and_back_with_totals():
     grid = score_grid(HOME, AWAY, RHO)
     found = implied_rates(outcome_probabilities(grid), over_under(grid)[:, 0], rho=None)
-    assert found.error.max() < 1e-9
+    assert found.max_error.max() < 1e-9
     assert np.abs(found.home_rate - HOME).max() < 1e-5
     assert np.abs(found.away_rate - AWAY).max() < 1e-5
     assert np.abs(found.rho - RHO).max() < 1e-5
@@ -56,7 +56,7 @@ def test_other_lines_and_grids(line, max_goals):
         rho=-0.05,
         max_goals=max_goals,
     )
-    assert found.error.max() < 1e-9
+    assert found.max_error.max() < 1e-9
     assert np.abs(found.home_rate - HOME).max() < 1e-6
 
 
@@ -91,7 +91,7 @@ def test_least_squares_where_nothing_fits_exactly():
     grid = score_grid(HOME[:50], AWAY[:50], -0.15)
     outcome, over = outcome_probabilities(grid), over_under(grid)[:, 0] + 0.04
     found = implied_rates(outcome, over, rho=0.0)
-    assert found.error.min() > 1e-3
+    assert found.max_error.min() > 1e-3
 
     def loss(home, away):
         fitted = score_grid(home, away)
@@ -127,7 +127,7 @@ def test_fixtures_do_not_touch_each_other():
     outcome[::5] = np.nan
     together = implied_rates(outcome)
     assert np.array_equal(np.isnan(together.home_rate), np.arange(30) % 5 == 0)
-    assert np.isnan(together.error[::5]).all()
+    assert np.isnan(together.max_error[::5]).all()
     for i in (1, 7, 29):
         assert implied_rates(outcome[i : i + 1]).home_rate[0] == pytest.approx(
             together.home_rate[i], rel=1e-9
@@ -160,10 +160,10 @@ def test_odd_markets_end_somewhere_sane(outcome, over, rho):
         return
     found = implied_rates([outcome], over, rho=rho)
     for rate in (found.home_rate[0], found.away_rate[0]):
-        assert LEAST_RATE * 0.999 <= rate <= MOST_RATE * 1.001
+        assert MIN_IMPLIED_RATE * 0.999 <= rate <= MAX_IMPLIED_RATE * 1.001
     fitted = outcome_probabilities(score_grid(found.home_rate, found.away_rate, found.rho))
-    assert found.error[0] >= np.abs(fitted - [outcome]).max() - 1e-9
-    assert np.isfinite(found.error[0])
+    assert found.max_error[0] >= np.abs(fitted - [outcome]).max() - 1e-9
+    assert np.isfinite(found.max_error[0])
 
 
 def test_from_prices():
@@ -188,7 +188,7 @@ def test_real_prices(shared_data):
         matches.select('AvgC>2.5', 'AvgC<2.5').to_numpy(),
         rho=None,
     )
-    missed = found.error > 1e-9
+    missed = found.max_error > 1e-9
     assert matches.filter(pl.Series(missed)).select('HomeTeam', 'AwayTeam').rows() == [
         ('Udinese', 'Roma')
     ]

@@ -8,9 +8,14 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy.special import rel_entr
 
-from football_pred.markets.margin_removal import ALIASES, METHODS, fair_probabilities, overround
+from football_pred.markets.margin_removal import (
+    MARGIN_METHODS,
+    METHOD_ALIASES,
+    fair_probabilities,
+    overround,
+)
 
-every_method = pytest.mark.parametrize('method', METHODS)
+every_method = pytest.mark.parametrize('method', MARGIN_METHODS)
 ALWAYS = (
     'power',
     'shin',
@@ -256,7 +261,7 @@ def test_nothing_there(method):
 
 
 @pytest.mark.parametrize(
-    'method', [name for name in METHODS if name not in ('shin', 'balanced book')]
+    'method', [name for name in MARGIN_METHODS if name not in ('shin', 'balanced book')]
 )
 def test_a_discount_is_removed_too(method):
     fair = fair_probabilities([[2.1, 3.7, 4.3], [2.0, 3.4, 4.1]], method)
@@ -283,10 +288,11 @@ def test_extreme_prices(method, prices):
     assert (fair > 0).all()
 
 
-@pytest.mark.parametrize('alias', ALIASES)
+@pytest.mark.parametrize('alias', METHOD_ALIASES)
 def test_other_names(alias):
     assert np.array_equal(
-        fair_probabilities(IMPLIED, alias.upper()), fair_probabilities(IMPLIED, ALIASES[alias])
+        fair_probabilities(IMPLIED, alias.upper()),
+        fair_probabilities(IMPLIED, METHOD_ALIASES[alias]),
     )
     assert np.array_equal(
         fair_probabilities(IMPLIED, 'odds_ratio'), fair_probabilities(IMPLIED, 'odds ratio')

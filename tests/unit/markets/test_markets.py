@@ -9,14 +9,14 @@ from penaltyblog.models import FootballProbabilityGrid
 
 from football_pred.markets.pricing import (
     DOUBLE_CHANCES,
-    Settled,
+    StakeShares,
     check_grid,
     clean_sheets,
     correct_score_table,
     correct_scores,
     double_chance,
     draw_no_bet,
-    first_half,
+    first_half_grid,
     half_time_full_time,
     handicap,
     market_table,
@@ -97,7 +97,7 @@ def test_penaltyblog_agrees(grid, line, total):
             ).max()
             < 1e-12
         )
-    assert np.abs(draw_no_bet(grid).chance - box.draw_no_bet_home) < 1e-12
+    assert np.abs(draw_no_bet(grid).fair_probability - box.draw_no_bet_home) < 1e-12
     assert (
         np.abs(
             double_chance(grid) - [box.double_chance_1x, box.double_chance_12, box.double_chance_x2]
@@ -174,9 +174,9 @@ def test_fixtures_do_not_touch_each_other():
 
 def test_fair_price_of_quarter_line():
     "Home -0.25 at level teams: the draw loses half."
-    bet = Settled(np.array(0.4), np.array(0.1), np.array(0.5))
+    bet = StakeShares(np.array(0.4), np.array(0.1), np.array(0.5))
     assert bet.price == pytest.approx(2.25)
-    assert bet.chance == pytest.approx(1 / 2.25)
+    assert bet.fair_probability == pytest.approx(1 / 2.25)
 
 
 @given(some_grid, total_lines)
@@ -272,11 +272,11 @@ def test_half_time_keeps_full_time(grid, share):
     pairs = half_time_full_time(grid, share)
     assert np.allclose(pairs.sum(axis=0), outcome_probabilities(grid), atol=1e-12)
     assert np.allclose(
-        pairs.sum(axis=1), outcome_probabilities(first_half(grid, share)), atol=1e-12
+        pairs.sum(axis=1), outcome_probabilities(first_half_grid(grid, share)), atol=1e-12
     )
     assert np.allclose(pairs, half_time_full_time(grid.T, share)[::-1, ::-1], atol=1e-12)
     assert (pairs >= 0).all()
-    check_grid(first_half(grid, share))
+    check_grid(first_half_grid(grid, share))
 
 
 def test_half_time_by_simulation():
@@ -362,7 +362,7 @@ EVERY = {
     'wins_to_nil': wins_to_nil,
     'odd_even': odd_even,
     'correct_scores': correct_scores,
-    'first_half': first_half,
+    'first_half': first_half_grid,
     'half_time_full_time': half_time_full_time,
     'market_table': market_table,
 }
@@ -411,7 +411,7 @@ def test_bad_lines(line):
         (lambda: team_totals(GRIDS, 'hone'), "side is 'hone'; did you mean home"),
         (lambda: correct_scores(GRIDS, 0), 'most is 0'),
         (lambda: correct_score_table(GRIDS), 'one fixture'),
-        (lambda: first_half(GRIDS, 0), 'share is 0'),
+        (lambda: first_half_grid(GRIDS, 0), 'share is 0'),
         (lambda: half_time_full_time(GRIDS, float('nan')), 'share is nan'),
         (lambda: market_table(GRIDS, handicap_lines=[0.1]), 'line is 0.1'),
     ],

@@ -30,19 +30,19 @@ from football_pred.api.api_keys import create_key
 from football_pred.api.telemetry import Telemetry
 from football_pred.core import schema
 from football_pred.core.as_of import read_matches
-from football_pred.core.backup import make_backup
-from football_pred.core.database import open_database, upsert, writing
+from football_pred.core.backup import create_backup
+from football_pred.core.database import open_database, upsert, write_transaction
 from football_pred.core.job_runs import begin_run, finish_run
 from football_pred.core.settings import Settings
 from football_pred.features.build import FEATURES
-from football_pred.features.offline import Places, read_offline
-from football_pred.forecasts.ledger import append_forecasts, settle
-from football_pred.forecasts.predict import forecast
-from football_pred.ingest.collect import collect, find_source
-from football_pred.ingest.http import Limits
-from football_pred.markets.prices import read_history
-from football_pred.metrics.exporter import Exporter, Sources, Turn, standing
-from football_pred.metrics.performance import CALENDAR
+from football_pred.features.offline import FeatureStoreConfig, read_offline_features
+from football_pred.forecasts.ledger import append_forecasts, settle_forecasts
+from football_pred.forecasts.predict import forecast_fixtures
+from football_pred.ingest.collect import collect_payloads, create_source
+from football_pred.ingest.http import FetchLimits
+from football_pred.markets.prices import read_match_history
+from football_pred.metrics.exporter import CycleResult, Exporter, MetricCollectors, collector_status
+from football_pred.metrics.performance import CALENDAR_FEATURES
 from football_pred.models.dixon_coles import DixonColes
 from football_pred.registry.registry import Registry
 from tests.conftest import free_port
@@ -107,7 +107,7 @@ def price(engine: Engine) -> None:
                 )
                 | origin
             )
-    with writing(engine) as connection:
+    with write_transaction(engine) as connection:
         upsert(connection, schema.odds, [row | {'price': max(row['price'], 1.01)} for row in rows])
 
 
@@ -122,11 +122,11 @@ def day(served_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp('exporter') / 'home'
     shutil.copytree(served_home, home)
     settings = Settings(home=home)
-    engine = open_database(settings.database)
-    registry = Registry(**settings.registry, engine=engine, clock=now)
-    champion, history = registry.champion('E0'), read_history(engine, MOMENT, ['E0'])
+    engine = open_database(settings.database_dsn)
+    registry = Registry(**settings.registry_options, engine=engine, clock=now)
+    champion, history = registry.champion('E0'), read_match_history(engine, MOMENT, ['E0'])
     shadow = DixonColes(half_life=120).fit(history.filter(status='finished'), as_of=MOMENT)
-    registry.nominate(
+    registry.set_challenger(
         'E0',
         registry.register(
             'E0', shadow, 'E0-shadow', champion.trained_on | {'half_life': 120}
@@ -137,8 +137,8 @@ def day(served_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, model in ((champion.name, champion.model), ('E0-shadow', shadow)):
         append_forecasts(
             engine,
-            settings.anchors,
-            forecast(model, winter),
+            settings.ledger_anchors_path,
+            forecast_fixtures(model, winter),
             name,
             '1',
             WINTER,
@@ -149,15 +149,15 @@ def day(served_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         )
     for job in ('predict', 'settle'):
         run(home, 'run', job)
-    collect(
+    collect_payloads(
         engine,
-        settings.snapshots,
-        find_source('openfootball', base_url=f'http://127.0.0.1:{free_port()}'),
+        settings.snapshots_folder,
+        create_source('openfootball', base_url=f'http://127.0.0.1:{free_port()}'),
         ['E0'],
         ['2526'],
         now,
         run_id='broken',
-        limits=Limits(retries=0),
+        limits=FetchLimits(retries=0),
     )
     ran(engine, 'first', 'collect', 'succeeded', 'daily')
     ran(
@@ -171,7 +171,7 @@ def day(served_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         error='too few',
     )
     create_key(engine, 'reader', 'read', 'test', now())
-    make_backup(engine, settings.backups, MOMENT, {})
+    create_backup(engine, settings.backups_folder, MOMENT, {})
     engine.dispose()
     return home
 
@@ -185,13 +185,15 @@ def home(day: Path, tmp_path: Path) -> Path:
 def exporter_of(home: Path, **options: Any) -> Exporter:
     lag = lambda: {('relay', 'results'): 3}  # noqa: E731
     return Exporter(
-        Sources(Settings(home=home, **options), now, lambda: MOMENT, ['collect', 'simulate'], lag)
+        MetricCollectors(
+            Settings(home=home, **options), now, lambda: MOMENT, ['collect', 'simulate'], lag
+        )
     )
 
 
 def refreshed(home: Path, **options: Any) -> Exporter:
     exporter = exporter_of(home, **options)
-    exporter.refresh()
+    exporter.run_all()
     return exporter
 
 
@@ -265,9 +267,9 @@ def test_the_readme_lists_what_is_told_and_nothing_else(told, on_postgresql, hom
 
 
 def test_every_collector_is_up(told):
-    assert {name: standing(turn).reason for name, turn in told.turns.items()} == dict.fromkeys(
-        told.turns, ''
-    )
+    assert {
+        name: collector_status(turn).reason for name, turn in told.turns.items()
+    } == dict.fromkeys(told.turns, '')
 
 
 def test_counts_are_those_of_the_tables(told, day):
@@ -470,7 +472,10 @@ def test_the_base_rate_knew_what_was_known(told, day):
 
 
 def test_drift_is_that_of_the_features(told, day):
-    features, month = read_offline(Places(day / 'features'), 'matches'), timedelta(days=30)
+    features, month = (
+        read_offline_features(FeatureStoreConfig(day / 'features'), 'matches'),
+        timedelta(days=30),
+    )
     before = features.filter(
         (pl.col('kickoff') <= MOMENT) & (pl.col('kickoff') > MOMENT - timedelta(days=1095))
     )
@@ -483,7 +488,7 @@ def test_drift_is_that_of_the_features(told, day):
             ks_2samp(before[one.name].drop_nulls(), after[one.name].drop_nulls()).statistic,
         )
         for one in FEATURES
-        if one.name not in CALENDAR and len(after[one.name].drop_nulls()) >= 20
+        if one.name not in CALENDAR_FEATURES and len(after[one.name].drop_nulls()) >= 20
     }
     assert moved
     for view in {view for view, _ in moved.values()}:
@@ -503,8 +508,8 @@ def test_what_is_to_come_is_covered(told, day, home):
     week = f"kickoff > '{MOMENT:%Y-%m-%d %H:%M:%S}' AND kickoff <= '{MOMENT + timedelta(days=14):%Y-%m-%d %H:%M:%S}'"
     later = MOMENT + timedelta(days=7)
     expected = rows(day, f'SELECT count(*) n FROM matches WHERE {week}')['n'][0]
-    exporter = Exporter(Sources(Settings(home=home), now, lambda: later))
-    exporter.refresh()
+    exporter = Exporter(MetricCollectors(Settings(home=home), now, lambda: later))
+    exporter.run_all()
     assert expected > 0
     seen = [
         value(exporter, f'football_fixtures{what}', league='E0')
@@ -528,8 +533,8 @@ def test_forecasts_and_overdue_results_that_are_missing_are_counted(home):
             f'WHERE match_id IN ({hole})',
             chosen,
         )
-    exporter = Exporter(Sources(Settings(home=home), now))
-    exporter.refresh()
+    exporter = Exporter(MetricCollectors(Settings(home=home), now))
+    exporter.run_all()
     assert value(exporter, 'football_results_overdue', league='E0') == 3
 
 
@@ -537,17 +542,17 @@ def test_a_database_that_is_gone_is_told_and_nothing_stale(home):
     exporter = refreshed(home)
     before = counters(exporter)
     (home / 'football.db').rename(home / 'away.db')
-    exporter.refresh()
+    exporter.run_all()
     for name in ('collection', 'jobs', 'ledger', 'record', 'fixtures', 'tables'):
         assert value(exporter, 'football_collector_up', collector=name) == 0
-        assert 'there is no database' in standing(exporter.turns[name]).reason
+        assert 'there is no database' in collector_status(exporter.cycles[name]).reason
     assert value(exporter, 'football_collector_up', collector='backups') == 1
     assert (
         value(exporter, 'football_forecasts_sealed_total', league='E0', model='E0-shadow') is None
     )
     assert not (home / 'football.db').exists()
     (home / 'away.db').rename(home / 'football.db')
-    exporter.refresh()
+    exporter.run_all()
     assert value(exporter, 'football_collector_up', collector='ledger') == 1
     assert counters(exporter) == before
 
@@ -556,8 +561,8 @@ def test_a_ledger_that_was_put_in_its_place_is_read_from_the_start(home, tmp_pat
     exporter = refreshed(home)
     for name in ('football.db', 'football.db-wal', 'football.db-shm'):
         (home / name).unlink(missing_ok=True)
-    open_database(Settings(home=home).database).dispose()
-    exporter.refresh()
+    open_database(Settings(home=home).database_dsn).dispose()
+    exporter.run_all()
     assert (
         value(exporter, 'football_forecasts_sealed_total', league='E0', model='E0-shadow') is None
     )
@@ -567,7 +572,7 @@ def test_a_ledger_that_was_put_in_its_place_is_read_from_the_start(home, tmp_pat
 def test_counters_are_the_same_for_one_that_begins_anew(home):
     "Half of the day before the exporter began, half of it while it looked on."
     settings = Settings(home=home)
-    engine = open_database(settings.database)
+    engine = open_database(settings.database_dsn)
     exporter = refreshed(home)
     before = counters(exporter)
     for i in range(3):
@@ -579,11 +584,11 @@ def test_counters_are_the_same_for_one_that_begins_anew(home):
             error_type=('ValueError', None, 'TimedOut')[i],
         )
     history = read_matches(engine, now(), ['E0'], ['2526']).filter(pl.col('kickoff') > MOMENT)
-    model = Registry(**settings.registry).champion('E0').model
+    model = Registry(**settings.registry_options).champion('E0').model
     append_forecasts(
         engine,
-        settings.anchors,
-        forecast(model, history),
+        settings.ledger_anchors_path,
+        forecast_fixtures(model, history),
         'E0-third',
         '1',
         MOMENT,
@@ -592,12 +597,12 @@ def test_counters_are_the_same_for_one_that_begins_anew(home):
         'f',
         'by hand',
     )
-    exporter.refresh()
+    exporter.run_all()
     assert (
         value(exporter, 'football_forecasts_open', league='E0', model='E0-third') == history.height
     )
-    settle(engine, read_matches(engine, now()), now(), 'by hand')
-    exporter.refresh()
+    settle_forecasts(engine, read_matches(engine, now()), now(), 'by hand')
+    exporter.run_all()
     assert value(exporter, 'football_forecasts_open', league='E0', model='E0-third') == 0
     assert (
         value(exporter, 'football_forecasts_settled_total', league='E0', model='E0-third')
@@ -615,9 +620,9 @@ def test_counters_do_not_go_back_when_rows_vanish(home):
     with sqlite3.connect(home / 'football.db') as connection:
         for table in ('job_runs', 'data_collection_logs'):
             connection.execute(f'DELETE FROM {table}')
-    for tally in (exporter.sources._runs, exporter.sources._fetches):
-        tally._count_at = 0
-    exporter.refresh()
+    for tally in (exporter.collectors._runs, exporter.collectors._fetches):
+        tally._next_count_at = 0
+    exporter.run_all()
     assert counters(exporter) == before
 
 
@@ -632,15 +637,15 @@ def test_no_command_deletes_what_is_counted():
 
 def test_a_corrected_result_changes_the_record(home):
     exporter = refreshed(home)
-    engine = open_database(Settings(home=home).database)
+    engine = open_database(Settings(home=home).database_dsn)
     last = record(home, 'E0-shadow')['match_id'][-1]
     with sqlite3.connect(home / 'football.db') as connection:
         connection.execute(
             'UPDATE matches SET home_goals = 9 - home_goals, away_goals = home_goals + 10 WHERE match_id = ?',
             [last],
         )
-    assert settle(engine, read_matches(engine, now()), now(), 'by hand').height == 2
-    exporter.refresh()
+    assert settle_forecasts(engine, read_matches(engine, now()), now(), 'by hand').height == 2
+    exporter.run_all()
     expected = record(home, 'E0-shadow').select(rps())['rps'].mean()
     assert value(
         exporter,
@@ -656,9 +661,9 @@ def test_a_corrected_result_changes_the_record(home):
 def test_what_was_read_is_not_read_again(home):
     "A turn after which nothing happened asks for no forecast, whatever the ledger holds."
     exporter = refreshed(home)
-    ledger = exporter.sources._ledger
+    ledger = exporter.collectors._ledger
     fetched: Counter[str] = Counter()
-    with exporter.sources.reader.open() as connection:
+    with exporter.collectors.database.connect() as connection:
         inner = connection.execute
 
         def counted(query: Any, *rest: Any) -> Any:
@@ -670,7 +675,7 @@ def test_what_was_read_is_not_read_again(home):
             return Rows(kept)
 
         connection.execute = counted  # type: ignore[method-assign]
-        ledger.read(connection)
+        ledger.update(connection)
     assert fetched['rows'] == 1  # the last one, to see whether it is still the same ledger
 
 
@@ -713,15 +718,15 @@ def test_labels_are_bounded(home):
 
 def test_a_collector_that_stays_away_tells_nothing(home):
     exporter = refreshed(home)
-    stayed = exporter.turns['home']
-    exporter.turns['home'] = Turn(stayed.samples, '', stayed.succeeded_at, 0, good_until=0)
+    stayed = exporter.cycles['home']
+    exporter.cycles['home'] = CycleResult(stayed.samples, '', stayed.succeeded_at, 0, fresh_until=0)
     assert value(exporter, 'football_collector_up', collector='home') == 0
     assert value(exporter, 'football_home_free_bytes') is None
-    assert 'has not come back' in standing(exporter.turns['home']).reason
+    assert 'has not come back' in collector_status(exporter.cycles['home']).reason
 
 
 def test_a_run_without_a_sign_of_life_is_stuck(home):
-    engine = open_database(Settings(home=home).database)
+    engine = open_database(Settings(home=home).database_dsn)
     about = dict(
         run_id='stuck',
         job='train',
@@ -738,7 +743,7 @@ def test_a_run_without_a_sign_of_life_is_stuck(home):
         value(exporter, f'football_job_{what}', job='train') for what in ('running', 'stuck')
     ] == [1, 1]
     finish_run(engine, 'stuck', 'lost', now())
-    exporter.refresh()
+    exporter.run_all()
     assert [
         value(exporter, f'football_job_{what}', job='train') for what in ('running', 'stuck')
     ] == [0, 0]
@@ -750,9 +755,9 @@ def test_a_run_without_a_sign_of_life_is_stuck(home):
 
 def test_postgresql_tells_its_connections(on_postgresql):
     down = {
-        name: standing(turn).reason
+        name: collector_status(turn).reason
         for name, turn in on_postgresql.turns.items()
-        if not standing(turn).up
+        if not collector_status(turn).up
     }
     assert down == {}
     assert value(on_postgresql, 'football_database_connections', state='active') >= 1
@@ -762,7 +767,7 @@ def test_reasons_hold_no_secret(home):
     exporter = refreshed(
         home, database_url=f'postgresql+psycopg://football:sesame@127.0.0.1:{free_port()}/football'
     )
-    reason = standing(exporter.turns['ledger']).reason
+    reason = collector_status(exporter.cycles['ledger']).reason
     assert 'OperationalError' in reason
     assert 'sesame' not in reason
 

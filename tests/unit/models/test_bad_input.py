@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 from sklearn.base import clone
 
-from football_pred.models.feature_model import DescribedModel
+from football_pred.models.feature_model import FeatureModel
 from football_pred.models.serialization import new_model
 from tests.support.factories import MODELS, two_divisions, with_numbers
 
@@ -135,8 +135,8 @@ def test_odd_matches_give_sane_probabilities(name, odd, as_of):
         LATER if as_of == 'much later' else matches['result_known_at'].max() + timedelta(days=1)
     )
     kind, why = REFUSED.get(odd, (None, ''))
-    if (kind == 'walk' and hasattr(model, 'walk')) or (
-        kind == 'teams_' and isinstance(model, DescribedModel)
+    if (kind == 'walk' and hasattr(model, 'predict_walk_forward')) or (
+        kind == 'teams_' and isinstance(model, FeatureModel)
     ):
         with pytest.raises(ValueError, match=why):
             model.fit(matches, moment)
@@ -210,7 +210,7 @@ def test_half_life_of_next_to_nothing(name):
 def test_endless_half_life():
     for value in (None, float('inf')):
         check(
-            new_model('StagedModel', {'ratings': [{'goals': 1, 'half_life': value}]}), MATCHES, SOON
+            new_model('StackedRatings', {'ratings': [{'goals': 1, 'half_life': value}]}), MATCHES, SOON
         )
 
 

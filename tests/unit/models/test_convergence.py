@@ -8,21 +8,33 @@ import pytest
 from sklearn.base import clone
 
 from football_pred.core.numerics import softmax
-from football_pred.models.logits import fit_ordered
-from football_pred.models.poisson import AVERAGE, PoissonGoals, rows_of
-from football_pred.models.softmax_regression import fit_log_linear, fit_softmax
-from football_pred.models.stacked_ratings import StagedModel
+from football_pred.models.logits import fit_ordered_logit
+from football_pred.models.poisson import AVERAGE_TEAM, PoissonGoals, regression_rows
+from football_pred.models.softmax_regression import fit_poisson_regression, fit_softmax
+from football_pred.models.stacked_ratings import StackedRatings
 from football_pred.ratings import team_strengths
-from football_pred.ratings.match_arrays import decay, read_played
-from football_pred.ratings.rating_targets import DAY, read_asked, read_ratings, read_results, watch
-from football_pred.ratings.team_strengths import LEVEL_PRIOR, USUAL, Point, TeamRates, newton_step
+from football_pred.ratings.match_arrays import decay_weights, read_training_matches
+from football_pred.ratings.rating_targets import (
+    MICROSECONDS_PER_DAY,
+    build_rating_data,
+    read_fixtures,
+    read_rating_specs,
+    read_results,
+)
+from football_pred.ratings.team_strengths import (
+    LEVEL_PRIOR,
+    PRIOR_LOG_RATES,
+    OnlineTeamStrengths,
+    StrengthParameters,
+    newton_step,
+)
 from tests.support.factories import MODELS, two_divisions
 
 MATCHES = two_divisions()
 RATINGS = {
-    name: read_ratings(model.ratings)
+    name: read_rating_specs(model.ratings)
     for name, model in MODELS.items()
-    if isinstance(model, StagedModel)
+    if isinstance(model, StackedRatings)
 }
 every_rating = pytest.mark.parametrize('ratings', RATINGS.values(), ids=RATINGS)
 
@@ -46,7 +58,9 @@ def likelihood(values, seen, at, carried, r, rating):
     level = level.reshape(-1, 2)
     home, away = (np.array([known.teams[name] for name in side]) for side in (seen.home, seen.away))
     league = np.array([known.leagues[name] for name in seen.league])
-    weight = seen.weight[r] * decay((at - seen.moment) / DAY, rating.half_life)
+    weight = seen.weight[r] * decay_weights(
+        (at - seen.moment) / MICROSECONDS_PER_DAY, rating.half_life
+    )
     total = 0.0
     for i, j, ground, goals in (
         (home, away, 1 - seen.neutral, seen.target[r, 0]),
@@ -58,26 +72,31 @@ def likelihood(values, seen, at, carried, r, rating):
     return (
         total
         - rating.ridge * (((attack - mean) ** 2).sum() + ((defence - mean) ** 2).sum()) / 2
-        - LEVEL_PRIOR * ((level - USUAL) ** 2).sum() / 2
+        - LEVEL_PRIOR * ((level - PRIOR_LOG_RATES) ** 2).sum() / 2
     )
 
 
 @every_rating
 def test_gradient_of_team_rates(ratings):
     results = read_results(MATCHES.filter(pl.col('league') != 'SIM'))
-    seen, at = watch(results, ratings), int(results['usable'].max()) + 3 * DAY
+    seen, at = (
+        build_rating_data(results, ratings),
+        int(results['usable'].max()) + 3 * MICROSECONDS_PER_DAY,
+    )
     half = int(results['usable'][300])
-    carried = TeamRates(ratings).update(seen.take(results['usable'].to_numpy() <= half), half)
+    carried = OnlineTeamStrengths(ratings).update(
+        seen.take(results['usable'].to_numpy() <= half), half
+    )
     carried.update(seen.take(results['usable'].to_numpy() > half), at)
     known, rng = carried.strengths, np.random.default_rng(1)
-    point = Point(
+    point = StrengthParameters(
         *(
             part + rng.normal(0, 0.3, part.shape)
             for part in (known.attack, known.defence, known.level)
         )
     )
     mean = -known.gap[:, None] * (known.tier - 1)
-    _, gradient, _, _ = newton_step(point, carried.tables, mean, carried.ridge)
+    _, gradient, _, _ = newton_step(point, carried.statistics, mean, carried.ridge)
     for r, rating in enumerate(ratings):
         exact = np.concatenate([part[r].ravel() for part in gradient])
         by_differences = slope(
@@ -94,17 +113,20 @@ def test_gradient_of_team_rates(ratings):
 def test_every_fit_of_a_walk_of_team_rates_is_at_its_maximum(ratings, monkeypatch):
     left = []
 
-    def settled(point, tables, mean, ridge, settle=team_strengths.settle):
+    def settled(point, tables, mean, ridge, settle=team_strengths.newton_solve):
         end = settle(point, tables, mean, ridge)
         _, gradient, _, _ = newton_step(end[0], tables, mean, ridge)
         left.append(max(np.abs(part).max() for part in gradient) / (1 + tables.total.max()))
         return end
 
-    monkeypatch.setattr(team_strengths, 'settle', settled)
+    monkeypatch.setattr(team_strengths, 'newton_solve', settled)
     for country in (['E0', 'E1'], ['SIM']):
         results = read_results(MATCHES.filter(pl.col('league').is_in(country)))
-        team_strengths.walk_rates(
-            watch(results, ratings), read_asked(results), results['moment'].to_numpy() - 1, ratings
+        team_strengths.walk_forward_strengths(
+            build_rating_data(results, ratings),
+            read_fixtures(results),
+            results['moment'].to_numpy() - 1,
+            ratings,
         )
     assert len(left) > 250
     assert max(left) < 1e-9
@@ -118,7 +140,7 @@ def test_every_fit_of_a_walk_of_team_rates_is_at_its_maximum(ratings, monkeypatc
     [
         name
         for name, model in MODELS.items()
-        if not hasattr(model, 'walk') and name != 'GradientBoosting'
+        if not hasattr(model, 'predict_walk_forward') and name != 'GradientBoosting'
     ],
 )
 def test_every_fit_of_a_walk_converges(name):
@@ -135,12 +157,14 @@ def test_every_fit_of_a_walk_converges(name):
 def test_poisson_is_at_its_maximum():
     model = PoissonGoals().fit(MATCHES.filter(league='E0'))
     rows, teams, size = (
-        rows_of(read_played(MATCHES.filter(league='E0')), model.half_life, model.prior_matches),
+        regression_rows(
+            read_training_matches(MATCHES.filter(league='E0')), model.half_life, model.prior_matches
+        ),
         model.teams_,
         len(model.teams_),
     )
     team, opponent = (
-        np.array([size if name == AVERAGE else teams.index(name) for name in rows[column]])
+        np.array([size if name == AVERAGE_TEAM else teams.index(name) for name in rows[column]])
         for column in ('team', 'opponent')
     )
     home, goals, weight = (rows[column].to_numpy(float) for column in ('home', 'goals', 'weight'))
@@ -180,7 +204,7 @@ def regressions():
     )
     yield (
         'log-linear',
-        fit_log_linear(design, goals, weight, prior[:, 0], information),
+        fit_poisson_regression(design, goals, weight, prior[:, 0], information),
         prior[:, 0],
         lambda at: (
             weight @ (goals * (design @ at) - np.exp(design @ at))
@@ -196,7 +220,7 @@ def regressions():
 
     yield (
         'ordered',
-        np.append(*fit_ordered(design, outcome * weight[:, None], prior[:, 0], 5.0)),
+        np.append(*fit_ordered_logit(design, outcome * weight[:, None], prior[:, 0], 5.0)),
         np.append(prior[:, 0], 0.5),
         ordered,
     )

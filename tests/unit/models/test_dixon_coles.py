@@ -13,21 +13,21 @@ from scipy.stats import poisson
 from football_pred.core.sample_league import sample_matches, sample_strengths
 from football_pred.models.dixon_coles import (
     DixonColes,
+    NormalPrior,
     NotConverged,
-    Prior,
-    cells_of,
+    build_pair_tables,
+    build_prior,
     derivatives,
+    initial_parameters,
     log_likelihood,
-    maximise,
-    newcomers,
-    objective,
-    prior_of,
-    start_of,
+    maximise_likelihood,
+    newcomer_mask,
+    penalised_log_likelihood,
 )
-from football_pred.ratings.match_arrays import decay, read_played
+from football_pred.ratings.match_arrays import decay_weights, read_training_matches
 
-STRENGTHS = sample_strengths(12, n_outside=4, seed=5)
-MATCHES = sample_matches(STRENGTHS, n_seasons=4, promoted=2, n_teams=12, seed=5)
+STRENGTHS = sample_strengths(12, n_lower_league=4, seed=5)
+MATCHES = sample_matches(STRENGTHS, n_seasons=4, n_promoted=2, n_teams=12, seed=5)
 MIXED = MATCHES.with_columns(
     neutral=pl.int_range(pl.len()) % 5 == 0, weight=0.5 + pl.int_range(pl.len()) % 3
 )  # every column in use
@@ -87,12 +87,12 @@ def random_theta(cells, seed, scale=0.2):
 
 @pytest.mark.parametrize('matches', [MATCHES, MIXED], ids=['plain', 'neutral and weights'])
 def test_tables_give_the_likelihood_of_the_matches(matches):
-    cells = cells_of(matches, half_life=150)
-    played = read_played(matches)
+    cells = build_pair_tables(matches, half_life=150)
+    played = read_training_matches(matches)
     theta, size = random_theta(cells, 0), len(cells.teams)
     expected = likelihood_by_match(
         matches,
-        played.weight * decay(played.age, 150),
+        played.weight * decay_weights(played.age, 150),
         dict(zip(cells.teams, theta, strict=False)),
         dict(zip(cells.teams, theta[size:], strict=False)),
         *theta[-3:],
@@ -104,7 +104,7 @@ def test_tables_give_the_likelihood_of_the_matches(matches):
 @pytest.mark.parametrize('seed', range(3))
 @pytest.mark.parametrize('matches', [MATCHES, MIXED], ids=['plain', 'neutral and weights'])
 def test_gradient(matches, seed):
-    cells = cells_of(matches, half_life=300)
+    cells = build_pair_tables(matches, half_life=300)
     theta = random_theta(cells, seed)
     numerical = np.array(
         [log_likelihood(theta + 1e-30j * step, cells).imag / 1e-30 for step in np.eye(len(theta))]
@@ -116,7 +116,7 @@ def test_gradient(matches, seed):
 @pytest.mark.parametrize('seed', range(3))
 @pytest.mark.parametrize('matches', [MATCHES, MIXED], ids=['plain', 'neutral and weights'])
 def test_hessian(matches, seed):
-    cells = cells_of(matches, half_life=300)
+    cells = build_pair_tables(matches, half_life=300)
     theta, step = random_theta(cells, seed), 1e-5
     numerical = np.array(
         [
@@ -132,11 +132,14 @@ def test_hessian(matches, seed):
 
 @pytest.mark.parametrize('ridge', [0, 3])
 def test_derivatives_of_the_objective(ridge):
-    cells = cells_of(MIXED, half_life=300)
-    prior, theta, step = prior_of(cells, ridge, -0.3), random_theta(cells, 1), 1e-5
-    at = objective(theta, cells, prior)
+    cells = build_pair_tables(MIXED, half_life=300)
+    prior, theta, step = build_prior(cells, ridge, -0.3), random_theta(cells, 1), 1e-5
+    at = penalised_log_likelihood(theta, cells, prior)
     ahead, behind = (
-        [objective(theta + sign * step * e, cells, prior) for e in np.eye(len(theta))]
+        [
+            penalised_log_likelihood(theta + sign * step * e, cells, prior)
+            for e in np.eye(len(theta))
+        ]
         for sign in (1, -1)
     )
     gradient = np.array(
@@ -150,14 +153,14 @@ def test_derivatives_of_the_objective(ridge):
 
 
 def test_outside_the_region():
-    cells = cells_of(MATCHES)
+    cells = build_pair_tables(MATCHES)
     theta = random_theta(cells, 0)
     theta[-1] = 1.5
     assert log_likelihood(theta, cells) == derivatives(theta, cells).value == -np.inf
 
 
 def test_cells_add_up():
-    cells = cells_of(MIXED, half_life=None)
+    cells = build_pair_tables(MIXED, half_life=None)
     assert cells.weight.sum() == pytest.approx(MIXED['weight'].sum())
     for side, name in enumerate(('home_goals', 'away_goals')):
         assert cells.goals[side].sum() == pytest.approx((MIXED['weight'] * MIXED[name]).sum())
@@ -173,11 +176,16 @@ def test_cells_add_up():
 def test_ageing_multiplies_every_table():
     "A later moment scales the tables, so without a prior the estimate stays where it is."
     later = MATCHES['kickoff'].max() + timedelta(days=100)
-    now, then = cells_of(MATCHES, half_life=100), cells_of(MATCHES, as_of=later, half_life=100)
+    now, then = (
+        build_pair_tables(MATCHES, half_life=100),
+        build_pair_tables(MATCHES, as_of=later, half_life=100),
+    )
     for name in ('weight', 'goals', 'low_scores', 'log_factorials'):
         assert np.allclose(getattr(then, name), getattr(now, name) / 2, rtol=1e-12)
-    free = prior_of(now, 0, 0)
-    assert np.allclose(maximise(now, free).theta, maximise(then, free).theta, atol=1e-7)
+    free = build_prior(now, 0, 0)
+    assert np.allclose(
+        maximise_likelihood(now, free).theta, maximise_likelihood(then, free).theta, atol=1e-7
+    )
 
 
 # The maximum
@@ -189,8 +197,8 @@ def test_at_least_as_likely_as_penaltyblog(name, half_life):
     "penaltyblog writes the log rates as attack + defence + home advantage, so its defence is minus ours less the level."
     penaltyblog = pytest.importorskip('penaltyblog')
     matches = DATA[name]()
-    played = read_played(matches)
-    weights = decay(played.age, half_life)
+    played = read_training_matches(matches)
+    weights = decay_weights(played.age, half_life)
     model = DixonColes(half_life=half_life, ridge=0).fit(matches)
     ours = likelihood_by_match(
         matches,
@@ -222,10 +230,10 @@ def test_at_least_as_likely_as_penaltyblog(name, half_life):
 @on_data
 @pytest.mark.parametrize('ridge', [0, 6])
 def test_it_is_the_maximum(name, ridge):
-    cells = cells_of(DATA[name](), half_life=300)
-    prior = prior_of(cells, ridge, -0.2)
-    best = maximise(cells, prior)
-    at = objective(best.theta, cells, prior)
+    cells = build_pair_tables(DATA[name](), half_life=300)
+    prior = build_prior(cells, ridge, -0.2)
+    best = maximise_likelihood(cells, prior)
+    at = penalised_log_likelihood(best.theta, cells, prior)
     assert np.abs(at.gradient).max() < 1e-6
     assert np.linalg.eigvalsh(at.hessian).max() < 0
     assert best.n_iterations <= 6
@@ -233,7 +241,7 @@ def test_it_is_the_maximum(name, ridge):
     for scale in (1e-3, 0.05):
         for _ in range(20):
             assert (
-                objective(
+                penalised_log_likelihood(
                     best.theta + rng.normal(scale=scale, size=len(best.theta)), cells, prior
                 ).value
                 < at.value
@@ -241,52 +249,56 @@ def test_it_is_the_maximum(name, ridge):
 
 
 def test_gauge_costs_no_likelihood():
-    cells = cells_of(MATCHES, half_life=300)
-    best, size = maximise(cells, prior_of(cells, 0, 0)), len(cells.teams)
+    cells = build_pair_tables(MATCHES, half_life=300)
+    best, size = maximise_likelihood(cells, build_prior(cells, 0, 0)), len(cells.teams)
     assert abs(best.theta[:size].sum()) < 1e-9
     assert abs(best.theta[size : 2 * size].sum()) < 1e-9
     moved = best.theta + np.concatenate([np.full(size, 0.1), np.full(size, -0.05), [-0.15, 0, 0]])
     assert log_likelihood(moved, cells) == pytest.approx(best.log_likelihood, abs=1e-9)
-    nearly = maximise(cells, prior_of(cells, 1e-7, 0))
+    nearly = maximise_likelihood(cells, build_prior(cells, 1e-7, 0))
     assert nearly.log_likelihood == pytest.approx(best.log_likelihood, abs=1e-6)
 
 
 def test_any_start_ends_at_the_same_place(monkeypatch):
-    cells = cells_of(MATCHES, half_life=300)
-    prior = prior_of(cells, 6, -0.2)
-    expected = maximise(cells, prior).theta
+    cells = build_pair_tables(MATCHES, half_life=300)
+    prior = build_prior(cells, 6, -0.2)
+    expected = maximise_likelihood(cells, prior).theta
     for seed in range(5):
         start = random_theta(cells, seed, scale=1.0)
         start[-1] = 0
         monkeypatch.setattr(
-            'football_pred.models.dixon_coles.start_of', lambda cells, start=start: start
+            'football_pred.models.dixon_coles.initial_parameters', lambda cells, start=start: start
         )
-        assert np.allclose(maximise(cells, prior).theta, expected, atol=1e-6)
+        assert np.allclose(maximise_likelihood(cells, prior).theta, expected, atol=1e-6)
 
 
 def test_steps_are_halved_out_of_the_forbidden_region(monkeypatch):
     "From a start at which a full step leaves the region where every factor is positive."
-    cells = cells_of(MATCHES, half_life=300)
-    prior = Prior(np.zeros(2 * len(cells.teams) + 3), np.full(2 * len(cells.teams) + 3, 1e-6))
-    start = start_of(cells)
+    cells = build_pair_tables(MATCHES, half_life=300)
+    prior = NormalPrior(np.zeros(2 * len(cells.teams) + 3), np.full(2 * len(cells.teams) + 3, 1e-6))
+    start = initial_parameters(cells)
     start[-1] = 0.3
     assert np.isfinite(log_likelihood(start, cells))
     start[-3] = -2.0  # rates far too low: the first full step overshoots
     full = start - np.linalg.solve(
-        objective(start, cells, prior).hessian, objective(start, cells, prior).gradient
+        penalised_log_likelihood(start, cells, prior).hessian,
+        penalised_log_likelihood(start, cells, prior).gradient,
     )
-    assert not objective(full, cells, prior).value > objective(start, cells, prior).value
-    monkeypatch.setattr('football_pred.models.dixon_coles.start_of', lambda cells: start)
-    best = maximise(cells, prior)
-    assert np.abs(objective(best.theta, cells, prior).gradient).max() < 1e-6
+    assert (
+        not penalised_log_likelihood(full, cells, prior).value
+        > penalised_log_likelihood(start, cells, prior).value
+    )
+    monkeypatch.setattr('football_pred.models.dixon_coles.initial_parameters', lambda cells: start)
+    best = maximise_likelihood(cells, prior)
+    assert np.abs(penalised_log_likelihood(best.theta, cells, prior).gradient).max() < 1e-6
 
 
 def test_not_converged_says_so():
-    cells = cells_of(MATCHES)
+    cells = build_pair_tables(MATCHES)
     with pytest.raises(
         NotConverged, match=r'No maximum after 1 steps on .* cells: log-likelihood -'
     ):
-        maximise(cells, prior_of(cells, 6, 0), max_steps=1)
+        maximise_likelihood(cells, build_prior(cells, 6, 0), max_iterations=1)
 
 
 # What it recovers
@@ -296,7 +308,13 @@ def test_not_converged_says_so():
 def long():
     strengths = sample_strengths(16, seed=11)
     return strengths, sample_matches(
-        strengths, n_seasons=40, level=0.1, home_advantage=0.3, rho=-0.1, start_year=1980, seed=11
+        strengths,
+        n_seasons=40,
+        intercept=0.1,
+        home_advantage=0.3,
+        rho=-0.1,
+        start_year=1980,
+        seed=11,
     )
 
 
@@ -314,7 +332,13 @@ def test_neutral_matches_do_not_dilute_the_home_advantage(long):
     "Half of the matches are played again at a neutral venue, with goals of that: the estimate stays."
     strengths, matches = long
     neutral = sample_matches(
-        strengths, n_seasons=40, level=0.1, home_advantage=0.0, rho=-0.1, start_year=1980, seed=12
+        strengths,
+        n_seasons=40,
+        intercept=0.1,
+        home_advantage=0.0,
+        rho=-0.1,
+        start_year=1980,
+        seed=12,
     ).with_columns(neutral=True)
     both = pl.concat([matches, neutral])
     assert DixonColes(half_life=None).fit(both).home_advantage_ == pytest.approx(0.3, abs=0.04)
@@ -366,8 +390,8 @@ def calendar(*rows):
 
 
 def new(matches, **options):
-    cells = cells_of(matches, **options)
-    return {team for team, flag in zip(cells.teams, newcomers(cells), strict=True) if flag}
+    cells = build_pair_tables(matches, **options)
+    return {team for team, flag in zip(cells.teams, newcomer_mask(cells), strict=True) if flag}
 
 
 def test_who_is_a_newcomer():
@@ -419,7 +443,9 @@ def test_strengths_table():
     table = model.strengths()
     assert table.columns == ['team', 'attack', 'defence', 'matches', 'weight', 'newcomer']
     assert table['matches'].sum() == 2 * len(MATCHES)
-    assert table['weight'].sum() == pytest.approx(2 * decay(read_played(MATCHES).age, 300).sum())
+    assert table['weight'].sum() == pytest.approx(
+        2 * decay_weights(read_training_matches(MATCHES).age, 300).sum()
+    )
 
 
 # Next to nothing
@@ -522,11 +548,11 @@ def test_unknown_against_unknown():
 
 
 def test_cells_are_not_changed():
-    cells = cells_of(MATCHES, half_life=300)
+    cells = build_pair_tables(MATCHES, half_life=300)
     before = {
         field.name: np.copy(getattr(cells, field.name)) for field in dataclasses.fields(cells)
     }
-    maximise(cells, prior_of(cells, 6, -0.2))
+    maximise_likelihood(cells, build_prior(cells, 6, -0.2))
     assert all(np.array_equal(before[name], getattr(cells, name)) for name in before)
     with pytest.raises(dataclasses.FrozenInstanceError):
         cells.weight = None

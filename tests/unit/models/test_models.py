@@ -30,19 +30,19 @@ from football_pred.markets.score_grid import (
     over_under,
     score_grid,
 )
-from football_pred.models.base import GoalModel, PlainEstimator
+from football_pred.models.base import GoalModel, SerializableEstimator
 from football_pred.models.base_rate import BaseRate
 from football_pred.models.dixon_coles import DixonColes
-from football_pred.models.feature_model import DescribedModel
+from football_pred.models.feature_model import FeatureModel
 from football_pred.models.poisson import PoissonGoals
-from football_pred.models.serialization import CLASSES
-from football_pred.models.stacked_ratings import SecondStage
-from football_pred.ratings.match_arrays import decay, read_played
+from football_pred.models.serialization import MODEL_CLASSES
+from football_pred.models.stacked_ratings import BaseStackedRatings
+from football_pred.ratings.match_arrays import decay_weights, read_training_matches
 from tests.support.factories import MODELS as EVERY
 from tests.support.factories import with_numbers
 
 SAMPLE = sample_matches(
-    sample_strengths(8, n_outside=2, seed=3), n_seasons=3, promoted=1, n_teams=8, seed=3
+    sample_strengths(8, n_lower_league=2, seed=3), n_seasons=3, n_promoted=1, n_teams=8, seed=3
 )
 MATCHES = with_numbers(SAMPLE)
 FIXTURES = pl.DataFrame(
@@ -69,12 +69,12 @@ def of_kind(*kinds):
 
 
 every_model, goal_model, counting_model = (
-    of_kind(PlainEstimator),
+    of_kind(SerializableEstimator),
     of_kind(GoalModel),
     of_kind(GoalModel, BaseRate),
 )
 describing_model = of_kind(
-    DescribedModel, SecondStage
+    FeatureModel, BaseStackedRatings
 )  # reads seasons and dates, and knows what was known when
 
 
@@ -101,9 +101,13 @@ def test_every_model_is_covered():
     def kinds(kind):
         return {kind}.union(*map(kinds, kind.__subclasses__()))
 
-    ours = {kind for kind in kinds(PlainEstimator) if kind.__module__.startswith('football_pred.')}
-    found = ours - {PlainEstimator, GoalModel, DescribedModel, SecondStage}
-    assert {kind.__name__ for kind in found} == {*CLASSES, 'CarriedDixonColes'}
+    ours = {
+        kind
+        for kind in kinds(SerializableEstimator)
+        if kind.__module__.startswith('football_pred.')
+    }
+    found = ours - {SerializableEstimator, GoalModel, FeatureModel, BaseStackedRatings}
+    assert {kind.__name__ for kind in found} == {*MODEL_CLASSES, 'CarriedDixonColes'}
     assert found == {type(model) for model in EVERY.values()}
 
 
@@ -550,7 +554,7 @@ def test_outcome_codes():
 
 
 def test_kickoff_types_agree():
-    expected = read_played(MATCHES).age
+    expected = read_training_matches(MATCHES).age
     for dtype in (pl.Datetime('ns', 'UTC'), pl.Datetime('ms', 'Europe/London'), pl.Datetime('us')):
         zone = (
             pl.col('kickoff').dt.convert_time_zone(dtype.time_zone)
@@ -559,8 +563,8 @@ def test_kickoff_types_agree():
         )
         frame = MATCHES.with_columns(kickoff=zone.dt.cast_time_unit(dtype.time_unit))
         assert frame.schema['kickoff'] == dtype
-        assert np.allclose(read_played(frame).age, expected)
-    days = read_played(MATCHES.with_columns(kickoff='date')).age
+        assert np.allclose(read_training_matches(frame).age, expected)
+    days = read_training_matches(MATCHES.with_columns(kickoff='date')).age
     assert (days == np.round(days)).all()
 
 
@@ -607,8 +611,8 @@ def test_plain_dictionary_and_categories():
 
 
 def test_decay():
-    assert decay(np.array([0.0, 10.0, 20.0]), 10).tolist() == [1, 0.5, 0.25]
-    assert (decay(np.arange(5), None) == 1).all()
+    assert decay_weights(np.array([0.0, 10.0, 20.0]), 10).tolist() == [1, 0.5, 0.25]
+    assert (decay_weights(np.arange(5), None) == 1).all()
 
 
 # The simulated league
@@ -654,7 +658,7 @@ def test_sample_season_is_a_double_round_robin(n_teams):
 
 def test_sample_is_reproducible_and_promotes():
     again = sample_matches(
-        sample_strengths(8, n_outside=2, seed=3), n_seasons=3, promoted=1, n_teams=8, seed=3
+        sample_strengths(8, n_lower_league=2, seed=3), n_seasons=3, n_promoted=1, n_teams=8, seed=3
     )
     assert again.equals(SAMPLE)
     first, second = (set(SAMPLE.filter(season=season)['home_team']) for season in ('2122', '2223'))

@@ -26,9 +26,9 @@ from football_pred.core.schema import audit_log, events
 from football_pred.core.settings import Settings
 from football_pred.models.base_rate import BaseRate
 from football_pred.models.dixon_coles import DixonColes
-from football_pred.models.serialization import ModelError, pack_model, version_of
-from football_pred.models.stacked_ratings import StagedModel
-from football_pred.registry.mlflow_client import Trial
+from football_pred.models.serialization import ModelError, pack_model, packed_model_version
+from football_pred.models.stacked_ratings import StackedRatings
+from football_pred.registry.mlflow_client import TrialResults
 from football_pred.registry.registry import Registry
 from tests.conftest import new_database
 
@@ -38,11 +38,12 @@ FIXTURES = MATCHES.select('home_team', 'away_team', 'league', 'season', 'neutral
 MODELS = {
     'SIM-base-rate': BaseRate().fit(MATCHES),
     'SIM-dixon-coles': DixonColes().fit(MATCHES),
-    'SIM-goals-only': StagedModel().fit(MATCHES),
+    'SIM-goals-only': StackedRatings().fit(MATCHES),
 }
 NOW = datetime(2026, 4, 1, tzinfo=UTC)
 VERSIONS = {
-    name: version_of(pack_model(model, name, {'as_of': AS_OF})) for name, model in MODELS.items()
+    name: packed_model_version(pack_model(model, name, {'as_of': AS_OF}))
+    for name, model in MODELS.items()
 }
 
 
@@ -163,7 +164,7 @@ def register(registry: Registry, name: str, league: str = 'SIM') -> str:
         MODELS[name],
         name,
         {'as_of': AS_OF},
-        Trial(
+        TrialResults(
             {'rps': 0.2, 'matches': 60},
             [{'rps': 0.21}, {'rps': 0.19}],
             {'run_id': 'r'},
@@ -179,7 +180,7 @@ def test_from_training_to_rollback(anywhere, engine):
         assert register(registry, name, league) == VERSIONS[name]
     register(registry, 'SIM-base-rate', league)  # the same bytes are the same version
     base, better, third = VERSIONS.values()
-    registry.nominate(league, better)
+    registry.set_challenger(league, better)
     registry.promote(league, base, 'ada', 'the first')
     first = registry.champion(league)
     assert (first.name, first.source, registry.challenger(league).version) == (
@@ -210,7 +211,7 @@ def test_from_training_to_rollback(anywhere, engine):
     ].to_list()
     moves = [(base, None), (better, base), (third, better), (better, third), (base, better)]
     assert [(one['model_version'], one['previous']) for one in payloads] == moves
-    table = registry.versions(league)
+    table = registry.list_versions(league)
     assert table['number'].to_list() == [3, 2, 1]
     assert table.filter(pl.col('aliases').list.contains('champion'))['version'].to_list() == [base]
     assert table['metrics'].struct.field('rps').to_list() == [0.2] * 3
@@ -218,10 +219,10 @@ def test_from_training_to_rollback(anywhere, engine):
 
 def test_the_report_of_a_training_is_kept_with_its_run(served_home):
     settings = Settings(home=served_home)
-    registry = Registry(**settings.registry)
+    registry = Registry(**settings.registry_options)
     (notebook,) = served_home.glob('reports/train/*/train.ipynb')
-    (made,) = registry.runs_of(notebook.parent.name)
-    assert made == registry._find('E0', registry.champion('E0').version).run_id
+    (made,) = registry.find_mlflow_runs(notebook.parent.name)
+    assert made == registry._find_version('E0', registry.champion('E0').version).run_id
     for file in (notebook, notebook.with_suffix('.html')):
         assert (
             Path(registry.client.download_artifacts(made, f'report/{file.name}')).read_bytes()
@@ -234,16 +235,16 @@ def test_the_report_of_a_training_is_kept_with_its_run(served_home):
 def test_a_report_is_attached_anywhere(anywhere, home):
     place, league = anywhere
     registry = Registry(**place)
-    trial = Trial({}, tags={'run_id': f'train-{league}'})
+    trial = TrialResults({}, tags={'run_id': f'train-{league}'})
     registry.register(league, MODELS['SIM-base-rate'], 'SIM-base-rate', {'as_of': AS_OF}, trial)
     (home / 'train.html').write_text('<h1>Train</h1>')
-    made = registry.runs_of(f'train-{league}')
-    registry.attach(made, [home / 'train.html'])
+    made = registry.find_mlflow_runs(f'train-{league}')
+    registry.log_report(made, [home / 'train.html'])
     assert [
         Path(registry.client.download_artifacts(one, 'report/train.html')).read_text()
         for one in made
     ] == ['<h1>Train</h1>']
-    assert registry.runs_of('train-of-nobody') == []
+    assert registry.find_mlflow_runs('train-of-nobody') == []
 
 
 def test_mlflow_loads_our_model_with_the_same_probabilities(anywhere):
@@ -258,7 +259,7 @@ def test_mlflow_loads_our_model_with_the_same_probabilities(anywhere):
         ), name
     with pytest.raises(MlflowException, match='home_team'):
         loaded.predict(FIXTURES.drop('home_team').to_pandas())
-    run = registry.client.get_run(registry._find(league, '1').run_id)
+    run = registry.client.get_run(registry._find_version(league, '1').run_id)
     assert (run.data.tags['run_id'], run.data.params['as_of'], run.data.metrics['fold_rps']) == (
         'r',
         AS_OF,
@@ -326,7 +327,7 @@ def test_a_changed_artifact_is_never_served(place):
     [path] = [
         path
         for path in Path(place['artifacts']).rglob('model.json')
-        if version_of(path.read_bytes()) == better
+        if packed_model_version(path.read_bytes()) == better
     ]
     path.write_bytes(path.read_bytes() + b' ')
     (place['copies'] / 'versions' / f'{better}.json').unlink()
@@ -379,12 +380,12 @@ def test_mistakes_are_answered(place):
     ):
         registry.champion('SIM')
     with pytest.raises(ModelError, match='unknown league'):
-        registry.versions('SIM')
+        registry.list_versions('SIM')
     registry.promote('SIM', register(registry, 'SIM-base-rate'), 'ada', 'the first')
     for ask in (
         lambda: registry.promote('SIN', '1', 'ada', 'try'),
         lambda: registry.champion('SIN'),
-        lambda: registry.versions('SIN'),
+        lambda: registry.list_versions('SIN'),
     ):
         with pytest.raises(ModelError, match=r'did you mean SIM\?'):
             ask()
@@ -439,7 +440,7 @@ def test_two_trainings_at_once_on_a_new_home(home):
     for one, name in zip(both, ('SIM-base-rate', 'SIM-dixon-coles'), strict=True):
         told, errors = one.communicate(timeout=120)
         assert (told.strip(), one.returncode) == (VERSIONS[name], 0), errors
-    assert set(Registry(**place).versions('SIM')['version']) == {
+    assert set(Registry(**place).list_versions('SIM')['version']) == {
         VERSIONS[name] for name in ('SIM-base-rate', 'SIM-dixon-coles')
     }
 
@@ -468,7 +469,7 @@ registry.promote('SIM', register(registry, 'SIM-dixon-coles'), 'job train', 'it 
     assert again.refresh() == []
     assert again.champion('SIM').name in ('SIM-base-rate', 'SIM-dixon-coles')
     again.promote('SIM', register(again, 'SIM-dixon-coles'), 'job train', 'it is better')
-    assert again.versions('SIM')['version'].to_list() == [
+    assert again.list_versions('SIM')['version'].to_list() == [
         VERSIONS['SIM-dixon-coles'],
         VERSIONS['SIM-base-rate'],
     ]

@@ -8,7 +8,7 @@ from football_pred.core.sample_league import sample_matches, sample_strengths
 from football_pred.forecasts.season_simulation import simulate_season
 from football_pred.forecasts.standings import league_table, remaining_fixtures
 from football_pred.models.dixon_coles import DixonColes
-from football_pred.reporting.plots import plot_finish
+from football_pred.reporting.plots import plot_final_positions
 
 SEASON = sample_matches(sample_strengths(12, seed=5), seed=5).sort('kickoff')
 
@@ -17,7 +17,7 @@ def picture(matches, simulations=300, league=None):
     left = remaining_fixtures(matches, SEASON['home_team'].unique().to_list())
     grids = DixonColes(half_life=None).fit(matches).predict_grid(left)
     season = simulate_season(matches, left, grids, league, simulations)
-    return season, plot_finish(season)
+    return season, plot_final_positions(season)
 
 
 def labels(figure):

@@ -15,12 +15,17 @@ import pytest
 from matplotlib.figure import Figure
 
 from football_pred.core.schema import RUN_STATES
-from football_pred.evaluation.scoring import reliability
+from football_pred.evaluation.scoring import reliability_table
 from football_pred.markets.score_grid import score_grid
-from football_pred.reporting.html_report import STATES, notebook_to_html, read_checks, reports_index
+from football_pred.reporting.html_report import (
+    STATE_SYMBOLS,
+    notebook_to_html,
+    read_checks,
+    render_reports_index,
+)
 from football_pred.reporting.plots import (
-    COLOURS,
     MODEL_COLOURS,
+    OUTCOME_COLOURS,
     plot_forecasts,
     plot_reliability,
     plot_score_grid,
@@ -28,11 +33,11 @@ from football_pred.reporting.plots import (
     plot_strengths,
 )
 from football_pred.reporting.tables_and_checks import (
-    CHECKS_MIME,
+    CHECKS_MIME_TYPE,
     Check,
     ChecksFailed,
+    format_table,
     run_checks,
-    table,
 )
 
 matplotlib.use('agg')
@@ -86,7 +91,7 @@ def scored(models, weeks=20):
 
 
 def test_headers_and_numbers_are_for_readers():
-    html = table(
+    html = format_table(
         fixtures(2).with_columns(rps=pl.lit(0.20312), matches=pl.lit(4560), known=pl.lit(True)),
         title='Next',
     ).as_raw_html()
@@ -100,30 +105,32 @@ def test_headers_and_numbers_are_for_readers():
 
 
 def test_table_shows_what_is_missing_and_how_much_is_left_out():
-    html = table(
+    html = format_table(
         pl.DataFrame({'share': [0.5, None], 'checks': [[{'a': 1}], None]}), percent=['share']
     ).as_raw_html()
     assert '50.0%' in html
     assert html.count('\N{EN DASH}</td>') == 2
     assert (
         'The first 3 of 1,000 rows.'
-        in table(pl.DataFrame({'x': range(1000)}), most=3).as_raw_html()
+        in format_table(pl.DataFrame({'x': range(1000)}), max_rows=3).as_raw_html()
     )
 
 
 def test_table_of_nothing():
-    assert 'Home win' in table(fixtures(0)).as_raw_html()
+    assert 'Home win' in format_table(fixtures(0)).as_raw_html()
 
 
 def test_names_cannot_inject_html():
     assert (
         '<script>'
-        not in table(pl.DataFrame({'home_team': ['<script>alert(1)</script>']})).as_raw_html()
+        not in format_table(
+            pl.DataFrame({'home_team': ['<script>alert(1)</script>']})
+        ).as_raw_html()
     )
 
 
 def test_table_prints_short():
-    assert len(repr(table(fixtures(3)))) < 2000
+    assert len(repr(format_table(fixtures(3)))) < 2000
 
 
 # Pictures
@@ -153,9 +160,9 @@ PICTURES = {
     'two teams': lambda: plot_strengths(strengths(2)),
     'thirty-five teams': lambda: plot_strengths(strengths(35)),
     'reliability': lambda: plot_reliability(
-        reliability(np.random.default_rng(0).dirichlet([4, 2.5, 3], 900), np.arange(900) % 3)
+        reliability_table(np.random.default_rng(0).dirichlet([4, 2.5, 3], 900), np.arange(900) % 3)
     ),
-    'one bin': lambda: plot_reliability(reliability([[0.4, 0.3, 0.3]], [0], bins=1)),
+    'one bin': lambda: plot_reliability(reliability_table([[0.4, 0.3, 0.3]], [0], bins=1)),
     'grid': lambda: plot_score_grid(score_grid(1.5, 1.1), 'Leeds', 'Hull'),
     'grid of long names': lambda: plot_score_grid(score_grid(4.5, 0.2), LONG[0], LONG[2]),
     'small grid': lambda: plot_score_grid(score_grid(1.5, 1.1, max_goals=3), 'Leeds', 'Hull'),
@@ -237,9 +244,9 @@ def contrast(one, other):
 
 
 def test_text_on_bars_can_be_read():
-    assert contrast(COLOURS['home'], 'white') > 4.5
-    assert contrast(COLOURS['draw'], '#1d2329') > 4.5
-    assert contrast(COLOURS['away'], '#1d2329') > 4.5
+    assert contrast(OUTCOME_COLOURS['home'], 'white') > 4.5
+    assert contrast(OUTCOME_COLOURS['draw'], '#1d2329') > 4.5
+    assert contrast(OUTCOME_COLOURS['away'], '#1d2329') > 4.5
     assert len({*MODEL_COLOURS}) == len(MODEL_COLOURS)
 
 
@@ -359,10 +366,10 @@ def test_checks_have_a_form_for_everybody(runs):
         output['data']
         for cell in book['cells']
         for output in cell.get('outputs', [])
-        if CHECKS_MIME in output.get('data', {})
+        if CHECKS_MIME_TYPE in output.get('data', {})
     )
-    assert {CHECKS_MIME, 'text/html', 'text/plain'} == {*data}
-    assert json.loads(json.dumps(data[CHECKS_MIME], allow_nan=False)) == data[CHECKS_MIME]
+    assert {CHECKS_MIME_TYPE, 'text/html', 'text/plain'} == {*data}
+    assert json.loads(json.dumps(data[CHECKS_MIME_TYPE], allow_nan=False)) == data[CHECKS_MIME_TYPE]
 
 
 def test_notebook_without_checks():
@@ -459,7 +466,7 @@ def listed(**changes):
             ],
         }
         | changes
-        for i, state in enumerate(STATES)
+        for i, state in enumerate(STATE_SYMBOLS)
     ]
     return pl.DataFrame(
         rows, schema_overrides={'checks': check, 'error': pl.String, 'report': pl.String}
@@ -467,11 +474,11 @@ def listed(**changes):
 
 
 def test_every_state_of_a_run_is_known():
-    assert {*STATES} == {*RUN_STATES}
+    assert {*STATE_SYMBOLS} == {*RUN_STATES}
 
 
 def test_index_lists_newest_first():
-    page = reports_index(listed())
+    page = render_reports_index(listed())
     assert re.findall(r'href="backtest/(r\d)\.html"', page) == ['r5', 'r4', 'r3', 'r2', 'r1', 'r0']
     for word in ('0.3 s', '59.9 s', '1 min 1 s', '1 h 2 min', '1 of 2', 'RPS 0.2031', 'timed out'):
         assert word in page
@@ -479,13 +486,15 @@ def test_index_lists_newest_first():
 
 
 def test_states_differ_by_more_than_colour():
-    shown = re.findall(r'<span class="state \w+">(\S+) ([\w ]+)</span>', reports_index(listed()))
-    assert len({word for _, word in shown}) == len(STATES)
+    shown = re.findall(
+        r'<span class="state \w+">(\S+) ([\w ]+)</span>', render_reports_index(listed())
+    )
+    assert len({word for _, word in shown}) == len(STATE_SYMBOLS)
     assert all(symbol for symbol, _ in shown)
 
 
 def test_index_escapes_what_it_is_told():
-    page = reports_index(
+    page = render_reports_index(
         listed(error='<img src=x onerror=alert(1)>', job='<b>', report='javascript:alert(1)//"><b>')
     )
     assert '<img' not in page
@@ -494,13 +503,15 @@ def test_index_escapes_what_it_is_told():
 
 
 def test_index_of_no_runs():
-    assert 'No runs yet.' in reports_index(listed().head(0))
-    assert 'href' not in reports_index(listed(report=None, checks=None)).partition('<body>')[2]
+    assert 'No runs yet.' in render_reports_index(listed().head(0))
+    assert (
+        'href' not in render_reports_index(listed(report=None, checks=None)).partition('<body>')[2]
+    )
 
 
 def test_unknown_state_is_refused():
     with pytest.raises(ValueError, match="r0: the state is 'done'"):
-        reports_index(listed(state='done').head(1))
+        render_reports_index(listed(state='done').head(1))
 
 
 def test_templates_are_inside_the_package():

@@ -1,0 +1,10 @@
+from .settings import Settings as Settings
+from .database import open_database as open_database
+from .database import read_frame as read_frame
+from .database import upsert as upsert
+from .database import write_transaction as write_transaction
+from .as_of import read_matches as read_matches
+from .as_of import frame_fingerprint as frame_fingerprint
+from .files import write_atomic as write_atomic
+from .sample_league import sample_matches as sample_matches
+from .sample_league import sample_fixtures as sample_fixtures

@@ -1,0 +1,11 @@
+from .score_grid import score_grid as score_grid
+from .score_grid import outcome_probabilities as outcome_probabilities
+from .score_grid import OUTCOMES as OUTCOMES
+from .margin_removal import fair_probabilities as fair_probabilities
+from .margin_removal import overround as overround
+from .implied_goals import implied_rates as implied_rates
+from .pricing import market_table as market_table
+from .pricing import handicap as handicap
+from .pricing import totals as totals
+from .prices import join_prices as join_prices
+from .prices import read_prices as read_prices

@@ -1,0 +1,12 @@
+from .dixon_coles import DixonColes as DixonColes
+from .poisson import PoissonGoals as PoissonGoals
+from .base_rate import BaseRate as BaseRate
+from .logits import OrderedLogit as OrderedLogit
+from .logits import MultinomialLogit as MultinomialLogit
+from .boosting import GradientBoosting as GradientBoosting
+from .stacked_ratings import StackedRatings as StackedRatings
+from .online_dixon_coles import OnlineDixonColes as OnlineDixonColes
+from .serialization import new_model as new_model
+from .serialization import pack_model as pack_model
+from .serialization import unpack_model as unpack_model
+from .serialization import packed_model_version as packed_model_version
