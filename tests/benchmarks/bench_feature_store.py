@@ -23,8 +23,8 @@ import numpy as np  # noqa: E402
 import polars as pl  # noqa: E402
 
 from tests.benchmarks.common import timed  # noqa: E402
-from tests.conftest import free_port, run_redis  # noqa: E402
 from tests.support.factories import two_divisions  # noqa: E402
+from tests.support.services import free_port, run_redis  # noqa: E402
 
 AT = datetime(2030, 1, 1, tzinfo=UTC)
 

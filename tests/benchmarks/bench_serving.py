@@ -22,8 +22,8 @@ from pathlib import Path
 import httpx
 import psutil
 
-from tests.conftest import free_port
 from tests.support.server import run, serving, started, wait_until
+from tests.support.services import free_port
 
 BARE = """
 import sys

@@ -34,8 +34,8 @@ from football_pred.events.on_result import ProcessingContext
 from football_pred.events.outbox_relay import send_unsent_events
 from football_pred.features.offline import FeatureStoreConfig
 from football_pred.registry.registry import Registry
-from tests.conftest import run_postgresql, url_of_server
 from tests.support.kafka import run_kafka
+from tests.support.services import run_postgresql, url_of_server
 from tests.unit.events.test_stream import NOW, results, sent, tell
 
 GROUP = 'football-pred'

@@ -23,7 +23,6 @@ from football_pred.core import schema
 from football_pred.core.database import open_database, upsert, write_transaction
 from football_pred.core.settings import Settings
 from football_pred.metrics.catalog import METRICS_BY_NAME
-from tests.conftest import free_port
 from tests.support.faults import FAULTS
 from tests.support.monitoring import (
     BOARDS,
@@ -41,6 +40,7 @@ from tests.support.monitoring import (
     without_data,
 )
 from tests.support.server import COMMAND, run, started, wait_until
+from tests.support.services import free_port
 from tests.unit.metrics.test_exporter import day  # noqa: F401
 
 ALERTS = {rule['alert']: rule for rule in rules('alert')}

@@ -34,7 +34,6 @@ from football_pred.cli.platform import (
     stop_stack,
 )
 from football_pred.core.settings import Settings
-from tests.conftest import free_port, new_database, run_redis
 from tests.support.kafka import run_kafka
 from tests.support.platform import (
     COMPOSE,
@@ -47,6 +46,7 @@ from tests.support.platform import (
     native,
     places_for,
 )
+from tests.support.services import free_port, new_database, run_redis
 
 SERVICES = config()['services']
 OURS = [name for name, one in SERVICES.items() if one['image'].startswith('football-pred')]

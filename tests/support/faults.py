@@ -14,7 +14,7 @@ from football_pred.core.job_runs import begin_run, finish_run
 from football_pred.core.settings import Settings
 from football_pred.ingest.collect import collect_payloads, create_source
 from football_pred.ingest.http import FetchLimits
-from tests.conftest import free_port
+from tests.support.services import free_port
 from tests.unit.metrics.test_exporter import MOMENT, now, ran
 
 MADE = {

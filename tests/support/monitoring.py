@@ -16,8 +16,8 @@ import promql_parser as promql
 import yaml
 
 from football_pred.reporting.dashboard_plots import expand_variables
-from tests.conftest import free_port
 from tests.support.server import started
+from tests.support.services import free_port
 
 ROOT = Path(__file__).parents[2]
 MONITORING = ROOT / 'monitoring'

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from football_pred.cli.platform import required_variables
-from tests.conftest import free_port
 from tests.support.server import wait_until
+from tests.support.services import free_port
 
 ROOT = Path(__file__).parents[2]
 TOOLS = Path(sys.executable).parent

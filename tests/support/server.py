@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 
-from tests.conftest import free_port
+from tests.support.services import free_port
 
 COMMAND = Path(sys.executable).parent / 'football-pred'
 

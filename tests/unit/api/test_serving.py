@@ -34,8 +34,8 @@ from football_pred.markets.prices import read_match_history
 from football_pred.models.dixon_coles import DixonColes
 from football_pred.models.serialization import pack_model, packed_model_version
 from football_pred.registry.registry import LocalCopies, Registry
-from tests.conftest import free_port, run_redis
 from tests.support.server import run, serving, wait_until
+from tests.support.services import free_port, run_redis
 
 MOMENT = datetime(2026, 4, 1, tzinfo=UTC)  # from which the bundled data are looked at
 FRESH = {'Cache-Control': 'no-cache'}

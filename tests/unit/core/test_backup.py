@@ -26,9 +26,9 @@ from football_pred.core.outbox import emit_event
 from football_pred.forecasts.ledger import append_forecasts, settle_forecasts, verify_ledger
 from football_pred.forecasts.predict import forecast_fixtures, upcoming_fixtures
 from football_pred.models.base_rate import BaseRate
-from tests.conftest import new_database, postgresql_tools
 from tests.platform.test_production_stores import AT, LATER, bucket, gather
 from tests.support.server import COMMAND
+from tests.support.services import new_database, postgresql_tools
 
 TOOLS = postgresql_tools()
 assert bucket

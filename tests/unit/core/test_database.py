@@ -26,8 +26,8 @@ from football_pred.core.maintenance import (
     drop_partitions,
     schema_drift,
 )
-from tests.conftest import new_database, run_postgresql, url_of_server
 from tests.support.server import run
+from tests.support.services import new_database, run_postgresql, url_of_server
 
 NOW = datetime(2026, 4, 1, tzinfo=UTC)
 

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, Engine, Table, select, text
 
 from football_pred.core import schema
 from football_pred.core.database import open_database, write_transaction
-from tests.conftest import new_database
+from tests.support.services import new_database
 
 MANY = 20_000  # rows of each large table: reading all is not the quickest
 NEVER = {'sqlite': "'1999-01-01 00:00:00.000000'", 'postgresql': "timestamptz '1999-01-01Z'"}

@@ -31,8 +31,8 @@ from football_pred.ingest.collect import SOURCES, collect_payloads, create_sourc
 from football_pred.ingest.load import load_new_payloads
 from football_pred.markets.prices import read_match_history
 from football_pred.ratings.elo_and_pi import feature_time
-from tests.conftest import free_port, run_postgresql, run_redis, url_of_server
 from tests.support.factories import two_divisions
+from tests.support.services import free_port, run_postgresql, run_redis, url_of_server
 
 AFTER_ALL = datetime(2030, 1, 1, tzinfo=UTC)
 COUNTRIES = {'E0': 'England', 'E1': 'England'}

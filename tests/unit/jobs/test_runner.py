@@ -23,7 +23,7 @@ from football_pred.core.schema import job_runs
 from football_pred.core.settings import Settings
 from football_pred.jobs.job_spec import JobError
 from football_pred.jobs.pipelines import run_pipeline
-from tests.conftest import free_port
+from tests.support.services import free_port
 
 PARAMETERS = "as_of: str = '2026-03-01T00:00Z'  # Moment of looking\ntimes: int = 1  # How often"
 

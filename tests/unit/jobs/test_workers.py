@@ -27,9 +27,9 @@ from football_pred.jobs.celery_app import (
 )
 from football_pred.jobs.job_spec import JobError
 from football_pred.jobs.pipelines import plan_run, run_pipeline
-from tests.conftest import free_port, run_redis
 from tests.support.server import COMMAND
 from tests.support.server import wait_until as wait_for
+from tests.support.services import free_port, run_redis
 
 PARAMETERS = "as_of: str = '2026-03-01T00:00Z'  # Moment of looking\ntimes: int = 1  # How often"
 

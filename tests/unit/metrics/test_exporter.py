@@ -45,8 +45,8 @@ from football_pred.metrics.exporter import CycleResult, Exporter, MetricCollecto
 from football_pred.metrics.performance import CALENDAR_FEATURES
 from football_pred.models.dixon_coles import DixonColes
 from football_pred.registry.registry import Registry
-from tests.conftest import free_port
 from tests.support.server import COMMAND, run, wait_until
+from tests.support.services import free_port
 
 ROOT = Path(__file__).parents[3]
 MOMENT, WINTER = datetime(2026, 4, 1, tzinfo=UTC), datetime(2025, 11, 1, tzinfo=UTC)

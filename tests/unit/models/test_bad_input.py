@@ -210,7 +210,9 @@ def test_half_life_of_next_to_nothing(name):
 def test_endless_half_life():
     for value in (None, float('inf')):
         check(
-            new_model('StackedRatings', {'ratings': [{'goals': 1, 'half_life': value}]}), MATCHES, SOON
+            new_model('StackedRatings', {'ratings': [{'goals': 1, 'half_life': value}]}),
+            MATCHES,
+            SOON,
         )
 
 

@@ -30,7 +30,7 @@ from football_pred.models.serialization import ModelError, pack_model, packed_mo
 from football_pred.models.stacked_ratings import StackedRatings
 from football_pred.registry.mlflow_client import TrialResults
 from football_pred.registry.registry import Registry
-from tests.conftest import new_database
+from tests.support.services import new_database
 
 MATCHES = sample_matches(sample_strengths(8, seed=2), n_seasons=2, seed=2)
 AS_OF = MATCHES['result_known_at'].max().isoformat()
