@@ -1,4 +1,4 @@
-"The house is in order: notebooks clean, library and README made from them, imports point down, params known, lock current."
+"The house is in order: notebooks, library and README agree, imports point down, the lock is current."
 
 import ast
 import filecmp
@@ -21,53 +21,13 @@ from papermill.translators import PythonTranslator
 
 from football_pred.jobs.job_spec import check_params, load_job, read_params
 from football_pred.jobs.pipelines import load_schedule
+from tools.house import LIBRARY, ROOT, imported_modules, is_below, read_modules, source_of
 from tools.readme import readme
 
-ROOT = Path(__file__).parents[2]
-LIBRARY = ROOT / 'football_pred'
 TOOLS = Path(sys.executable).parent  # Scripts of this environment, whether or not it is activated
-# A package imports only packages of earlier rows; those that share a row do not import one another.
-PACKAGES = (
-    'core',
-    'ingest',
-    'markets',
-    'ratings',
-    'features',
-    'models',
-    'evaluation',
-    'registry',
-    'forecasts',
-    'reporting',
-    ('api', 'events', 'metrics'),
-    'jobs',
-    'cli',
-)
-ROWS = {
-    package: row
-    for row, packages in enumerate(PACKAGES)
-    for package in ([packages] if isinstance(packages, str) else packages)
-}
 READ_SETTINGS = {'api', 'events', 'metrics', 'jobs', 'cli'}
 LARGEST_NOTEBOOK = 60  # cells
-
-
-def notebook_of(module: Path) -> str | None:
-    match = re.search(r'File to edit: (?:\.\./)+nbs/(\S+?)\.ipynb', module.read_text())
-    return match[1] if match else None
-
-
-def floor_of(notebook: str) -> tuple[str, int]:
-    "Package of a library notebook, and its number inside the package."
-    folder, name = notebook.split('/')
-    return folder.partition('_')[2], int(name.partition('_')[0])
-
-
-MODULES = {
-    '.'.join(path.relative_to(LIBRARY).with_suffix('').parts): name
-    for path in sorted(LIBRARY.rglob('*.py'))
-    if (name := notebook_of(path))
-}
-FLOORS = {module: floor_of(notebook) for module, notebook in MODULES.items()}
+MODULES = read_modules()
 NOTEBOOKS = sorted((ROOT / 'nbs').rglob('*.ipynb'))
 JOBS = sorted(path.stem for path in (ROOT / 'nbs/jobs').glob('*.ipynb'))
 
@@ -82,7 +42,7 @@ def files(root: Path, pattern: str) -> list[Path]:
 
 @pytest.fixture
 def exported(tmp_path):
-    "The notebooks and settings alone, and the migrations, which are written by hand: a module without a notebook is not carried over."
+    "Notebooks, settings and the handwritten migrations: a module without a notebook is missing here."
     shutil.copytree(
         ROOT / 'nbs', tmp_path / 'nbs', ignore=shutil.ignore_patterns('.ipynb_checkpoints')
     )
@@ -123,62 +83,33 @@ def test_all_notebooks_run():
     assert result.returncode == 0, result.stdout[-4000:] + result.stderr[-4000:]
 
 
-def source_of(module: str) -> str:
-    return (LIBRARY / f"{module.replace('.', '/')}.py").read_text()
-
-
-def imported(module: str) -> set[str]:
-    "Our own modules that a module imports anywhere, at the top or inside a function."
-    found = set()
-    for node in ast.walk(ast.parse(source_of(module))):
-        if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            parents = ['football_pred', *module.split('.')[:-1]]
-            base = (
-                '.'.join(filter(None, [*parents[: len(parents) + 1 - node.level], node.module]))
-                if node.level
-                else str(node.module)
-            )
-            names = [base, *(f'{base}.{alias.name}' for alias in node.names)]
-        else:
-            continue
-        ours = {name.removeprefix('football_pred.') for name in names}
-        found |= {name for name in ours if name in MODULES}
-    return found
-
-
-def is_below(module: str, other: str) -> bool:
-    (package, number), (above, height) = FLOORS[module], FLOORS[other]
-    return number < height if package == above else ROWS[package] < ROWS[above]
-
-
 @pytest.mark.parametrize('module', MODULES)
 def test_imports_point_down(module):
     if module.endswith('__init__'):
         return  # the face of a package, which imports at first use
-    assert [name for name in imported(module) if not is_below(name, module)] == []
+    imports = imported_modules(module, MODULES)
+    assert [name for name in imports if not is_below(name, module, MODULES)] == []
 
 
 @pytest.mark.parametrize('module', MODULES)
 def test_module_stands_where_its_notebook_says(module):
-    assert module.split('.')[0] == FLOORS[module][0]
+    assert module.split('.')[0] == MODULES[module][0]
 
 
 @pytest.mark.parametrize(
     'module',
     [
         name
-        for name, (package, _) in FLOORS.items()
+        for name, (package, _) in MODULES.items()
         if package not in READ_SETTINGS and name != 'core.settings'
     ],
 )
 def test_settings_are_read_at_the_edge(module):
-    assert 'core.settings' not in imported(module)
+    assert 'core.settings' not in imported_modules(module, MODULES)
 
 
 @pytest.mark.parametrize(
-    'module', [name for name, (package, _) in FLOORS.items() if package not in ('jobs', 'cli')]
+    'module', [name for name, (package, _) in MODULES.items() if package not in ('jobs', 'cli')]
 )
 def test_the_clock_is_a_parameter(module):
     calls = [
@@ -217,7 +148,7 @@ def test_params_are_known(path):
 
 @pytest.mark.parametrize('name', JOBS)
 def test_job_notebook_has_its_parts(name):
-    "papermill sees the parameters that we see; the last cell is the checks; nothing is kept in the outputs."
+    "papermill sees the same parameters; the last cell is the checks; the notebook keeps no outputs."
     path = ROOT / 'nbs/jobs' / f'{name}.ipynb'
     cells = json.loads(path.read_text())['cells']
     seen = PythonTranslator.inspect(nbformat.read(path, as_version=4).cells[1])
