@@ -11,9 +11,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
 from sqlalchemy import create_engine
 from sqlalchemy.engine import make_url
 from sqlalchemy.pool import NullPool
+
+
+def require_program(name: str, packages: str) -> str:
+    "Path of a program; a test that needs one that is not installed is skipped by name."
+    path = shutil.which(name)
+    if path is None:
+        pytest.skip(f'{name} is not installed: apt-get install {packages}')
+    return path
 
 
 def postgresql_tools() -> Path:
@@ -67,6 +76,7 @@ def free_port() -> int:
 
 def start_redis(port: int, *options: str) -> subprocess.Popen:
     "A Redis server that answers; without options it keeps nothing."
+    require_program('redis-server', 'redis-server')
     from redis import Redis
     from redis.exceptions import ConnectionError as ConnectionFailed
 
