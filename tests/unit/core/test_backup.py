@@ -1,4 +1,4 @@
-"Backups of both databases, into a folder and an object store, and the way back into an empty database."
+"Backups of both databases, into a folder and an object store, and their restore into an empty database."
 
 import json
 import os
@@ -34,13 +34,12 @@ TOOLS = postgresql_tools()
 assert bucket
 
 
-def filled(engine, home):
-    "A database with seasons, sealed forecasts and their scores."
+def fill(engine, home):
+    "Write seasons, sealed forecasts and their scores to a database."
     gather(engine, home / 'snapshots')
-    known = read_matches(engine, AT)
-    forecasts = forecast_fixtures(
-        BaseRate().fit(known.filter(status='finished'), as_of=AT), upcoming_fixtures(known, AT, 30)
-    )
+    matches = read_matches(engine, AT)
+    model = BaseRate().fit(matches.filter(status='finished'), as_of=AT)
+    forecasts = forecast_fixtures(model, upcoming_fixtures(matches, AT, 30))
     append_forecasts(
         engine, home / 'anchors', forecasts, 'base', '1', AT, AT, 'data', 'features', 'run'
     )
@@ -60,11 +59,13 @@ def empty(postgresql_server):
 
 
 @pytest.mark.parametrize('where', ['folder', 'bucket'])
-def test_postgresql_comes_back_row_for_row_with_its_guards(postgresql, empty, home, where, request):
+def test_postgresql_is_restored_row_for_row_with_its_triggers(
+    postgresql, empty, home, where, request
+):
     folder = home / 'backups' if where == 'folder' else UPath('s3://football/backups')
     if where == 'bucket':
         request.getfixturevalue('bucket')
-    filled(postgresql, home)
+    fill(postgresql, home)
     manifest = create_backup(
         postgresql, folder, LATER, {'anchors': home / 'anchors'}, tools_folder=TOOLS
     )
@@ -74,18 +75,15 @@ def test_postgresql_comes_back_row_for_row_with_its_guards(postgresql, empty, ho
         1140,
         count_rows(postgresql)['settlements'],
     )
-    back = restore_database(folder, 'latest', empty, tools_folder=TOOLS)
-    assert back.tables == before
-    other = create_engine(empty)
-    assert verify_ledger(other, home / 'anchors').problems == []
-    with pytest.raises(Exception, match='append-only'), write_transaction(other) as connection:
+    assert restore_database(folder, 'latest', empty, tools_folder=TOOLS).tables == before
+    restored = create_engine(empty)
+    assert verify_ledger(restored, home / 'anchors').problems == []
+    with pytest.raises(Exception, match='append-only'), write_transaction(restored) as connection:
         connection.exec_driver_sql('DELETE FROM predictions')
-    with write_transaction(other) as connection:
-        assert emit_event(
-            connection, 'models', 'E0', {'version': 'after'}, LATER
-        )  # its sequences go on behind the rows
-    other.dispose()
-    with pytest.raises(BackupError, match='a backup goes into an empty database'):
+    with write_transaction(restored) as connection:  # sequences continue after the last row
+        assert emit_event(connection, 'models', 'E0', {'version': 'after'}, LATER)
+    restored.dispose()
+    with pytest.raises(BackupError, match='restore into an empty database'):
         restore_database(folder, 'latest', empty, tools_folder=TOOLS)
 
 
@@ -118,8 +116,8 @@ def test_rows_written_during_the_copy_are_in_neither_dump_nor_manifest(postgresq
 
 
 @pytest.mark.parametrize('harm', ['a byte', 'a file', 'the manifest'])
-def test_a_backup_that_is_not_whole_is_refused_and_nothing_is_written(sqlite, engine, home, harm):
-    filled(engine, home)
+def test_a_damaged_backup_is_refused_and_nothing_is_written(sqlite, engine, home, harm):
+    fill(engine, home)
     name = create_backup(engine, home / 'backups', LATER, {})['name']
     copy = home / 'backups' / name / 'football.db'
     if harm == 'a byte':
@@ -130,14 +128,13 @@ def test_a_backup_that_is_not_whole_is_refused_and_nothing_is_written(sqlite, en
         copy.unlink()
     else:
         (home / 'backups' / name / 'manifest.json').unlink()
-    said = {'a byte': 'has changed', 'a file': 'is missing', 'the manifest': 'there is no backup'}[
-        harm
-    ]
-    with pytest.raises(BackupError, match=said):
+    messages = {'a byte': 'has changed', 'a file': 'is missing', 'the manifest': 'no backup in'}
+    message = messages[harm]
+    with pytest.raises(BackupError, match=message):
         restore_database(home / 'backups', 'latest', f"sqlite:///{home / 'back.db'}")
     assert not (home / 'back.db').exists()
     if harm != 'the manifest':
-        with pytest.raises(BackupError, match=said):
+        with pytest.raises(BackupError, match=message):
             check_backup(home / 'backups', list_backups(home / 'backups')[0])
 
 
@@ -152,18 +149,21 @@ def test_a_dump_that_fails_leaves_no_backup(postgresql, home):
     assert list_backups(home / 'backups') == []
 
 
-def test_old_backups_go_from_an_object_store_too(engine, bucket):
+def test_old_backups_are_deleted_from_an_object_store(engine, bucket):
     folder = UPath('s3://football/old')
     for day in (1, 2, 3):
         create_backup(engine, folder, datetime(2026, 5, day, tzinfo=UTC), {})
     assert prune_backups(folder, keep_daily=2, keep_weekly=0, keep_monthly=0, keep_last=1) == [
         '20260501T000000Z'
     ]
-    assert [one['name'] for one in list_backups(folder)] == ['20260502T000000Z', '20260503T000000Z']
+    assert [manifest['name'] for manifest in list_backups(folder)] == [
+        '20260502T000000Z',
+        '20260503T000000Z',
+    ]
     assert not any('20260501' in str(path) for path in folder.rglob('*'))
 
 
-def test_a_whole_home_is_copied_by_the_job_and_comes_back_by_the_command(
+def test_a_home_is_backed_up_by_the_job_and_restored_by_the_command(
     sqlite, served_home, home, tmp_path
 ):
     shutil.copytree(served_home, home, dirs_exist_ok=True)
@@ -179,21 +179,21 @@ def test_a_whole_home_is_copied_by_the_job_and_comes_back_by_the_command(
 
     for _ in range(2):
         assert call(home, 'run', 'backup').returncode == 0
-    [name, other] = [one['name'] for one in list_backups(tmp_path / 'backups')]
+    [name, other] = [manifest['name'] for manifest in list_backups(tmp_path / 'backups')]
     listed = call(home, 'backups', 'list').stdout
     assert (name in listed, other in listed) == (True, True)
     assert call(home, 'backups', 'check').returncode == 0
     refused = call(home, 'backups', 'restore')
-    assert (refused.returncode, 'a backup goes where no database is' in refused.stderr) == (
+    assert (refused.returncode, 'restore into a file that does not exist' in refused.stderr) == (
         2,
         True,
     ), refused
-    back = call(tmp_path / 'new', 'backups', 'restore', name)
-    assert (back.returncode, 'untouched' in back.stdout) == (0, True), back
-    asked = ('predict', 'Arsenal', 'Man City', '--league', 'E0')
-    assert call(tmp_path / 'new', *asked).stdout == call(home, *asked).stdout != ''
-    said = json.loads((tmp_path / 'backups' / name / 'manifest.json').read_text())
-    assert any(file.startswith('models/') for file in said['files'])
+    restored = call(tmp_path / 'new', 'backups', 'restore', name)
+    assert (restored.returncode, 'intact' in restored.stdout) == (0, True), restored
+    predict = ('predict', 'Arsenal', 'Man City', '--league', 'E0')
+    assert call(tmp_path / 'new', *predict).stdout == call(home, *predict).stdout != ''
+    manifest = json.loads((tmp_path / 'backups' / name / 'manifest.json').read_text())
+    assert any(file.startswith('models/') for file in manifest['files'])
     (tmp_path / 'backups' / name / 'football.db').write_bytes(b'')
     broken = call(home, 'backups', 'check')
     assert (broken.returncode, f'✗ {name}' in broken.stdout, f'✓ {other}' in broken.stdout) == (
