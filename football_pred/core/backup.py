@@ -93,7 +93,7 @@ def _run_tool(name: str, url: URL, arguments: Sequence[str], tools_folder: Path 
         lines = result.stderr.strip().splitlines() or [f'exit code {result.returncode}']
         raise BackupError(f'{name} failed: {lines[-1]}')
 
-# %% ../../nbs/00_core/12_backup.ipynb #8277eab3
+# %% ../../nbs/00_core/12_backup.ipynb #b80119a3
 def _read_digests(url: str) -> TableDigests:
     "Open a database for its digests alone."
     engine = open_engine(url)
@@ -122,7 +122,7 @@ def _dump_postgresql(engine: Engine, path: Path, tools_folder: Path | None) -> T
         _run_tool('pg_dump', engine.url, [*options, f'--snapshot={snapshot}'], tools_folder)
         return table_digests(connection)
 
-# %% ../../nbs/00_core/12_backup.ipynb #b92c68af
+# %% ../../nbs/00_core/12_backup.ipynb #44af4cb5
 def _dump_databases(
     databases: Mapping[str, Engine], folder: Path, tools_folder: Path | None
 ) -> dict[str, dict[str, Any]]:
@@ -141,6 +141,7 @@ def _dump_databases(
 # %% ../../nbs/00_core/12_backup.ipynb #45c9aac8
 def _file_sha256(path: AnyPath) -> str:
     "Compute the SHA-256 of a file of this machine or of an object store."
+    file: Any
     with path.open('rb') as file:
         return hashlib.file_digest(file, 'sha256').hexdigest()
 
@@ -161,7 +162,7 @@ def _describe_files(folder: Path) -> dict[str, dict[str, Any]]:
         for path in paths
     }
 
-# %% ../../nbs/00_core/12_backup.ipynb #72200f93
+# %% ../../nbs/00_core/12_backup.ipynb #dd095791
 Manifest = dict[str, Any]  # `name`, `made_at`, `databases` and `files` of a backup
 
 
@@ -175,7 +176,7 @@ def list_backups(
     ordered = sorted(paths, key=lambda path: path.parent.name)
     return [json.loads(path.read_bytes()) for path in ordered]
 
-# %% ../../nbs/00_core/12_backup.ipynb #40fa2aef
+# %% ../../nbs/00_core/12_backup.ipynb #a9650efe
 def check_backup(
     folder: AnyPath,  # folder of all backups
     manifest: Mapping[str, Any],  # from `list_backups`
@@ -195,7 +196,7 @@ def check_backup(
                 'create another backup'
             )
 
-# %% ../../nbs/00_core/12_backup.ipynb #c912066e
+# %% ../../nbs/00_core/12_backup.ipynb #8cea2dfe
 def _copy_files(files: Mapping[str, Path], folder: Path) -> None:
     "Copy files into a folder under their names; those that do not exist are left out."
     for name, path in files.items():
@@ -259,7 +260,7 @@ def _expired_backups(
     }
     return [time for time in ordered if time not in kept_times]
 
-# %% ../../nbs/00_core/12_backup.ipynb #5bbb6c7b
+# %% ../../nbs/00_core/12_backup.ipynb #bbb66775
 def _delete_backup(folder: AnyPath, name: str) -> None:
     "Delete a backup, its manifest first: what is left after an interruption is no backup."
     backup: Any = folder / name
@@ -287,7 +288,7 @@ def prune_backups(
         _delete_backup(folder, names[time])
     return [names[time] for time in expired]
 
-# %% ../../nbs/00_core/12_backup.ipynb #53dd70bc
+# %% ../../nbs/00_core/12_backup.ipynb #89cf72bb
 def _find_manifest(folder: AnyPath, name: str) -> Manifest:
     "Find the manifest of a backup; 'latest' is the newest."
     manifests = {manifest['name']: manifest for manifest in list_backups(folder)}
@@ -299,7 +300,7 @@ def _find_manifest(folder: AnyPath, name: str) -> Manifest:
         raise BackupError(f'no backup {name} in {folder}; there are {", ".join(manifests)}')
     return manifests[name]
 
-# %% ../../nbs/00_core/12_backup.ipynb #051f6392
+# %% ../../nbs/00_core/12_backup.ipynb #f91921b7
 def _require_empty(url: URL) -> None:
     "Refuse to restore into a database that has tables, or a SQLite file that exists."
     if url.get_backend_name() == 'sqlite':
@@ -367,7 +368,7 @@ def restore_database(
             )
     return RestoredBackup(manifest['name'], list(manifest['databases']), tables)
 
-# %% ../../nbs/00_core/12_backup.ipynb #8b3e05f8
+# %% ../../nbs/00_core/12_backup.ipynb #7c06d8ff
 def _target_of(file: str, targets: Mapping[str, Path]) -> Path | None:
     "Find where a file of a backup goes; None: nowhere."
     for name, path in targets.items():

@@ -30,7 +30,7 @@ def process_identity(
     process = psutil.Process(pid if pid is not None else os.getpid())
     return {'host': socket.gethostname(), 'pid': process.pid, 'started': process.create_time()}
 
-# %% ../../nbs/00_core/10_job_runs.ipynb #990af2b8
+# %% ../../nbs/00_core/10_job_runs.ipynb #392278ed
 def find_process(
     identity: dict[str, Any],  # from `process_identity`
 ) -> psutil.Process | None:  # None: it has ended, or runs on another machine
@@ -46,7 +46,7 @@ def find_process(
         return None
     return process
 
-# %% ../../nbs/00_core/10_job_runs.ipynb #0cead317
+# %% ../../nbs/00_core/10_job_runs.ipynb #33ddece4
 def kill_process(
     identity: dict[str, Any],  # from `process_identity`
     timeout: float = 10,  # seconds to wait until it has ended
@@ -148,7 +148,7 @@ def begin_run(
         raise
     return lost
 
-# %% ../../nbs/00_core/10_job_runs.ipynb #6c1f2b01
+# %% ../../nbs/00_core/10_job_runs.ipynb #16c661f7
 class LeaseLost(RuntimeError):
     "Raised where a run has lost its lease and must stop."
 
@@ -168,7 +168,7 @@ def update_run(
     if not updated:
         raise LeaseLost(f'run {run_id} is no longer running: it has finished or was marked lost')
 
-# %% ../../nbs/00_core/10_job_runs.ipynb #0247f41b
+# %% ../../nbs/00_core/10_job_runs.ipynb #63865a09
 def finish_run(
     engine: Engine,  # database with the tables
     run_id: str,  # of a run whose state is `running`
@@ -182,7 +182,7 @@ def finish_run(
     """
     update_run(engine, run_id, state=state, finished_at=now, heartbeat_at=now, **columns)
 
-# %% ../../nbs/00_core/10_job_runs.ipynb #d7e0b6d0
+# %% ../../nbs/00_core/10_job_runs.ipynb #83abf375
 @contextmanager
 def hold_lease(
     engine: Engine,  # database with the tables
@@ -196,7 +196,7 @@ def hold_lease(
     """
     started_at = clock()
     run_id = f'{job}-{started_at:%Y%m%dT%H%M%S%f}Z'
-    run = dict(
+    run: dict[str, Any] = dict(
         run_id=run_id,
         job=job,
         pipeline=None,
@@ -231,7 +231,7 @@ def latest_successful_run(
     with engine.connect() as connection:
         return connection.execute(query).first()
 
-# %% ../../nbs/00_core/10_job_runs.ipynb #20563c8a
+# %% ../../nbs/00_core/10_job_runs.ipynb #0ed35c3f
 def recent_runs(
     engine: Engine,  # database with the tables
     limit: int = 100,  # largest number of runs
@@ -245,7 +245,7 @@ def recent_runs(
     with engine.connect() as connection:
         return [dict(row._mapping) for row in connection.execute(query)]
 
-# %% ../../nbs/00_core/10_job_runs.ipynb #23d77546
+# %% ../../nbs/00_core/10_job_runs.ipynb #7ddc88da
 def run_seconds(
     run: dict[str, Any],  # from `recent_runs`
 ) -> float:  # seconds from the start to the end, or to the last heartbeat

@@ -1,4 +1,4 @@
-"Backups of both databases, into a folder and an object store, and their restore into an empty database."
+"Backups of both databases, in a folder and an object store, and their restore."
 
 import json
 import os

@@ -253,7 +253,8 @@ def test_drift_is_found(empty):
         'ALTER TABLE predictions DISABLE TRIGGER predictions_change',
         'DROP TABLE odds_default',
         'ALTER TABLE api_keys ALTER COLUMN name DROP NOT NULL',
-        "CREATE OR REPLACE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'",
+        'CREATE OR REPLACE FUNCTION refuse_change() RETURNS trigger '
+        "LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'",
     ):
         with write_transaction(empty) as connection:
             connection.exec_driver_sql(statement)
@@ -350,7 +351,8 @@ def test_a_copy_and_a_migration_have_no_statement_timeout(postgresql):
     fill(postgresql)
     with write_transaction(postgresql) as connection:
         connection.exec_driver_sql(
-            "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(0.005); RETURN NEW; END'"
+            'CREATE FUNCTION slow() RETURNS trigger '
+            "LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(0.005); RETURN NEW; END'"
         )
         connection.exec_driver_sql(
             'CREATE TRIGGER slow BEFORE INSERT ON odds FOR EACH ROW EXECUTE FUNCTION slow()'
@@ -397,7 +399,7 @@ PASSWORDS = {READER_ROLE: "it's a secret", WRITER_ROLE: 'another; -- secret'}
 
 @pytest.fixture(scope='module')
 def owned() -> Iterator[URL]:
-    "A database that belongs to a role which is no superuser, with the tables and the roles; on a server of its own, since roles belong to the server."
+    "A database of an owner who is no superuser, with tables and roles, on a server of its own."
     with run_postgresql() as server, new_database(url_of_server(server)) as url:
         with create_engine(url, isolation_level='AUTOCOMMIT').connect() as connection:
             connection.exec_driver_sql('CREATE ROLE football_admin LOGIN CREATEROLE')
@@ -477,7 +479,8 @@ def test_the_writer_writes_and_no_more(login):
         'DELETE FROM api_keys',
         "UPDATE alembic_version SET version_num = ''",
         'DROP TRIGGER predictions_chain ON predictions',
-        "CREATE OR REPLACE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'",
+        'CREATE OR REPLACE FUNCTION refuse_change() RETURNS trigger '
+        "LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'",
     )
 
 

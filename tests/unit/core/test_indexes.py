@@ -20,8 +20,13 @@ HOURLY = {
 
 def insert(connection: Connection, table: Table, count: int, /, **columns: str) -> None:
     "Rows whose columns are SQL of the numbers `i` from 0 on."
-    numbers = f'WITH RECURSIVE numbers(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM numbers WHERE i < {count - 1})'
-    statement = f"INSERT INTO {table.name} ({', '.join(columns)}) {numbers} SELECT {', '.join(columns.values())} FROM numbers"
+    numbers = (
+        'WITH RECURSIVE numbers(i) AS '
+        f'(SELECT 0 UNION ALL SELECT i + 1 FROM numbers WHERE i < {count - 1})'
+    )
+    names = ', '.join(columns)
+    values = ', '.join(columns.values())
+    statement = f'INSERT INTO {table.name} ({names}) {numbers} SELECT {values} FROM numbers'
     connection.execute(text(statement.replace(':', r'\:')))
 
 
