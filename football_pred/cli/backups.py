@@ -55,7 +55,7 @@ def backups_list() -> None:
         raise click.ClickException(f'no backup in {folder}; football-pred run backup creates one')
     print_frame(pl.DataFrame([_summary(manifest) for manifest in manifests]))
 
-# %% ../../nbs/80_cli/07_backups.ipynb #1d8e38a0
+# %% ../../nbs/80_cli/07_backups.ipynb #be4647ba
 @backups_group.command('check')
 def backups_check() -> None:
     "Compare the files of every backup with its manifest."
@@ -95,7 +95,7 @@ def _restore(settings: 'Settings', name: str) -> str:
         f'and {len(files)} files'
     )
 
-
+# %% ../../nbs/80_cli/07_backups.ipynb #a6cce0e7
 @backups_group.command('restore')
 @click.argument('name', default='latest')
 def backups_restore(name: str) -> None:

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['names_command', 'replay_command']
 
-# %% ../../nbs/80_cli/11_data.ipynb #1b493f49
+# %% ../../nbs/80_cli/11_data.ipynb #9bf7fe28
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from football_pred.core.settings import Settings
 
-# %% ../../nbs/80_cli/11_data.ipynb #e58fe6d9
+# %% ../../nbs/80_cli/11_data.ipynb #3f9b0a09
 def _names_table(names: 'pl.DataFrame', aliases: 'pl.DataFrame') -> 'Table':
     "List unknown names with the teams that are suggested."
     from rich.markup import escape
@@ -40,7 +40,7 @@ def _names_table(names: 'pl.DataFrame', aliases: 'pl.DataFrame') -> 'Table':
         table.add_row(source, league, escape(name), str(count), escape(team or ''), score_text)
     return table
 
-
+# %% ../../nbs/80_cli/11_data.ipynb #2cba6b7f
 @click.command('names')
 @click.option(
     '--most',
@@ -76,7 +76,7 @@ def names_command(most: int, path: str | None) -> None:
     click.echo('\nlines for team_aliases.csv, after review:\n')
     click.echo(aliases.drop('score').write_csv(include_header=False), nl=False)
 
-# %% ../../nbs/80_cli/11_data.ipynb #563e0770
+# %% ../../nbs/80_cli/11_data.ipynb #12971566
 def _differences_table(tables: 'pl.DataFrame') -> 'Table':
     "List the rows of each table that were added, changed or removed."
     table = create_table(*tables.columns, right=tuple(tables.columns[1:]))
@@ -109,7 +109,7 @@ def _rebuild(settings: 'Settings', engine: 'Engine', apply: bool) -> tuple[int, 
         )
     return summary.payload_count, tables
 
-# %% ../../nbs/80_cli/11_data.ipynb #45f73226
+# %% ../../nbs/80_cli/11_data.ipynb #0b4d5f1a
 @click.command('replay')
 @click.option('--check', is_flag=True, help='Only compare; change nothing.')
 def replay_command(check: bool) -> None:

@@ -41,7 +41,7 @@ def _listen(host: str, port: int) -> socket.socket:
         ) from None
     return server_socket
 
-# %% ../../nbs/80_cli/04_exporter.ipynb #9d5dca87
+# %% ../../nbs/80_cli/04_exporter.ipynb #04f75c01
 def _read_consumer_lag(servers: str) -> dict[tuple[str, str], float]:
     "Read the number of events that the consumer has not read yet, by group and topic."
     from football_pred.events.kafka import CONSUMER_GROUP, consumer_lag
@@ -75,7 +75,7 @@ def _serve(exporter: 'Exporter', server_socket: socket.socket) -> None:
     finally:
         exporter.stop()
 
-# %% ../../nbs/80_cli/04_exporter.ipynb #f80cb76d
+# %% ../../nbs/80_cli/04_exporter.ipynb #3daa7566
 @click.command('exporter')
 @click.option('--host', default='127.0.0.1', show_default=True, help='Address to listen on.')
 @click.option(
@@ -97,10 +97,7 @@ def _serve(exporter: 'Exporter', server_socket: socket.socket) -> None:
 def exporter_command(
     host: str, port: int, interval: float, as_of: str | None, log_level: str
 ) -> None:
-    """Serve the metrics of the platform to Prometheus.
-
-    Logs lines of JSON to standard error.
-    """
+    "Serve the metrics of the platform to Prometheus."
     from football_pred.core.settings import Settings
 
     settings = Settings()

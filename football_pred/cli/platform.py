@@ -40,7 +40,7 @@ def _read_output(command: Sequence[str], folder: Path) -> str:
         raise StackError(f"docker {' '.join(command[1:])}: {output[-1000:]}")
     return result.stdout
 
-# %% ../../nbs/80_cli/08_platform.ipynb #b035d033
+# %% ../../nbs/80_cli/08_platform.ipynb #65fd2cc7
 @dataclass(frozen=True)
 class DockerCompose:
     "Docker Compose for one folder."
@@ -74,7 +74,7 @@ class DockerCompose:
         services: dict[str, Any] = json.loads(output)['services']
         return services
 
-# %% ../../nbs/80_cli/08_platform.ipynb #f5b1e8fe
+# %% ../../nbs/80_cli/08_platform.ipynb #360a0365
 def find_docker_compose(
     folder: Path,  # with docker-compose.yml
     profiles: Sequence[str] = (),  # profiles that are enabled
@@ -112,7 +112,7 @@ def parse_env(
     lines = re.findall(r'^\s*(?:export\s+)?(\w+)=(.*)$', text, re.M)
     return {name: value.strip().strip('\'"') for name, value in lines}
 
-# %% ../../nbs/80_cli/08_platform.ipynb #b212b991
+# %% ../../nbs/80_cli/08_platform.ipynb #2b7556e1
 def _set_variable(text: str, name: str, value: str) -> str:
     "Set a variable in the text of .env, in its line or in a new one."
     line = f'{name}={value}'
@@ -171,7 +171,7 @@ def _engine_problems(docker: DockerCompose) -> list[str]:
         return []
     return [f'Docker Engine is {version}, but 25 is needed; update it']
 
-# %% ../../nbs/80_cli/08_platform.ipynb #2d4b7f39
+# %% ../../nbs/80_cli/08_platform.ipynb #d567c130
 def _disk_problems(folder: Path) -> list[str]:
     "Check the free space at a folder."
     free = shutil.disk_usage(folder).free / 1e9
@@ -190,7 +190,7 @@ def _secret_problems(folder: Path) -> list[str]:
         return []
     return [f".env: {', '.join(invalid)} may hold letters, digits, - and _ only"]
 
-# %% ../../nbs/80_cli/08_platform.ipynb #04fc8625
+# %% ../../nbs/80_cli/08_platform.ipynb #094dbd77
 Port = tuple[str, str, int]  # name of a service, address and port
 
 
@@ -229,7 +229,7 @@ def _port_problems(docker: DockerCompose) -> list[str]:
         if _is_taken(address, port)
     ]
 
-# %% ../../nbs/80_cli/08_platform.ipynb #55b8576d
+# %% ../../nbs/80_cli/08_platform.ipynb #b5e8bc83
 def start_problems(
     docker: DockerCompose,  # from `find_docker_compose`
 ) -> list[str]:  # each with what to do; empty: the stack can be started
@@ -267,7 +267,7 @@ def _run_compose(docker: DockerCompose, stage: str, *arguments: str) -> None:
             'docker compose ps shows which service is unhealthy, and docker compose logs NAME why'
         )
 
-
+# %% ../../nbs/80_cli/08_platform.ipynb #b909e92c
 def start_stack(
     docker: DockerCompose,  # from `find_docker_compose`
     echo: Callable[[str], None] = click.echo,  # prints a line
@@ -293,7 +293,7 @@ def start_stack(
         _run_compose(docker, 'features', *_RUN_FEATURES.split())
     return published_ports(docker.services())
 
-# %% ../../nbs/80_cli/08_platform.ipynb #3107e7cc
+# %% ../../nbs/80_cli/08_platform.ipynb #6b0a84b9
 def stop_stack(
     docker: DockerCompose,  # from `find_docker_compose`
     volumes: bool = False,  # whether to delete all data too
@@ -344,7 +344,7 @@ def down_command(volumes: bool, yes: bool) -> None:
         click.confirm(question, abort=True)
     stop_stack(docker, volumes)
 
-# %% ../../nbs/80_cli/08_platform.ipynb #4e863304
+# %% ../../nbs/80_cli/08_platform.ipynb #0d2c4dbe
 @click.command('lab')
 @click.option('--host', default='127.0.0.1', show_default=True, help='Address to listen on.')
 @click.option(

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['STATE_MARKS', 'RunCommand', 'run_command', 'status_command', 'runs_command']
 
-# %% ../../nbs/80_cli/10_run.ipynb #f1538df0
+# %% ../../nbs/80_cli/10_run.ipynb #507eefbb
 import sys
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from football_pred.jobs.pipelines import StepResult
     from football_pred.jobs.runner import RunResult
 
-# %% ../../nbs/80_cli/10_run.ipynb #d22bc513
+# %% ../../nbs/80_cli/10_run.ipynb #618bb017
 def _parse_value(name: str, text: str) -> Any:
     "Parse the value of a parameter; `as_of` stays text."
     import yaml
@@ -57,7 +57,7 @@ def _parse_overrides(params: tuple[tuple[str, str], ...], as_of: str | None) -> 
             raise JobError(f'--as-of: {error}') from None
     return overrides
 
-# %% ../../nbs/80_cli/10_run.ipynb #06bbb938
+# %% ../../nbs/80_cli/10_run.ipynb #5f8ab427
 def _describe_jobs(project: 'Path') -> list[tuple[str, str]]:
     "List jobs with the names of their parameters."
     from football_pred.jobs.job_spec import job_names, load_job
@@ -89,7 +89,7 @@ class RunCommand(click.Command):
         with formatter.section('Jobs and their parameters'):
             formatter.write_dl(jobs)
 
-# %% ../../nbs/80_cli/10_run.ipynb #6f640aa8
+# %% ../../nbs/80_cli/10_run.ipynb #bab3060e
 STATE_MARKS = {  # markup by state; any other state is ✗
     'succeeded': '[green]✓[/]',
     'up to date': '[green]=[/]',
@@ -114,7 +114,7 @@ def _step_cells(step: 'StepResult') -> list[str]:
         notes = ', '.join(f"{check['name']} {check['shown']}" for check in step.run.checks)
     return [_mark(step.state), step.job, step.state.replace('_', ' '), seconds, escape(notes)]
 
-
+# %% ../../nbs/80_cli/10_run.ipynb #1796186a
 def _print_error(console: 'Console', job: str, run: 'RunResult') -> None:
     "Print the error of a run and where its report is."
     from rich.markup import escape
@@ -133,7 +133,7 @@ def _print_steps(console: 'Console', steps: list['StepResult']) -> None:
         if step.run and step.run.error:
             _print_error(console, step.job, step.run)
 
-# %% ../../nbs/80_cli/10_run.ipynb #85f0e895
+# %% ../../nbs/80_cli/10_run.ipynb #358e2299
 def _create_progress(console: 'Console') -> 'Progress':
     "Create a bar of executed cells for each job, on a terminal only."
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -173,7 +173,7 @@ def _run(
     steps: list[StepResult] = run_named(settings, engine, name, overrides, force, update)
     return steps
 
-# %% ../../nbs/80_cli/10_run.ipynb #1ce0f180
+# %% ../../nbs/80_cli/10_run.ipynb #a225a0bd
 @click.command('run', cls=RunCommand)
 @click.argument('name')
 @click.option(
@@ -211,7 +211,7 @@ def run_command(
     if any(step.state not in ('succeeded', 'up to date') for step in steps):
         sys.exit(1)
 
-# %% ../../nbs/80_cli/10_run.ipynb #e0a7c48e
+# %% ../../nbs/80_cli/10_run.ipynb #b81984bd
 def _format_age(age_seconds: float) -> str:
     "Format an age in its largest unit."
     for unit, size in (('d', 86400), ('h', 3600), ('min', 60)):
@@ -239,7 +239,7 @@ def _job_cells(engine: 'Engine', job: str, now: datetime) -> list[str]:
         escape((run['error'] or '')[:80]),
     ]
 
-# %% ../../nbs/80_cli/10_run.ipynb #b350eec3
+# %% ../../nbs/80_cli/10_run.ipynb #a100bc7d
 def _print_champions(console: 'Console', settings: 'Settings') -> None:
     "Print the champion and the challenger of each league."
     from football_pred.registry.registry import Registry
@@ -271,7 +271,7 @@ def status_command() -> None:
     _print_champions(console, settings)
     console.print(f'home: {settings.home}', soft_wrap=True)
 
-# %% ../../nbs/80_cli/10_run.ipynb #7911921a
+# %% ../../nbs/80_cli/10_run.ipynb #02eb35b0
 @click.command('runs')
 @click.option('--job', help='List runs of this job only.')
 @click.option(

@@ -43,7 +43,7 @@ from sqlalchemy.exc import (
 
 from . import migrate, schema
 
-# %% ../../nbs/00_core/05_database.ipynb #64483fa7
+# %% ../../nbs/00_core/05_database.ipynb #809cfe0b
 _SQLITE_PRAGMAS = (
     'busy_timeout=30000',
     'journal_mode=WAL',
@@ -97,7 +97,7 @@ def _server_options(
         'options': ' '.join(options),
     }
 
-# %% ../../nbs/00_core/05_database.ipynb #9d8d9a3b
+# %% ../../nbs/00_core/05_database.ipynb #57e3364f
 def open_engine(
     url: str,  # SQLAlchemy URL; its own options, such as `?connect_timeout=60`, win
     connect_timeout: int = 10,  # seconds to connect to PostgreSQL, at least 2
@@ -117,7 +117,7 @@ def open_engine(
         connect_args={name: options[name] for name in options if name not in parsed.query},
     )
 
-# %% ../../nbs/00_core/05_database.ipynb #c148bc65
+# %% ../../nbs/00_core/05_database.ipynb #e8cbfd8d
 @contextmanager
 def write_transaction(
     engine: Engine,  # from `open_engine`
@@ -126,7 +126,7 @@ def write_transaction(
     with engine.connect().execution_options(writes=True) as connection, connection.begin():
         yield connection
 
-# %% ../../nbs/00_core/05_database.ipynb #011a7505
+# %% ../../nbs/00_core/05_database.ipynb #4f00f58a
 @contextmanager
 def no_statement_timeout(
     connection: Connection,  # from `write_transaction`
@@ -139,16 +139,16 @@ def no_statement_timeout(
     if postgresql:
         connection.exec_driver_sql('SET LOCAL statement_timeout TO DEFAULT')
 
-# %% ../../nbs/00_core/05_database.ipynb #1b2f9cf1
+# %% ../../nbs/00_core/05_database.ipynb #94be439d
 def is_unavailable(
     error: BaseException,  # raised by SQLAlchemy
 ) -> bool:  # whether the same statement may succeed later
-    "Tell a database that does not answer, or is too busy, from one that refuses a statement."
+    "Whether an error means that the database does not answer, rather than refuses a statement."
     if isinstance(error, (InterfaceError, OperationalError, TimeoutError)):
         return True
     return isinstance(error, DBAPIError) and error.connection_invalidated
 
-# %% ../../nbs/00_core/05_database.ipynb #0d7800af
+# %% ../../nbs/00_core/05_database.ipynb #4e656782
 _log = logging.getLogger('football_pred.core.database')
 
 
@@ -207,7 +207,7 @@ def _may_create_tables(connection: Connection) -> bool:
     may_create = func.has_schema_privilege(func.current_schema(), 'CREATE')
     return bool(connection.scalar(select(may_create)))
 
-# %% ../../nbs/00_core/05_database.ipynb #902b46b4
+# %% ../../nbs/00_core/05_database.ipynb #d5df63c8
 def _upgrade_sqlite(connection: Connection, state: _TableState) -> None:
     "Bring the tables of a SQLite file to this release."
     if state.tables:
@@ -227,7 +227,7 @@ def _upgrade_postgresql(connection: Connection, state: _TableState) -> None:
         'run football-pred database upgrade as the owner of the tables'
     )
 
-
+# %% ../../nbs/00_core/05_database.ipynb #f97eb867
 def open_database(
     url: str,  # SQLAlchemy URL
     **options: Any,  # further arguments of `open_engine`
@@ -249,7 +249,7 @@ def open_database(
         raise
     return engine
 
-# %% ../../nbs/00_core/05_database.ipynb #d44863f7
+# %% ../../nbs/00_core/05_database.ipynb #c458b034
 def _require_time_zones(frame: pl.DataFrame) -> None:
     "Refuse a column of naive datetimes."
     for name, dtype in frame.schema.items():
@@ -290,7 +290,7 @@ def _as_stored(frame: pl.DataFrame, table: Table, dialect: str) -> pl.DataFrame:
         columns
     )
 
-# %% ../../nbs/00_core/05_database.ipynb #b6bce742
+# %% ../../nbs/00_core/05_database.ipynb #3701ea56
 def _conflict_clause(key: Sequence[str], update_columns: Sequence[str]) -> str:
     "Write what an INSERT does where the primary key exists."
     assignments = ', '.join(f'"{name}" = excluded."{name}"' for name in update_columns)
@@ -345,7 +345,7 @@ def upsert(
     statement = f'INSERT INTO "{table.name}" ({columns}) VALUES ({placeholders}) {conflict}'
     return connection.exec_driver_sql(statement, values.rows()).rowcount
 
-# %% ../../nbs/00_core/05_database.ipynb #b7fe1d08
+# %% ../../nbs/00_core/05_database.ipynb #96ec7c01
 def _connected(connectable: Engine | Connection) -> AbstractContextManager[Connection]:
     "Open a connection of an engine; a connection is used as it is, and stays open."
     return connectable.connect() if isinstance(connectable, Engine) else nullcontext(connectable)
@@ -379,7 +379,7 @@ def read_frame(
     frame = pl.DataFrame([tuple(row) for row in rows], schema=stored_types, orient='row')
     return frame.with_columns(_parse_column(name, dtype) for name, dtype in as_text.items())
 
-# %% ../../nbs/00_core/05_database.ipynb #0a770f27
+# %% ../../nbs/00_core/05_database.ipynb #b821cc72
 def batched(
     values: Iterable[Any],  # such as keys to look up
     n: int = 500,  # values in one batch

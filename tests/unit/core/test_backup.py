@@ -25,18 +25,45 @@ from football_pred.core.database import count_rows, write_transaction
 from football_pred.core.outbox import emit_event
 from football_pred.forecasts.ledger import append_forecasts, settle_forecasts, verify_ledger
 from football_pred.forecasts.predict import forecast_fixtures, upcoming_fixtures
+from football_pred.ingest.collect import SOURCES, collect_payloads, create_source
+from football_pred.ingest.load import load_new_payloads
+from football_pred.ingest.open_sources import BundledSource
 from football_pred.models.base_rate import BaseRate
-from tests.platform.test_production_stores import AT, LATER, bucket, gather
 from tests.support.server import COMMAND
 from tests.support.services import new_database, postgresql_tools
 
 TOOLS = postgresql_tools()
-assert bucket
+AT = datetime(2026, 4, 1, tzinfo=UTC)
+LATER = datetime(2026, 6, 1, tzinfo=UTC)
+
+
+@pytest.fixture
+def bucket(object_store, monkeypatch):
+    "Create the bucket `football` of an object store."
+    import boto3
+
+    variables = {
+        'AWS_ACCESS_KEY_ID': 'key',
+        'AWS_SECRET_ACCESS_KEY': 'secret',
+        'AWS_ENDPOINT_URL': object_store,
+        'AWS_DEFAULT_REGION': 'us-east-1',
+    }
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    boto3.client('s3').create_bucket(Bucket='football')
+
+
+def load_bundled(engine, folder):
+    "Load three bundled seasons."
+    collect_payloads(
+        engine, folder, BundledSource(), ['E0'], ('2324', '2425', '2526'), lambda: LATER
+    )
+    load_new_payloads(engine, folder, {name: create_source(name) for name in SOURCES})
 
 
 def fill(engine, home):
     "Write seasons, sealed forecasts and their scores to a database."
-    gather(engine, home / 'snapshots')
+    load_bundled(engine, home / 'snapshots')
     matches = read_matches(engine, AT)
     model = BaseRate().fit(matches.filter(status='finished'), as_of=AT)
     forecasts = forecast_fixtures(model, upcoming_fixtures(matches, AT, 30))
@@ -88,7 +115,7 @@ def test_postgresql_is_restored_row_for_row_with_its_triggers(
 
 
 def test_rows_written_during_the_copy_are_in_neither_dump_nor_manifest(postgresql, empty, home):
-    gather(postgresql, home / 'snapshots')
+    load_bundled(postgresql, home / 'snapshots')
     done = threading.Event()
 
     def write() -> None:
