@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import lazy_loader
 
-# %% ../../nbs/00_core/17_public_face.ipynb #3d06ff1d
+# %% ../../nbs/00_core/17_public_face.ipynb #ecef4d3c
 def _complete_docstrings_of(member: Any) -> None:
     "Complete the docstrings of the modules that define a function, or a class and its bases."
     from football_pred.core.docstrings import complete_docstrings
@@ -23,7 +23,7 @@ def _complete_docstrings_of(member: Any) -> None:
         if name.startswith('football_pred.') and name in sys.modules:
             complete_docstrings(sys.modules[name])
 
-# %% ../../nbs/00_core/17_public_face.ipynb #ea89a408
+# %% ../../nbs/00_core/17_public_face.ipynb #e2e8b545
 class PublicFace(NamedTuple):
     "Module attributes of a package that imports its public names at their first use."
 
