@@ -14,167 +14,205 @@ import polars as pl
 
 # %% ../../nbs/00_core/15_sample_league.ipynb #309258d7
 def sample_strengths(
-    n_teams: int = 20,  # Clubs of the league in its first season
-    n_lower_league: int = 0,  # Clubs of the league below, listed last; they come up in this order
-    spread: float = 0.25,  # Standard deviation of both strengths, log scale
-    lower_league_mean: float = -0.2,  # Mean strength of the clubs outside, log scale
-    seed: int = 0,  # Seed of the random generator
-) -> pl.DataFrame:  # One row per club: `team`, and `attack` and `defence` on the log scale, summing to 0 over the first `n_teams`
-    "Draw the attack and the defence of every club."
+    n_teams: int = 20,  # clubs of the league in its first season
+    n_lower_league: int = 0,  # clubs of the league below, in the order of their promotion
+    spread: float = 0.25,  # standard deviation of both strengths, log scale
+    lower_league_mean: float = -0.2,  # mean strength of the clubs of the league below, log scale
+    seed: int = 0,  # of the random generator
+) -> pl.DataFrame:  # `team`, and `attack` and `defence` (log, 0 over the first `n_teams` clubs)
+    """Draw the attack and the defence of every club.
+
+    Raises: ValueError, when there are less than 2 teams.
+    """
     if n_teams < 2:
         raise ValueError(f'n_teams is {n_teams}, a league needs at least 2')
-    strengths = np.random.default_rng(seed).normal(scale=spread, size=(n_teams + n_lower_league, 2))
+    rng = np.random.default_rng(seed)
+    strengths = rng.normal(scale=spread, size=(n_teams + n_lower_league, 2))
     strengths[:n_teams] -= strengths[:n_teams].mean(axis=0)
     strengths[n_teams:] += lower_league_mean
-    teams = [f'team_{i:02d}' for i in range(len(strengths))]
+    teams = [f'team_{number:02d}' for number in range(len(strengths))]
     return pl.DataFrame({'team': teams, 'attack': strengths[:, 0], 'defence': strengths[:, 1]})
 
 # %% ../../nbs/00_core/15_sample_league.ipynb #c12bcb40
 def double_round_robin(
-    n_teams: int,  # Number of teams; with an odd number one rests in each round
-) -> np.ndarray:  # Shape (matches, 3): round, home team, away team, all from 0
-    "Every ordered pair of teams once, by the circle method."
+    n_teams: int,  # number of teams; with an odd number one rests in each round
+) -> np.ndarray:  # shape (matches, 3): round, home team, away team, all from 0
+    "Pair every ordered pair of teams once, by the circle method."
     size = n_teams + n_teams % 2
-    ring, rounds = np.arange(1, size), []
+    ring = np.arange(1, size)
+    rounds = []
     for number in range(size - 1):
         line = np.concatenate([[0], np.roll(ring, number)])
         pairs = np.column_stack([line[: size // 2], line[::-1][: size // 2]])
         if number % 2:
             pairs[0] = pairs[0, ::-1]  # the team that does not rotate is at home every other round
         rounds.append(np.column_stack([np.full(len(pairs), number), pairs]))
-    first = np.concatenate(rounds)
-    both = np.concatenate([first, first[:, [0, 2, 1]] + [size - 1, 0, 0]])
-    return both[(both[:, 1:] < n_teams).all(axis=1)]
+    first_half = np.concatenate(rounds)
+    second_half = first_half[:, [0, 2, 1]] + [size - 1, 0, 0]
+    matches = np.concatenate([first_half, second_half])
+    return matches[(matches[:, 1:] < n_teams).all(axis=1)]
 
 # %% ../../nbs/00_core/15_sample_league.ipynb #74166b9f
 _KICKOFFS = np.array(
     [12.5, 15, 15, 15, 15, 17.5, 38, 38, 40.5, 68]
-)  # hours after midnight between Friday and Saturday
+)  # of the matches of a round, hours after midnight from Friday to Saturday
+
+
+def _first_saturday(year: int) -> datetime:
+    "Find the first Saturday from the middle of August on."
+    middle = datetime(year, 8, 15, tzinfo=UTC)
+    return middle + timedelta(days=(5 - middle.weekday()) % 7)
+
+
+def _round_kickoffs(rounds: np.ndarray, start_year: int) -> list[datetime]:
+    "Spread the matches of each round over its weekend."
+    saturday = _first_saturday(start_year)
+    position = np.arange(len(rounds)) - np.searchsorted(rounds, rounds)  # within its round
+    hours = _KICKOFFS[position % len(_KICKOFFS)]
+    return [
+        saturday + timedelta(days=7 * int(number), hours=float(hour))
+        for number, hour in zip(rounds, hours, strict=True)
+    ]
+
+# %% ../../nbs/00_core/15_sample_league.ipynb #dcf7fb07
+_MATCH_ID = pl.concat_str(
+    'league',
+    'season',
+    pl.concat_str('home_team', 'away_team', separator='-')
+    .str.to_lowercase()
+    .str.replace_all('[^a-z0-9]+', '-'),
+    separator='-',
+)
 
 
 def sample_fixtures(
-    teams: Sequence[str] | pl.Series,  # Names of the clubs
-    start_year: int = 2024,  # Year in which the season begins
-    league: str = 'SIM',  # League code
-) -> (
-    pl.DataFrame
-):  # One row per match of the season, sorted by `kickoff` and `match_id`, nothing played yet
-    "The fixtures of one season."
+    teams: Sequence[str] | pl.Series,  # names of the clubs
+    start_year: int = 2024,  # year in which the season begins
+    league: str = 'SIM',  # league code
+) -> pl.DataFrame:  # columns of a match, by `kickoff` and `match_id`, none finished
+    "Make the fixtures of one season."
     teams = list(teams)
     rounds, home, away = double_round_robin(len(teams)).T
     season = f'{start_year % 100:02d}{(start_year + 1) % 100:02d}'
-    middle = datetime(start_year, 8, 15, tzinfo=UTC)
-    saturday = middle + timedelta(days=(5 - middle.weekday()) % 7)
-    place = np.arange(len(rounds)) - np.searchsorted(rounds, rounds)  # within its round
-    kickoff = [
-        saturday + timedelta(days=7 * int(r), hours=float(_KICKOFFS[p % len(_KICKOFFS)]))
-        for r, p in zip(rounds, place, strict=True)
-    ]
+    kickoffs = _round_kickoffs(rounds, start_year)
     frame = pl.DataFrame(
         {
             'league': league,
             'season': season,
-            'kickoff': pl.Series(kickoff, dtype=pl.Datetime('us', 'UTC')),
-            'home_team': [teams[i] for i in home],
-            'away_team': [teams[i] for i in away],
+            'kickoff': pl.Series(kickoffs, dtype=pl.Datetime('us', 'UTC')),
+            'kickoff_known': True,
+            'date': [kickoff.date() for kickoff in kickoffs],
+            'home_team': [teams[number] for number in home],
+            'away_team': [teams[number] for number in away],
+            'neutral': False,
+            'status': 'scheduled',
+            'home_goals': pl.Series([None] * len(kickoffs), dtype=pl.Int64),
+            'away_goals': pl.Series([None] * len(kickoffs), dtype=pl.Int64),
+            'result_known_at': pl.Series([None] * len(kickoffs), dtype=pl.Datetime('us', 'UTC')),
         }
     )
-    slug = pl.concat_str(
-        'league',
-        'season',
-        pl.concat_str('home_team', 'away_team', separator='-')
-        .str.to_lowercase()
-        .str.replace_all('[^a-z0-9]+', '-'),
-        separator='-',
-    )
-    return frame.select(
-        slug.alias('match_id'),
-        'league',
-        'season',
-        'kickoff',
-        pl.lit(True).alias('kickoff_known'),
-        pl.col('kickoff').dt.date().alias('date'),
-        'home_team',
-        'away_team',
-        pl.lit(False).alias('neutral'),
-        pl.lit('scheduled').alias('status'),
-        pl.lit(None, pl.Int64).alias('home_goals'),
-        pl.lit(None, pl.Int64).alias('away_goals'),
-        pl.lit(None, pl.Datetime('us', 'UTC')).alias('result_known_at'),
-    ).sort('kickoff', 'match_id')
+    return frame.select(_MATCH_ID.alias('match_id'), pl.all()).sort('kickoff', 'match_id')
 
 # %% ../../nbs/00_core/15_sample_league.ipynb #300f9827
-def sample_scores(
-    home_rate: np.ndarray,  # Expected home goals, shape (matches,)
-    away_rate: np.ndarray,  # Expected away goals, shape (matches,)
-    rho: float,  # Low-score dependence; 0 for independent goals
-    rng: np.random.Generator,  # Source of chance
-) -> tuple[np.ndarray, np.ndarray]:  # Home goals and away goals, int64 of shape (matches,)
-    "Draw the score of every match."
-    home_goals, away_goals = rng.poisson(home_rate), rng.poisson(away_rate)
-    ones = np.ones_like(home_rate)
-    independent = np.column_stack(
-        [ones, away_rate, home_rate, home_rate * away_rate]
-    )  # of 0-0, 0-1, 1-0, 1-1, up to a factor
-    factor = np.column_stack(
+def _low_score_factors(home_rate: np.ndarray, away_rate: np.ndarray, rho: float) -> np.ndarray:
+    "Compute the factors of 0-0, 0-1, 1-0 and 1-1 by Dixon and Coles, shape (matches, 4)."
+    factors = np.column_stack(
         [
             1 - home_rate * away_rate * rho,
             1 + home_rate * rho,
             1 + away_rate * rho,
-            (1 - rho) * ones,
+            (1 - rho) * np.ones_like(home_rate),
         ]
     )
-    if factor.min() < 0:
-        raise ValueError(
-            f'rho is {rho}, too far from 0 for rates up to {max(home_rate.max(), away_rate.max()):.2f}'
-        )
-    chances = np.cumsum(independent * factor, axis=1)
-    again = (rng.random(len(ones))[:, None] * chances[:, -1:] > chances).sum(axis=1)
-    low = (home_goals <= 1) & (away_goals <= 1)
-    return np.where(low, again // 2, home_goals), np.where(low, again % 2, away_goals)
+    if factors.min() < 0:
+        largest_rate = max(home_rate.max(), away_rate.max())
+        raise ValueError(f'rho is {rho}, too far from 0 for rates up to {largest_rate:.2f}')
+    return factors
 
-# %% ../../nbs/00_core/15_sample_league.ipynb #06c4e367
-def sample_matches(
-    strengths: pl.DataFrame | None = None,  # From `sample_strengths`, which is also the default
-    n_seasons: int = 1,  # Seasons played
-    n_promoted: int = 0,  # Clubs that go down, and come up, after each season
-    n_teams: int
-    | None = None,  # Clubs in the league; the rest wait outside. None: all, or all but `promoted` if clubs are promoted
-    start_year: int = 2021,  # Year in which the first season begins
-    intercept: float = 0.15,  # Log of the goal rate of an average team away to an average team
-    home_advantage: float = 0.25,  # Added to the log of the home goal rate
-    rho: float = -0.05,  # Low-score dependence
-    seed: int = 0,  # Seed of the random generator
-) -> pl.DataFrame:  # One row per match, sorted by `kickoff` and `match_id`, every one finished
-    "Play one season or more."
-    strengths = sample_strengths() if strengths is None else strengths
-    size = len(strengths) - n_promoted if n_teams is None else n_teams
-    if not 2 <= size <= len(strengths) - n_promoted:
-        raise ValueError(
-            f'n_teams is {size} and promoted {n_promoted}, {len(strengths)} clubs are not enough'
-        )
-    rng = np.random.default_rng(seed)
-    total = dict(zip(strengths['team'], strengths['attack'] + strengths['defence'], strict=True))
-    queue, inside, seasons = list(strengths['team']), list(strengths['team'][:size]), []
-    queue = queue[size:]
-    for year in range(start_year, start_year + n_seasons):
-        seasons.append(sample_fixtures(sorted(inside), year))
-        down = sorted(inside, key=lambda team: total[team])[:n_promoted]
-        inside, queue = (
-            [team for team in inside if team not in down] + queue[:n_promoted],
-            queue[n_promoted:] + down,
-        )
-    fixtures = pl.concat(seasons)
-    home, away = (
-        fixtures.select(team=side).join(strengths, on='team', maintain_order='left')
-        for side in ('home_team', 'away_team')
+
+def sample_scores(
+    home_rate: np.ndarray,  # expected home goals, shape (matches,)
+    away_rate: np.ndarray,  # expected away goals, shape (matches,)
+    rho: float,  # low-score dependence; 0 for independent goals
+    rng: np.random.Generator,  # random generator
+) -> tuple[np.ndarray, np.ndarray]:  # home goals and away goals, int64 of shape (matches,)
+    """Draw the score of every match.
+
+    Raises: ValueError, when `rho` makes a probability negative.
+    Source: Dixon and Coles (1997), Applied Statistics 46(2), equation 4.2.
+    """
+    home_goals = rng.poisson(home_rate)
+    away_goals = rng.poisson(away_rate)
+    ones = np.ones_like(home_rate)
+    independent = np.column_stack([ones, away_rate, home_rate, home_rate * away_rate])
+    cumulative = np.cumsum(independent * _low_score_factors(home_rate, away_rate, rho), axis=1)
+    uniform = rng.random(len(ones))[:, None]
+    low_score = (uniform * cumulative[:, -1:] > cumulative).sum(axis=1)
+    is_low = (home_goals <= 1) & (away_goals <= 1)
+    return (
+        np.where(is_low, low_score // 2, home_goals),
+        np.where(is_low, low_score % 2, away_goals),
     )
-    home_rate = np.exp(intercept + home_advantage + (home['attack'] - away['defence']).to_numpy())
-    away_rate = np.exp(intercept + (away['attack'] - home['defence']).to_numpy())
-    home_goals, away_goals = sample_scores(home_rate, away_rate, rho, rng)
+
+# %% ../../nbs/00_core/15_sample_league.ipynb #33414ce4
+def _sample_seasons(
+    strengths: pl.DataFrame, size: int, n_promoted: int, years: Sequence[int]
+) -> pl.DataFrame:
+    "Make the fixtures of seasons with promotion and relegation."
+    teams = list(strengths['team'])
+    total = dict(zip(teams, strengths['attack'] + strengths['defence'], strict=True))
+    league = teams[:size]
+    queue = teams[size:]
+    seasons = []
+    for year in years:
+        seasons.append(sample_fixtures(sorted(league), year))
+        relegated = sorted(league, key=total.__getitem__)[:n_promoted]
+        remaining = [team for team in league if team not in relegated]
+        league = remaining + queue[:n_promoted]
+        queue = queue[n_promoted:] + relegated
+    return pl.concat(seasons)
+
+
+def _sample_results(
+    fixtures: pl.DataFrame, home_goals: np.ndarray, away_goals: np.ndarray
+) -> pl.DataFrame:
+    "Finish every fixture with a score, known two hours after kick-off."
     return fixtures.with_columns(
         pl.lit('finished').alias('status'),
         pl.Series('home_goals', home_goals, pl.Int64),
         pl.Series('away_goals', away_goals, pl.Int64),
         (pl.col('kickoff') + pl.duration(hours=2)).alias('result_known_at'),
     )
+
+# %% ../../nbs/00_core/15_sample_league.ipynb #06c4e367
+def sample_matches(
+    strengths: pl.DataFrame | None = None,  # from `sample_strengths`; None: its default
+    n_seasons: int = 1,  # number of seasons
+    n_promoted: int = 0,  # clubs relegated, and promoted, after each season
+    n_teams: int | None = None,  # clubs in the league; None: all but `n_promoted`
+    start_year: int = 2021,  # year in which the first season begins
+    intercept: float = 0.15,  # log goal rate of an average team away to an average team
+    home_advantage: float = 0.25,  # added to the log of the home goal rate
+    rho: float = -0.05,  # low-score dependence
+    seed: int = 0,  # of the random generator
+) -> pl.DataFrame:  # columns of a match, by `kickoff` and `match_id`, all finished
+    """Simulate the matches of one season or more.
+
+    Raises: ValueError, when there are not enough clubs.
+    """
+    strengths = sample_strengths() if strengths is None else strengths
+    size = len(strengths) - n_promoted if n_teams is None else n_teams
+    if not 2 <= size <= len(strengths) - n_promoted:
+        raise ValueError(
+            f'n_teams is {size} and n_promoted {n_promoted}, {len(strengths)} clubs are not enough'
+        )
+    years = range(start_year, start_year + n_seasons)
+    fixtures = _sample_seasons(strengths, size, n_promoted, years)
+    home, away = (
+        fixtures.select(team=side).join(strengths, on='team', maintain_order='left')
+        for side in ('home_team', 'away_team')
+    )
+    home_rate = np.exp(intercept + home_advantage + (home['attack'] - away['defence']).to_numpy())
+    away_rate = np.exp(intercept + (away['attack'] - home['defence']).to_numpy())
+    rng = np.random.default_rng(seed)
+    return _sample_results(fixtures, *sample_scores(home_rate, away_rate, rho, rng))

@@ -33,7 +33,8 @@ from sqlalchemy import (
     select,
 )
 
-from ..core.database import advisory_lock, read_frame, write_transaction
+from ..core.database import read_frame, write_transaction
+from ..core.locks import advisory_lock
 from ..core.outbox import emit_events
 from football_pred.core.schema import (
     EVENT_PAYLOAD_VERSION,

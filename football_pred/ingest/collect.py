@@ -15,8 +15,9 @@ from typing import Any
 import polars as pl
 from sqlalchemy import Connection, Engine, func, select, update
 
-from ..core.database import advisory_lock, upsert, write_transaction
+from ..core.database import upsert, write_transaction
 from ..core.files import AnyPath, read_payload, store_payload, write_snapshot_record
+from ..core.locks import advisory_lock
 from ..core.parsing import did_you_mean
 from ..core.schema import data_collection_logs, snapshots
 from .api_sources import FootballDataOrg, TheOddsApi

@@ -18,14 +18,13 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Engine, func, select
 from sqlalchemy.exc import SQLAlchemyError
 
-from ..core.database import is_unavailable, open_database, write_transaction
-from football_pred.core.job_runs import (
-    AlreadyRunning,
-    reap_lost_runs,
-    recent_runs,
+from football_pred.core.database import (
+    is_unavailable,
+    open_database,
     retry_until_available,
-    run_seconds,
+    write_transaction,
 )
+from ..core.job_runs import AlreadyRunning, reap_lost_runs, recent_runs, run_seconds
 from ..core.parsing import NAME_SEPARATOR, parse_datetime
 from ..core.schema import job_runs
 from ..core.settings import Settings

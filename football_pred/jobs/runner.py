@@ -25,6 +25,7 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import OperationalError
 from upath import UPath
 
+from ..core.database import retry_until_available
 from ..core.files import write_atomic
 from football_pred.core.job_runs import (
     LeaseLost,
@@ -33,7 +34,6 @@ from football_pred.core.job_runs import (
     kill_process,
     process_identity,
     recent_runs,
-    retry_until_available,
     run_seconds,
     update_run,
 )

@@ -18,8 +18,9 @@ from typing import Any
 import polars as pl
 from sqlalchemy import Engine
 
-from ..core.database import advisory_lock, write_transaction
+from ..core.database import write_transaction
 from ..core.files import write_atomic
+from ..core.locks import advisory_lock
 from ..core.outbox import emit_event, write_audit_entry
 from ..core.parsing import did_you_mean
 from ..core.schema import EVENT_PAYLOAD_VERSION

@@ -447,7 +447,7 @@ def test_what_does_not_start_stays_to_be_looked_at(checkout, monkeypatch):
     monkeypatch.setenv('FAILS', 'up --detach --wait --wait-timeout 300')
     done = CliRunner().invoke(cli, ['up'])
     assert done.exit_code == 1
-    assert 'stores: docker compose up failed, as told above' in done.output
+    assert 'stores: docker compose up failed, see above' in done.output
     assert not [
         line for line in calls(checkout) if re.search(r'\b(down|stop|rm)\b|timeout 600', line)
     ]

@@ -1,4 +1,4 @@
-"The command line: quick to start, plain about mistakes, exit codes that mean something."
+"The command line: light imports, one-line errors, exit codes, and the commands of models."
 
 import json
 import os
@@ -35,14 +35,35 @@ def call(home, *arguments, **env):
 
 
 def test_help_imports_nothing_heavy():
-    code = f'import sys\nfrom football_pred.cli import cli\ncli(["--help"], standalone_mode=False)\nprint([m for m in {HEAVY} if m in sys.modules])'
-    told = subprocess.run(
+    code = (
+        'import sys\n'
+        'from football_pred.cli import cli\n'
+        'cli(["--help"], standalone_mode=False)\n'
+        f'print([name for name in {HEAVY} if name in sys.modules])'
+    )
+    output = subprocess.run(
         [sys.executable, '-c', code], text=True, capture_output=True, check=True
     ).stdout
-    assert told.strip().endswith('[]')
-    assert all(
-        name in told for name in ('run', 'status', 'runs', 'predict', 'names', 'ledger', 'models')
-    )
+    assert output.strip().endswith('[]')
+    commands = ('run', 'status', 'runs', 'predict', 'names', 'ledger', 'models')
+    assert all(name in output for name in commands)
+
+
+def test_help_of_every_command_fits_the_list():
+    from football_pred.cli import cli
+
+    groups = [cli, *(command for command in cli.commands.values() if hasattr(command, 'commands'))]
+    for group in groups:
+        for command in group.commands.values():
+            help_text = command.get_short_help_str(1000)
+            assert 0 < len(help_text) <= 60, (group.name, command.name, help_text)
+
+
+def test_help_of_run_lists_jobs_and_pipelines(tmp_path):
+    output = ' '.join(call(tmp_path, 'run', '--help').stdout.split())
+    assert 'Jobs and their parameters' in output
+    assert 'train as_of, leagues, model' in output
+    assert 'Pipelines: daily' in output
 
 
 @pytest.mark.parametrize(
@@ -86,16 +107,16 @@ def test_wrong_project_is_named(tmp_path):
 
 
 def test_empty_home_is_no_error(tmp_path):
-    told_of = {
+    messages = {
         ('status',): 'never',
         ('runs',): 'no run yet',
         ('names',): 'every name is known',
         ('ledger', 'verify'): '0 forecasts',
         ('models',): 'no model yet',
     }
-    for arguments, told in told_of.items():
+    for arguments, message in messages.items():
         result = call(tmp_path / 'home', *arguments)
-        assert (result.returncode, told in result.stdout) == (0, True), result.stderr
+        assert (result.returncode, message in result.stdout) == (0, True), result.stderr
 
 
 @pytest.fixture(scope='module')
@@ -110,7 +131,7 @@ def trained(tmp_path_factory):
     return home
 
 
-def test_predict_says_probabilities_model_and_moment(trained):
+def test_predict_prints_probabilities_model_and_moment(trained):
     result = call(trained, 'predict', 'arsenal', 'Manchester City', '--league', 'E0', '--json')
     answer = json.loads(result.stdout)
     assert (answer['home_team'], answer['away_team'], answer['as_of'][:10]) == (
@@ -200,18 +221,22 @@ def test_a_model_is_compared_promoted_refused_and_rolled_back(trained):
     )
     listed = call(trained, 'models').stdout
     assert all(name in listed for name in ('E0-dixon-coles', 'E0-goals-only', 'champion'))
-    back = call(trained, 'models', 'rollback', 'E0', '--reason', 'it was a trial')
-    assert (back.returncode, back.stdout.startswith('champion of E0: E0-dixon-coles ')) == (
+    restored = call(trained, 'models', 'rollback', 'E0', '--reason', 'it was a trial')
+    assert (restored.returncode, restored.stdout.startswith('champion of E0: E0-dixon-coles ')) == (
         0,
         True,
-    ), back.stdout + back.stderr
+    ), restored.stdout + restored.stderr
     with open_database(Settings(home=trained).database_dsn).connect() as connection:
-        told = [
+        entries = [
             (row.actor == 'job train', row.action, row.detail['reason'])
             for row in connection.execute(select(audit_log))
         ]
-    assert [row[:2] for row in told] == [(True, 'promote'), (False, 'promote'), (False, 'rollback')]
-    assert told[1][2].startswith('a trial (refused by the gate: RPS less that of the champion')
+    assert [entry[:2] for entry in entries] == [
+        (True, 'promote'),
+        (False, 'promote'),
+        (False, 'rollback'),
+    ]
+    assert entries[1][2].startswith('a trial (refused by the gate: RPS less that of the champion')
 
 
 @pytest.mark.parametrize(

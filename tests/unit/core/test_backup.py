@@ -1,4 +1,4 @@
-"Backups of both databases, into a folder and an object store, and the way back into an empty database."
+"Backups of both databases, in a folder and an object store, and their restore."
 
 import json
 import os
@@ -25,22 +25,48 @@ from football_pred.core.database import count_rows, write_transaction
 from football_pred.core.outbox import emit_event
 from football_pred.forecasts.ledger import append_forecasts, settle_forecasts, verify_ledger
 from football_pred.forecasts.predict import forecast_fixtures, upcoming_fixtures
+from football_pred.ingest.collect import SOURCES, collect_payloads, create_source
+from football_pred.ingest.load import load_new_payloads
+from football_pred.ingest.open_sources import BundledSource
 from football_pred.models.base_rate import BaseRate
-from tests.platform.test_production_stores import AT, LATER, bucket, gather
 from tests.support.server import COMMAND
 from tests.support.services import new_database, postgresql_tools
 
 TOOLS = postgresql_tools()
-assert bucket
+AT = datetime(2026, 4, 1, tzinfo=UTC)
+LATER = datetime(2026, 6, 1, tzinfo=UTC)
 
 
-def filled(engine, home):
-    "A database with seasons, sealed forecasts and their scores."
-    gather(engine, home / 'snapshots')
-    known = read_matches(engine, AT)
-    forecasts = forecast_fixtures(
-        BaseRate().fit(known.filter(status='finished'), as_of=AT), upcoming_fixtures(known, AT, 30)
+@pytest.fixture
+def bucket(object_store, monkeypatch):
+    "Create the bucket `football` of an object store."
+    import boto3
+
+    variables = {
+        'AWS_ACCESS_KEY_ID': 'key',
+        'AWS_SECRET_ACCESS_KEY': 'secret',
+        'AWS_ENDPOINT_URL': object_store,
+        'AWS_DEFAULT_REGION': 'us-east-1',
+    }
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    boto3.client('s3').create_bucket(Bucket='football')
+
+
+def load_bundled(engine, folder):
+    "Load three bundled seasons."
+    collect_payloads(
+        engine, folder, BundledSource(), ['E0'], ('2324', '2425', '2526'), lambda: LATER
     )
+    load_new_payloads(engine, folder, {name: create_source(name) for name in SOURCES})
+
+
+def fill(engine, home):
+    "Write seasons, sealed forecasts and their scores to a database."
+    load_bundled(engine, home / 'snapshots')
+    matches = read_matches(engine, AT)
+    model = BaseRate().fit(matches.filter(status='finished'), as_of=AT)
+    forecasts = forecast_fixtures(model, upcoming_fixtures(matches, AT, 30))
     append_forecasts(
         engine, home / 'anchors', forecasts, 'base', '1', AT, AT, 'data', 'features', 'run'
     )
@@ -60,11 +86,13 @@ def empty(postgresql_server):
 
 
 @pytest.mark.parametrize('where', ['folder', 'bucket'])
-def test_postgresql_comes_back_row_for_row_with_its_guards(postgresql, empty, home, where, request):
+def test_postgresql_is_restored_row_for_row_with_its_triggers(
+    postgresql, empty, home, where, request
+):
     folder = home / 'backups' if where == 'folder' else UPath('s3://football/backups')
     if where == 'bucket':
         request.getfixturevalue('bucket')
-    filled(postgresql, home)
+    fill(postgresql, home)
     manifest = create_backup(
         postgresql, folder, LATER, {'anchors': home / 'anchors'}, tools_folder=TOOLS
     )
@@ -74,23 +102,20 @@ def test_postgresql_comes_back_row_for_row_with_its_guards(postgresql, empty, ho
         1140,
         count_rows(postgresql)['settlements'],
     )
-    back = restore_database(folder, 'latest', empty, tools_folder=TOOLS)
-    assert back.tables == before
-    other = create_engine(empty)
-    assert verify_ledger(other, home / 'anchors').problems == []
-    with pytest.raises(Exception, match='append-only'), write_transaction(other) as connection:
+    assert restore_database(folder, 'latest', empty, tools_folder=TOOLS).tables == before
+    restored = create_engine(empty)
+    assert verify_ledger(restored, home / 'anchors').problems == []
+    with pytest.raises(Exception, match='append-only'), write_transaction(restored) as connection:
         connection.exec_driver_sql('DELETE FROM predictions')
-    with write_transaction(other) as connection:
-        assert emit_event(
-            connection, 'models', 'E0', {'version': 'after'}, LATER
-        )  # its sequences go on behind the rows
-    other.dispose()
-    with pytest.raises(BackupError, match='a backup goes into an empty database'):
+    with write_transaction(restored) as connection:  # sequences continue after the last row
+        assert emit_event(connection, 'models', 'E0', {'version': 'after'}, LATER)
+    restored.dispose()
+    with pytest.raises(BackupError, match='restore into an empty database'):
         restore_database(folder, 'latest', empty, tools_folder=TOOLS)
 
 
 def test_rows_written_during_the_copy_are_in_neither_dump_nor_manifest(postgresql, empty, home):
-    gather(postgresql, home / 'snapshots')
+    load_bundled(postgresql, home / 'snapshots')
     done = threading.Event()
 
     def write() -> None:
@@ -118,8 +143,8 @@ def test_rows_written_during_the_copy_are_in_neither_dump_nor_manifest(postgresq
 
 
 @pytest.mark.parametrize('harm', ['a byte', 'a file', 'the manifest'])
-def test_a_backup_that_is_not_whole_is_refused_and_nothing_is_written(sqlite, engine, home, harm):
-    filled(engine, home)
+def test_a_damaged_backup_is_refused_and_nothing_is_written(sqlite, engine, home, harm):
+    fill(engine, home)
     name = create_backup(engine, home / 'backups', LATER, {})['name']
     copy = home / 'backups' / name / 'football.db'
     if harm == 'a byte':
@@ -130,14 +155,13 @@ def test_a_backup_that_is_not_whole_is_refused_and_nothing_is_written(sqlite, en
         copy.unlink()
     else:
         (home / 'backups' / name / 'manifest.json').unlink()
-    said = {'a byte': 'has changed', 'a file': 'is missing', 'the manifest': 'there is no backup'}[
-        harm
-    ]
-    with pytest.raises(BackupError, match=said):
+    messages = {'a byte': 'has changed', 'a file': 'is missing', 'the manifest': 'no backup in'}
+    message = messages[harm]
+    with pytest.raises(BackupError, match=message):
         restore_database(home / 'backups', 'latest', f"sqlite:///{home / 'back.db'}")
     assert not (home / 'back.db').exists()
     if harm != 'the manifest':
-        with pytest.raises(BackupError, match=said):
+        with pytest.raises(BackupError, match=message):
             check_backup(home / 'backups', list_backups(home / 'backups')[0])
 
 
@@ -152,18 +176,21 @@ def test_a_dump_that_fails_leaves_no_backup(postgresql, home):
     assert list_backups(home / 'backups') == []
 
 
-def test_old_backups_go_from_an_object_store_too(engine, bucket):
+def test_old_backups_are_deleted_from_an_object_store(engine, bucket):
     folder = UPath('s3://football/old')
     for day in (1, 2, 3):
         create_backup(engine, folder, datetime(2026, 5, day, tzinfo=UTC), {})
     assert prune_backups(folder, keep_daily=2, keep_weekly=0, keep_monthly=0, keep_last=1) == [
         '20260501T000000Z'
     ]
-    assert [one['name'] for one in list_backups(folder)] == ['20260502T000000Z', '20260503T000000Z']
+    assert [manifest['name'] for manifest in list_backups(folder)] == [
+        '20260502T000000Z',
+        '20260503T000000Z',
+    ]
     assert not any('20260501' in str(path) for path in folder.rglob('*'))
 
 
-def test_a_whole_home_is_copied_by_the_job_and_comes_back_by_the_command(
+def test_a_home_is_backed_up_by_the_job_and_restored_by_the_command(
     sqlite, served_home, home, tmp_path
 ):
     shutil.copytree(served_home, home, dirs_exist_ok=True)
@@ -179,21 +206,21 @@ def test_a_whole_home_is_copied_by_the_job_and_comes_back_by_the_command(
 
     for _ in range(2):
         assert call(home, 'run', 'backup').returncode == 0
-    [name, other] = [one['name'] for one in list_backups(tmp_path / 'backups')]
+    [name, other] = [manifest['name'] for manifest in list_backups(tmp_path / 'backups')]
     listed = call(home, 'backups', 'list').stdout
     assert (name in listed, other in listed) == (True, True)
     assert call(home, 'backups', 'check').returncode == 0
     refused = call(home, 'backups', 'restore')
-    assert (refused.returncode, 'a backup goes where no database is' in refused.stderr) == (
+    assert (refused.returncode, 'restore into a file that does not exist' in refused.stderr) == (
         2,
         True,
     ), refused
-    back = call(tmp_path / 'new', 'backups', 'restore', name)
-    assert (back.returncode, 'untouched' in back.stdout) == (0, True), back
-    asked = ('predict', 'Arsenal', 'Man City', '--league', 'E0')
-    assert call(tmp_path / 'new', *asked).stdout == call(home, *asked).stdout != ''
-    said = json.loads((tmp_path / 'backups' / name / 'manifest.json').read_text())
-    assert any(file.startswith('models/') for file in said['files'])
+    restored = call(tmp_path / 'new', 'backups', 'restore', name)
+    assert (restored.returncode, 'intact' in restored.stdout) == (0, True), restored
+    predict = ('predict', 'Arsenal', 'Man City', '--league', 'E0')
+    assert call(tmp_path / 'new', *predict).stdout == call(home, *predict).stdout != ''
+    manifest = json.loads((tmp_path / 'backups' / name / 'manifest.json').read_text())
+    assert any(file.startswith('models/') for file in manifest['files'])
     (tmp_path / 'backups' / name / 'football.db').write_bytes(b'')
     broken = call(home, 'backups', 'check')
     assert (broken.returncode, f'✗ {name}' in broken.stdout, f'✓ {other}' in broken.stdout) == (

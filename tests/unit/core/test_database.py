@@ -1,4 +1,4 @@
-"The database itself: its migrations, that it is as declared, its roles, parts, limits and indexes."
+"The database: migrations, schema drift, timeouts, roles, commands and partitions."
 
 import os
 import threading
@@ -138,7 +138,8 @@ def fill(engine: Engine) -> None:
             connection.execute(table.insert().values(row))
 
 
-def kept(engine: Engine) -> list:
+def read_rows(engine: Engine) -> list:
+    "Read the rows that `fill` writes."
     tables = (
         schema.leagues,
         schema.snapshots,
@@ -183,14 +184,14 @@ def test_migrations_make_what_is_declared_and_take_it_away(empty):
 def test_data_are_kept_on_the_way_there_and_back(empty):
     go(empty, migrate.upgrade_schema, '0001')
     fill(empty)
-    before = kept(empty)
+    before = read_rows(empty)
     assert all(before)
     for number in range(2, int(migrate.head_revision()) + 1):
         go(empty, migrate.upgrade_schema, f'{number:04}')
-        assert kept(empty) == before
+        assert read_rows(empty) == before
     assert schema_drift(empty) == []
     go(empty, migrate.downgrade_schema, '0001')
-    assert kept(empty) == before
+    assert read_rows(empty) == before
 
 
 def test_a_database_from_before_migrations_is_taken_over(empty):
@@ -200,7 +201,7 @@ def test_a_database_from_before_migrations_is_taken_over(empty):
         for statement in ('DROP TABLE alembic_version', 'DROP TABLE audit_log'):
             connection.exec_driver_sql(statement)
     fill(empty)
-    before = kept(empty)
+    before = read_rows(empty)
     if empty.dialect.name == 'postgresql':
         with pytest.raises(
             MigrationRequired,
@@ -210,7 +211,7 @@ def test_a_database_from_before_migrations_is_taken_over(empty):
         go(empty, migrate.upgrade_schema, 'head')
     else:
         open_database(url_of(empty)).dispose()
-    assert (kept(empty), schema_drift(empty), migrate.current_revision(empty)) == (
+    assert (read_rows(empty), schema_drift(empty), migrate.current_revision(empty)) == (
         before,
         [],
         migrate.head_revision(),
@@ -225,28 +226,26 @@ def test_drift_is_found(empty):
     open_database(url_of(empty)).dispose()
     assert (schema_drift(empty), migrate.current_revision(empty)) == ([], migrate.head_revision())
     postgresql = empty.dialect.name == 'postgresql'
-    guard, on = (
-        ('settlements_truncate', ' ON settlements') if postgresql else ('settlements_DELETE', '')
-    )
+    trigger = 'settlements_truncate ON settlements' if postgresql else 'settlements_DELETE'
     for statement in (
         'ALTER TABLE teams ADD COLUMN stadium VARCHAR',
         'DROP INDEX ix_matches_league_kickoff',
-        f'DROP TRIGGER {guard}{on}',
+        f'DROP TRIGGER {trigger}',
         'CREATE INDEX by_country ON teams (country)',
         'CREATE TABLE venues (venue VARCHAR)',
     ):
         with write_transaction(empty) as connection:
             connection.exec_driver_sql(statement)
-    found = schema_drift(empty)
-    for told in (
+    differences = schema_drift(empty)
+    for expected in (
         'not known: column teams.stadium' if postgresql else 'not known: table teams stadium',
         'missing: index',
         'missing: trigger',
         'not known: index',
         'venue',
     ):
-        assert any(told in line for line in found), (told, found)
-    assert len(found) == 5
+        assert any(expected in line for line in differences), (expected, differences)
+    assert len(differences) == 5
     if not postgresql:
         return
     for statement in (
@@ -254,28 +253,29 @@ def test_drift_is_found(empty):
         'ALTER TABLE predictions DISABLE TRIGGER predictions_change',
         'DROP TABLE odds_default',
         'ALTER TABLE api_keys ALTER COLUMN name DROP NOT NULL',
-        "CREATE OR REPLACE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'",
+        'CREATE OR REPLACE FUNCTION refuse_change() RETURNS trigger '
+        "LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'",
     ):
         with write_transaction(empty) as connection:
             connection.exec_driver_sql(statement)
-    more = [line for line in schema_drift(empty) if line not in found]
-    for told in (
+    further = [line for line in schema_drift(empty) if line not in differences]
+    for expected in (
         'missing: constraint odds.ck_odds_price',
         'predictions_change',
-        'missing: part odds_default',
+        'missing: partition odds_default',
         'missing: column api_keys.name',
         'not known: function refuse_change',
     ):
-        assert any(told in line for line in more), (told, more)
+        assert any(expected in line for line in further), (expected, further)
 
 
 def test_an_older_sqlite_file_moves_when_it_is_opened(home):
     engine = open_engine(url := f"sqlite:///{home / 'football.db'}")
     go(engine, migrate.upgrade_schema, '0001')
     fill(engine)
-    before = kept(engine)
+    before = read_rows(engine)
     moved = open_database(url)
-    assert (kept(moved), migrate.current_revision(moved), schema_drift(moved)) == (
+    assert (read_rows(moved), migrate.current_revision(moved), schema_drift(moved)) == (
         before,
         migrate.head_revision(),
         [],
@@ -303,7 +303,7 @@ def test_many_may_open_an_empty_postgresql_at_once(postgresql_server):
         engine.dispose()
 
 
-def test_a_database_that_is_behind_is_told_of(postgresql_server):
+def test_a_database_that_is_behind_is_reported(postgresql_server):
     with new_database(postgresql_server) as url:
         engine = open_engine(url)
         go(engine, migrate.upgrade_schema, '0001')
@@ -319,39 +319,40 @@ def test_a_database_that_is_behind_is_told_of(postgresql_server):
         engine.dispose()
 
 
-# Limits
+# Timeouts
 
 
-def test_a_statement_is_given_up(postgresql_server):
+def test_a_statement_is_cancelled_after_its_timeout(postgresql_server):
     engine = open_engine(
         postgresql_server, statement_seconds=0.2, application_name='football-pred test'
     )
     with engine.connect() as connection:
         assert connection.exec_driver_sql('SHOW application_name').scalar() == 'football-pred test'
-        shown = {
+        timeouts = {
             name: connection.exec_driver_sql(f'SHOW {name}').scalar()
             for name in ('lock_timeout', 'idle_in_transaction_session_timeout')
         }
-        assert shown == {'lock_timeout': '30s', 'idle_in_transaction_session_timeout': '10min'}
+        assert timeouts == {'lock_timeout': '30s', 'idle_in_transaction_session_timeout': '10min'}
     with pytest.raises(DBAPIError, match='statement timeout'), engine.connect() as connection:
         connection.exec_driver_sql('SELECT pg_sleep(5)')
     with engine.connect() as connection:
         assert connection.exec_driver_sql('SELECT 1').scalar() == 1
     engine.dispose()
-    own = open_engine(
+    renamed = open_engine(
         postgresql_server + '&connect_timeout=9&application_name=mine', statement_seconds=60
     )
-    with own.connect() as connection:
+    with renamed.connect() as connection:
         assert connection.exec_driver_sql('SHOW application_name').scalar() == 'mine'
-    own.dispose()
+    renamed.dispose()
 
 
-def test_what_takes_its_time_is_not(postgresql):
+def test_a_copy_and_a_migration_have_no_statement_timeout(postgresql):
     "A copy into a table, here one with a slow trigger, and a migration."
     fill(postgresql)
     with write_transaction(postgresql) as connection:
         connection.exec_driver_sql(
-            "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(0.005); RETURN NEW; END'"
+            'CREATE FUNCTION slow() RETURNS trigger '
+            "LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(0.005); RETURN NEW; END'"
         )
         connection.exec_driver_sql(
             'CREATE TRIGGER slow BEFORE INSERT ON odds FOR EACH ROW EXECUTE FUNCTION slow()'
@@ -383,11 +384,11 @@ def test_settings_reach_the_connections(postgresql, home):
     )
     engine = open_database(**settings.database_options)
     with engine.connect() as connection:
-        shown = [
+        options = [
             connection.exec_driver_sql(f'SHOW {name}').scalar()
             for name in ('statement_timeout', 'application_name')
         ]
-    assert (shown, engine.pool.size()) == (['7s', 'football-pred collect-1'], 3)
+    assert (options, engine.pool.size()) == (['7s', 'football-pred collect-1'], 3)
     engine.dispose()
 
 
@@ -398,8 +399,8 @@ PASSWORDS = {READER_ROLE: "it's a secret", WRITER_ROLE: 'another; -- secret'}
 
 @pytest.fixture(scope='module')
 def owned() -> Iterator[URL]:
-    "A database that belongs to a role which is no superuser, with the tables and the roles; on a server of its own, as roles belong to the whole."
-    with run_postgresql() as own, new_database(url_of_server(own)) as url:
+    "A database of an owner who is no superuser, with tables and roles, on a server of its own."
+    with run_postgresql() as server, new_database(url_of_server(server)) as url:
         with create_engine(url, isolation_level='AUTOCOMMIT').connect() as connection:
             connection.exec_driver_sql('CREATE ROLE football_admin LOGIN CREATEROLE')
             connection.exec_driver_sql(
@@ -478,7 +479,8 @@ def test_the_writer_writes_and_no_more(login):
         'DELETE FROM api_keys',
         "UPDATE alembic_version SET version_num = ''",
         'DROP TRIGGER predictions_chain ON predictions',
-        "CREATE OR REPLACE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'",
+        'CREATE OR REPLACE FUNCTION refuse_change() RETURNS trigger '
+        "LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'",
     )
 
 
@@ -500,14 +502,14 @@ def test_roles_cover_later_tables(owned, login):
 
 def test_passwords_are_kept_as_digests(owned):
     with create_engine(owned.set(username='postgres')).connect() as connection:
-        kept = dict(
+        verifiers = dict(
             connection.exec_driver_sql(
                 'SELECT rolname, rolpassword FROM pg_authid WHERE rolname = ANY(%s)',
                 ([READER_ROLE, WRITER_ROLE],),
             ).all()
         )
     for role in (READER_ROLE, WRITER_ROLE):
-        assert is_password(kept[role], PASSWORDS[role])
+        assert is_password(verifiers[role], PASSWORDS[role])
 
 
 def is_password(verifier: str, password: str) -> bool:
@@ -549,7 +551,7 @@ def test_the_writer_can_do_every_job(owned, login, home, monkeypatch):
     assert rows['predictions'] == rows['settlements'] > 0
     key = run(home, 'keys', 'create', 'somebody').stdout
     assert 'key ' in key
-    assert run(home, 'ledger', 'verify').stdout.count('untouched') == 1
+    assert run(home, 'ledger', 'verify').stdout.count('intact') == 1
     monkeypatch.setenv(
         'FOOTBALL_DATABASE_URL',
         owned.set(username=READER_ROLE).render_as_string(hide_password=False),
@@ -568,39 +570,38 @@ def test_commands_of_the_owner(postgresql_server, home, monkeypatch):
     with new_database(postgresql_server) as url:
         env = os.environ | {'FOOTBALL_HOME': str(home), 'FOOTBALL_DATABASE_URL': url}
 
-        def said(*arguments: str, code: int = 0, **more: str) -> str:
-            done = subprocess.run(
+        def run_database(*arguments: str, code: int = 0, **more: str) -> str:
+            result = subprocess.run(
                 [COMMAND, 'database', *arguments], env=env | more, capture_output=True, text=True
             )
-            assert done.returncode == code, done.stdout + done.stderr
-            return done.stdout + done.stderr
+            assert result.returncode == code, result.stdout + result.stderr
+            return result.stdout + result.stderr
 
         head = migrate.head_revision()
-        assert said('status', code=1) == f'at nothing, this release needs {head}\n'
-        assert said('upgrade', '--to', '0001') == 'from nothing to 0001\n'
+        assert run_database('status', code=1) == f'at no migration, this release needs {head}\n'
+        assert run_database('upgrade', '--to', '0001') == 'from no migration to 0001\n'
         failed = subprocess.run([COMMAND, 'status'], env=env, capture_output=True, text=True)
         assert (
             failed.returncode,
             'run football-pred database upgrade' in failed.stderr,
             'Traceback' in failed.stderr,
         ) == (4, True, False)
-        assert said('upgrade') == f'from 0001 to {head}\n'
-        assert said('status') == f'at {head}, this release needs {head}\n'
-        assert said('check') == 'as declared\n'
-        assert 'FOOTBALL_WRITER_PASSWORD must be set' in said(
+        assert run_database('upgrade') == f'from 0001 to {head}\n'
+        assert run_database('status') == f'at {head}, this release needs {head}\n'
+        assert run_database('check') == 'the database is as declared\n'
+        assert 'FOOTBALL_WRITER_PASSWORD must be set' in run_database(
             'roles', code=2, FOOTBALL_READER_PASSWORD='r'
         )
         assert (
-            said('partitions', '--from', '2026-01', '--months', '1')
-            == 'made odds_2026_01, data_collection_logs_2026_01\n'
+            run_database('partitions', '--from', '2026-01', '--months', '1')
+            == 'created odds_2026_01, data_collection_logs_2026_01\n'
         )
         assert (
-            said('partitions', '--from', '2026-01', '--months', '1', '--keep-logs', '1')
-            == 'made nothing; forgot data_collection_logs_2026_01\n'
+            run_database('partitions', '--from', '2026-01', '--months', '1', '--keep-logs', '1')
+            == 'created no partition; dropped data_collection_logs_2026_01\n'
         )
-        assert said('check') == 'as declared\n'
-        assert said('tidy') == '0 events deleted\n'
-        assert said('downgrade', 'base', '--yes') == f'from {head} to nothing\n'
+        assert run_database('check') == 'the database is as declared\n'
+        assert run_database('downgrade', 'base', '--yes') == f'from {head} to no migration\n'
     assert (
         'only PostgreSQL has this'
         in subprocess.run(
@@ -615,10 +616,11 @@ def test_commands_of_the_owner(postgresql_server, home, monkeypatch):
     )
 
 
-# Parts by month
+# Partitions by month
 
 
-def parts(engine: Engine, table: str) -> dict[str, int]:
+def partition_rows(engine: Engine, table: str) -> dict[str, int]:
+    "Count the rows of each partition."
     with engine.connect() as connection:
         return dict(
             connection.exec_driver_sql(
@@ -627,7 +629,7 @@ def parts(engine: Engine, table: str) -> dict[str, int]:
         )
 
 
-def test_rows_go_to_the_part_of_their_month(postgresql):
+def test_rows_go_to_the_partition_of_their_month(postgresql):
     fill(postgresql)
     moments = [datetime(2026, month, day, tzinfo=UTC) for month in (2, 3, 4, 5) for day in (1, 28)]
     with write_transaction(postgresql) as connection:
@@ -637,16 +639,20 @@ def test_rows_go_to_the_part_of_their_month(postgresql):
             [price(known_at=at, bookmaker=name) for at in moments for name in map(str, range(20))],
         )
         upsert(connection, schema.data_collection_logs, [log(str(at), at) for at in moments])
-    assert parts(postgresql, 'odds') == {'odds_default': 161}
+    assert partition_rows(postgresql, 'odds') == {'odds_default': 161}
     with write_transaction(postgresql) as connection:
-        made = create_partitions(connection, date(2026, 3, 17), 2)
-    assert made == [
+        created = create_partitions(connection, date(2026, 3, 17), 2)
+    assert created == [
         'odds_2026_03',
         'odds_2026_04',
         'data_collection_logs_2026_03',
         'data_collection_logs_2026_04',
     ]
-    assert parts(postgresql, 'odds') == {'odds_default': 80, 'odds_2026_03': 40, 'odds_2026_04': 41}
+    assert partition_rows(postgresql, 'odds') == {
+        'odds_default': 80,
+        'odds_2026_03': 40,
+        'odds_2026_04': 41,
+    }
     with write_transaction(postgresql) as connection:
         assert create_partitions(connection, date(2026, 3, 1), 2) == []
     with write_transaction(
@@ -693,9 +699,9 @@ def test_rows_go_to_the_part_of_their_month(postgresql):
     ):
         connection.execute(schema.odds.insert().values(price('nobody', moments[2])))
     with write_transaction(postgresql) as connection:
-        gone = drop_partitions(connection, 'data_collection_logs', date(2026, 4, 30))
-    assert gone == ['data_collection_logs_2026_03']
-    assert parts(postgresql, 'data_collection_logs') == {
+        dropped = drop_partitions(connection, 'data_collection_logs', date(2026, 4, 30))
+    assert dropped == ['data_collection_logs_2026_03']
+    assert partition_rows(postgresql, 'data_collection_logs') == {
         'data_collection_logs_default': 4,
         'data_collection_logs_2026_04': 3,
     }

@@ -1,4 +1,4 @@
-"What is asked for often is found by an index, on both databases."
+"Frequent queries use an index, on both databases."
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -20,8 +20,13 @@ HOURLY = {
 
 def insert(connection: Connection, table: Table, count: int, /, **columns: str) -> None:
     "Rows whose columns are SQL of the numbers `i` from 0 on."
-    numbers = f'WITH RECURSIVE numbers(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM numbers WHERE i < {count - 1})'
-    statement = f"INSERT INTO {table.name} ({', '.join(columns)}) {numbers} SELECT {', '.join(columns.values())} FROM numbers"
+    numbers = (
+        'WITH RECURSIVE numbers(i) AS '
+        f'(SELECT 0 UNION ALL SELECT i + 1 FROM numbers WHERE i < {count - 1})'
+    )
+    names = ', '.join(columns)
+    values = ', '.join(columns.values())
+    statement = f'INSERT INTO {table.name} ({names}) {numbers} SELECT {values} FROM numbers'
     connection.execute(text(statement.replace(':', r'\:')))
 
 
@@ -206,7 +211,7 @@ def crowded(request, tmp_path_factory) -> Iterator[Engine]:
 
 
 def hot_queries() -> dict:
-    "What is asked for again and again: the tables that must not be read whole, and the question."
+    "Frequent queries, by name; none of them may read a large table whole."
     matches, odds, predictions, settlements = (
         schema.matches.c,
         schema.odds.c,
@@ -221,7 +226,7 @@ def hot_queries() -> dict:
         .exists()
     )
     return {
-        'coming matches of leagues': select(schema.matches).where(
+        'upcoming matches of leagues': select(schema.matches).where(
             matches.kickoff > soon,
             matches.kickoff <= soon + timedelta(days=20),
             matches.league.in_(['A', 'B']),
@@ -292,7 +297,7 @@ def nodes(plan: dict) -> Iterator[dict]:
 
 
 @pytest.mark.parametrize('name', hot_queries())
-def test_what_is_asked_often_is_found_by_an_index(crowded, name):
+def test_a_frequent_query_uses_an_index(crowded, name):
     query = hot_queries()[name]
     with crowded.connect() as connection:
         compiled = query.compile(connection, compile_kwargs={'literal_binds': True})
