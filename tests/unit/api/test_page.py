@@ -225,10 +225,10 @@ def test_a_match_that_is_over_has_its_scores(after, visit):
     assert re.search(r'0\.\d{3}', ledger)
     assert re.search(r'[0-9a-f]{64}', ledger)
     board = visit(f'{after}/scoreboard')
-    assert 'no prices of these matches' in board.locator('table').inner_text()
-    assert 'the data inside the package have no prices' in board.locator('main').inner_text()
+    assert 'no odds available' in board.locator('table').inner_text()
+    assert 'the bundled data have no odds' in board.locator('main').inner_text()
     assert board.evaluate('document.documentElement.scrollWidth') <= 360
-    assert 'No matches' in visit(f'{after}/').locator('main').inner_text()
+    assert 'No fixtures' in visit(f'{after}/').locator('main').inner_text()
 
 
 @needs_chromium
@@ -310,7 +310,7 @@ def test_without_a_model_the_page_says_what_to_do(tmp_path):
         assert (page.status_code, page.headers['retry-after']) == (503, '5')
         assert 'football-pred run daily' in page.text
         assert 'no model is published yet' in page.text
-        assert 'Nothing is settled yet' in httpx.get(f'{address}/scoreboard', headers=HTML).text
+        assert 'No forecast is settled yet' in httpx.get(f'{address}/scoreboard', headers=HTML).text
         assert 'No runs yet' in httpx.get(f'{address}/runs', headers=HTML).text
 
 

@@ -691,7 +691,7 @@ def test_a_defect_is_told_to_the_log_alone(home, monkeypatch, caplog, where, nam
     monkeypatch.setattr(where, name, broken)
     with in_process(home) as client, caplog.at_level(logging.ERROR):
         answer = client.get(path, headers={'X-Request-ID': 'asked-by-a-test'} | FRESH)
-    told(answer, 500, 'its id leads to the reason')
+    told(answer, 500, 'its log has the cause')
     assert 'secret' not in answer.text
     traces = [
         record
