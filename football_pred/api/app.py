@@ -55,7 +55,7 @@ from ..core.settings import Settings
 from ..features.offline import FeatureStoreConfig
 from ..registry.registry import Registry
 
-# %% ../../nbs/62_api/17_app.ipynb #b75da780
+# %% ../../nbs/62_api/17_app.ipynb #078db40d
 _TITLES = {404: 'Not found', 405: 'Method not allowed', 413: 'Body too large'}
 _log = logging.getLogger('football_pred.api.app')
 
@@ -89,7 +89,7 @@ def validation_problem(
     detail = f"{errors[0]['where']}: {errors[0]['why']}"
     return HTTPProblem(422, 'Invalid request', detail, errors=errors)
 
-# %% ../../nbs/62_api/17_app.ipynb #571961ff
+# %% ../../nbs/62_api/17_app.ipynb #4c532187
 def add_error_handlers(
     app: FastAPI,  # application of the server
 ) -> None:
@@ -113,7 +113,7 @@ def add_error_handlers(
     async def handle_internal_error(request: Request, error: Exception) -> Response:
         return send_problem(request, internal_error())
 
-# %% ../../nbs/62_api/17_app.ipynb #c4db61df
+# %% ../../nbs/62_api/17_app.ipynb #e3998569
 async def freeze_garbage_collector(
     state: ServingState,  # of the server
     warm_up: threading.Thread,  # opens the feature store
@@ -153,7 +153,7 @@ async def run_background(app: FastAPI) -> AsyncIterator[None]:
     gc.unfreeze()
     service.state.engine.dispose()
 
-# %% ../../nbs/62_api/17_app.ipynb #203deea9
+# %% ../../nbs/62_api/17_app.ipynb #26a7f39b
 def open_service(
     settings: Settings,  # settings in force
     now: Callable[[], datetime],  # time of the machine, UTC
@@ -168,7 +168,7 @@ def open_service(
     cache = open_cache(settings.cache_dsn, settings.cache_seconds)
     return ForecastService(state, cache, settings.ledger_anchors_path)
 
-# %% ../../nbs/62_api/17_app.ipynb #fd76f4e8
+# %% ../../nbs/62_api/17_app.ipynb #13881c4e
 def snapshot_version(
     state: ServingState,  # of the server
 ) -> tuple[int, datetime] | None:  # last event and time; None before the first snapshot
@@ -197,7 +197,7 @@ def build_routes(
     app.mount('/reports', StaticFiles(directory=settings.reports_folder, html=True))
     return app
 
-# %% ../../nbs/62_api/17_app.ipynb #38b4716a
+# %% ../../nbs/62_api/17_app.ipynb #b567659f
 def create_app(
     settings: Settings,  # settings in force
     now: Callable[[], datetime],  # time of the machine, UTC
