@@ -8,7 +8,7 @@ __all__ = ['MAX_SNAPSHOT_AGE', 'REGISTRY_NOT_CHECKED', 'database_error_reason', 
            'check_registry', 'reload_snapshot', 'reload_state', 'run_and_note_errors', 'refresh', 'registry_differs',
            'model_versions', 'refresh_from_registry', 'update_registry', 'poll']
 
-# %% ../../nbs/62_api/07_serving_state.ipynb #948b6396
+# %% ../../nbs/62_api/07_serving_state.ipynb #3021249b
 import asyncio
 import logging
 import threading
@@ -31,7 +31,7 @@ from football_pred.forecasts.snapshot import (
 )
 from ..registry.registry import ModelVersion, Registry, load_serving_models
 
-# %% ../../nbs/62_api/07_serving_state.ipynb #a81e2a70
+# %% ../../nbs/62_api/07_serving_state.ipynb #af17eb62
 _log = logging.getLogger('football_pred.api.serving_state')
 _Result = TypeVar('_Result')
 
@@ -42,7 +42,7 @@ def database_error_reason(
     "Find out why a database does not answer, in the words of its driver."
     return str(error.__cause__ or error).partition('\n')[0]
 
-# %% ../../nbs/62_api/07_serving_state.ipynb #b6a73d8b
+# %% ../../nbs/62_api/07_serving_state.ipynb #ed9c7e27
 class ForecastEntry(NamedTuple):
     "What is needed to serve the forecast of one match."
 
@@ -71,7 +71,7 @@ def model_labels(
         for league, model in serving_models.items()
     }
 
-# %% ../../nbs/62_api/07_serving_state.ipynb #2a9ff68e
+# %% ../../nbs/62_api/07_serving_state.ipynb #a2d8b820
 def model_problems(
     serving_models: Mapping[str, ModelVersion],  # models that were loaded, by league
     load_errors: Mapping[str, str],  # why the model of a league was not loaded
@@ -84,7 +84,7 @@ def model_problems(
         return {'models': 'no model is published yet; run the job train'}
     return {}
 
-# %% ../../nbs/62_api/07_serving_state.ipynb #a8df6036
+# %% ../../nbs/62_api/07_serving_state.ipynb #9b504d8f
 class ServingSources(NamedTuple):
     "Where a server reads what it forecasts from."
 
@@ -108,8 +108,8 @@ def load_snapshot(
     fingerprints = sources.read_fingerprints(list(snapshot.row_numbers))
     return ServedSnapshot(snapshot, dict(fingerprints)), load_errors
 
-# %% ../../nbs/62_api/07_serving_state.ipynb #15a6054a
-REGISTRY_NOT_CHECKED = 'not checked yet'  # `registry_problem` until the registry was asked
+# %% ../../nbs/62_api/07_serving_state.ipynb #d2140692
+REGISTRY_NOT_CHECKED = 'not checked yet'  # `registry_problem` until the registry was checked
 
 
 class ServingState:
@@ -148,7 +148,7 @@ class ServingState:
             raise HTTPProblem(503, 'Not ready', detail, {'Retry-After': '5'})
         return self.served
 
-# %% ../../nbs/62_api/07_serving_state.ipynb #79ae5e54
+# %% ../../nbs/62_api/07_serving_state.ipynb #c776473e
 def is_current(
     state: ServingState,  # of a server
 ) -> bool:
@@ -179,7 +179,7 @@ def show_snapshot(
     for loaded in labels:
         telemetry.model_loaded.labels(*loaded).set(1)
 
-# %% ../../nbs/62_api/07_serving_state.ipynb #3f0cad5e
+# %% ../../nbs/62_api/07_serving_state.ipynb #ee2a6ed9
 def check_registry(
     state: ServingState,  # of a server
 ) -> None:
@@ -220,7 +220,7 @@ def reload_state(
         state.problems = state.problems | {'database': reason}
         state.telemetry.component_up.labels('database').set(0)
 
-# %% ../../nbs/62_api/07_serving_state.ipynb #0505f407
+# %% ../../nbs/62_api/07_serving_state.ipynb #bc68ea2c
 async def run_and_note_errors(
     state: ServingState,  # of a server
     work: Callable[[], _Result],  # run in a thread
@@ -243,7 +243,7 @@ async def refresh(
     "Reload API keys, serving models and fixtures when something has changed."
     await run_and_note_errors(state, lambda: reload_state(state, force))
 
-# %% ../../nbs/62_api/07_serving_state.ipynb #a506ad6c
+# %% ../../nbs/62_api/07_serving_state.ipynb #68035bdc
 def registry_differs(
     state: ServingState,  # of a server
 ) -> bool:  # whether another version, or another source of it, is in use
@@ -278,7 +278,7 @@ def update_registry(
     with state.registry_lock:
         update(state.sources.registry)
 
-# %% ../../nbs/62_api/07_serving_state.ipynb #7ec941a6
+# %% ../../nbs/62_api/07_serving_state.ipynb #cc02268a
 async def poll(
     action: Callable[[], Awaitable[Any]],  # must not raise
     every_seconds: float,  # pause between two calls
