@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['SAMPLE_AS_OF', 'SAMPLE_LEAGUE', 'SampleRegistry', 'sample_model', 'store_sample_league', 'sample_service']
 
-# %% ../../nbs/62_api/09_sample_service.ipynb #bb75014d
+# %% ../../nbs/62_api/09_sample_service.ipynb #82684d37
 import tempfile
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -17,7 +17,7 @@ from sqlalchemy import Engine
 
 from .cache import LocalCache
 from .forecast_service import ForecastService
-from .serving_state import ServingSources, ServingState, refresh
+from .serving_state import ServingSources, ServingState, check_registry, refresh
 from .telemetry import Telemetry
 from ..core import schema
 from ..core.database import open_database, upsert, write_transaction
@@ -25,7 +25,7 @@ from ..core.sample_league import sample_fixtures, sample_matches, sample_strengt
 from ..models.dixon_coles import DixonColes
 from ..registry.registry import ModelVersion
 
-# %% ../../nbs/62_api/09_sample_service.ipynb #7401e377
+# %% ../../nbs/62_api/09_sample_service.ipynb #f5902577
 SAMPLE_AS_OF = datetime(2024, 8, 1, tzinfo=UTC)  # between the two seasons of the sample
 
 
@@ -54,7 +54,7 @@ def sample_model(
     model = DixonColes(half_life=None).fit(matches)
     return ModelVersion('SIM-dixon-coles', '0123456789abcdef', model, trained_on, 'copy', '1')
 
-# %% ../../nbs/62_api/09_sample_service.ipynb #5e43a5f8
+# %% ../../nbs/62_api/09_sample_service.ipynb #ab9ac549
 SAMPLE_LEAGUE: Mapping[str, Any] = {
     'league': 'SIM',
     'name': 'Simulated League',
@@ -92,7 +92,7 @@ def store_sample_league(
         connection.execute(schema.team_aliases.insert(), aliases)
         upsert(connection, schema.matches, rows)
 
-# %% ../../nbs/62_api/09_sample_service.ipynb #d792d931
+# %% ../../nbs/62_api/09_sample_service.ipynb #b403e685
 async def sample_service(
     fixtures: int = 6,  # upcoming fixtures
     teams: int = 6,  # in the league
@@ -109,4 +109,5 @@ async def sample_service(
     )
     state = ServingState(sources, Telemetry())
     await refresh(state, force=True)
+    check_registry(state)
     return ForecastService(state, LocalCache(), folder / 'anchors.jsonl')
