@@ -1,4 +1,4 @@
-"The page, as Chromium shows it: whole, narrow, in both colours, by keyboard, with hostile names, and when there is nothing to show."
+"Web pages in Chromium: narrow screens, both colour schemes, keyboard, hostile names, empty databases."
 
 import re
 import shutil
@@ -44,7 +44,7 @@ HTML = {'Accept': 'text/html'}
 
 @pytest.fixture(scope='module')
 def home(served_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    "A copy in which a coming match is played by a team with a name that wants to be more than a name."
+    "A copy in which an upcoming fixture is played by a team whose name is HTML."
     home = tmp_path_factory.mktemp('page') / 'home'
     shutil.copytree(served_home, home)
     engine = open_database(f"sqlite:///{home / 'football.db'}")
@@ -69,9 +69,9 @@ def site(home: Path) -> Iterator[str]:
 
 
 @pytest.fixture(scope='module')
-def after(home: Path, site: str) -> Iterator[str]:
-    "The same home once the season is over and settled."
-    assert httpx.get(f'{site}/').status_code == 200  # whoever looks has the forecasts sealed
+def settled_site(home: Path, site: str) -> Iterator[str]:
+    "The same home after the season, with its forecasts settled."
+    assert httpx.get(f'{site}/').status_code == 200  # stores the forecasts
     run(home, 'run', 'settle', '--as-of', '2026-05-25T00:00Z')
     with serving(home, '--as-of', '2026-05-25T01:00Z') as address:
         wait_until(lambda: httpx.get(f'{address}/health/ready').status_code == 200)
@@ -90,7 +90,7 @@ def browser():
 
 @pytest.fixture
 def visit(browser):
-    "Opens a page; what it asks for and what it complains of is kept on it."
+    "Open a page; its requests and console messages are collected on it."
     contexts = []
 
     def opened(address: str, width: int = 360, scheme: str = 'light'):
@@ -116,7 +116,7 @@ def visit(browser):
 @needs_chromium
 @pytest.mark.parametrize('scheme', ['light', 'dark'])
 @pytest.mark.parametrize('path', PAGES)
-def test_a_page_is_whole_narrow_and_alone(site, visit, path, scheme):
+def test_a_page_fits_a_phone_and_loads_nothing_else(site, visit, path, scheme):
     page = visit(site + path, scheme=scheme)
     assert page.complaints == []
     assert {
@@ -162,24 +162,26 @@ def test_bars_sum_to_a_hundred(site, visit):
     bars = page.locator('.bar').evaluate_all(
         "all => all.map(bar => [...bar.children].map(part => parseFloat(part.getAttribute('width'))))"
     )
-    said = page.locator('.percents').evaluate_all(
+    percentages = page.locator('.percents').evaluate_all(
         "all => all.map(one => [...one.children].map(part => parseInt(part.textContent)))"
     )
-    assert len(bars) == len(said) > 50
-    assert {sum(parts) for parts in bars + said} == {100}
-    assert bars == said
+    assert len(bars) == len(percentages) > 50
+    assert {sum(parts) for parts in bars + percentages} == {100}
+    assert bars == percentages
     labels = page.locator('.bar').evaluate_all(
         "all => all.map(bar => bar.getAttribute('aria-label'))"
     )
-    assert [[int(share) for share in re.findall(r' (\d+) %', label)] for label in labels] == said
-    whole = page.locator('.bar').first.evaluate(
+    assert [
+        [int(share) for share in re.findall(r' (\d+) %', label)] for label in labels
+    ] == percentages
+    widths = page.locator('.bar').first.evaluate(
         "bar => [bar, ...bar.children].map(part => part.getBoundingClientRect().width)"
     )
-    assert whole[0] == pytest.approx(sum(whole[1:]), abs=0.5)
+    assert widths[0] == pytest.approx(sum(widths[1:]), abs=0.5)
 
 
 @needs_chromium
-def test_the_keyboard_reaches_what_matters(site, visit):
+def test_the_keyboard_reaches_every_link(site, visit):
     page = visit(f'{site}/', 1280)
     reached = []
     for _ in range(7):
@@ -217,18 +219,18 @@ def test_a_hostile_name_is_only_a_name(site, visit):
 
 
 @needs_chromium
-def test_a_match_that_is_over_has_its_scores(after, visit):
-    page = visit(f'{after}/matches/{MATCH}')
+def test_a_finished_match_has_scores(settled_site, visit):
+    page = visit(f'{settled_site}/matches/{MATCH}')
     assert re.search(r'^\d+ \N{EN DASH} \d+$', page.locator('.score').inner_text())
     ledger = page.locator('.runs tbody tr').first.inner_text()
     assert re.search(r'(✓ yes|✗ no)', ledger)
     assert re.search(r'0\.\d{3}', ledger)
     assert re.search(r'[0-9a-f]{64}', ledger)
-    board = visit(f'{after}/scoreboard')
-    assert 'no prices of these matches' in board.locator('table').inner_text()
-    assert 'the data inside the package have no prices' in board.locator('main').inner_text()
+    board = visit(f'{settled_site}/scoreboard')
+    assert 'no odds available' in board.locator('table').inner_text()
+    assert 'the bundled data have no odds' in board.locator('main').inner_text()
     assert board.evaluate('document.documentElement.scrollWidth') <= 360
-    assert 'No matches' in visit(f'{after}/').locator('main').inner_text()
+    assert 'No fixtures' in visit(f'{settled_site}/').locator('main').inner_text()
 
 
 @needs_chromium
@@ -263,25 +265,25 @@ def test_a_browser_asks_for_the_key(home, browser):
 
 
 def test_every_link_leads_somewhere(site):
-    seen, left = set(), ['/', '/runs']
-    while left:
-        if (path := left.pop()) in seen:
+    visited, paths = set(), ['/', '/runs']
+    while paths:
+        if (path := paths.pop()) in visited:
             continue
-        seen.add(path)
+        visited.add(path)
         answer = httpx.get(site + path, headers=HTML, follow_redirects=True)
         assert answer.status_code == 200, path
         if not path.startswith('/reports/'):
-            left += [
+            paths += [
                 urljoin(path, link).split('#')[0]
                 for link in re.findall(r'href="([^"]+)"', answer.text)
                 if not link.startswith('data:')
             ]
-    assert sum(path.startswith('/matches/') for path in seen) > 50
-    assert any(path.startswith('/reports/train/') for path in seen)
+    assert sum(path.startswith('/matches/') for path in visited) > 50
+    assert any(path.startswith('/reports/train/') for path in visited)
 
 
 @pytest.mark.parametrize(
-    ('path', 'status', 'says'),
+    ('path', 'status', 'text'),
     [
         ('/matches/E0-2526-west-ham-wolve', 404, MATCH),
         ('/leagues/X9', 404, 'there is no league'),
@@ -291,10 +293,10 @@ def test_every_link_leads_somewhere(site):
         ('/reports/none.html', 404, 'Not Found'),
     ],
 )
-def test_a_problem_is_a_page_for_people_and_json_for_programs(site, path, status, says):
+def test_a_problem_is_a_page_for_people_and_json_for_programs(site, path, status, text):
     page = httpx.get(site + path, headers=HTML)
     assert (page.status_code, page.headers['content-type']) == (status, 'text/html; charset=utf-8')
-    assert says in page.text
+    assert text in page.text
     assert '<script' not in page.text
     assert httpx.get(site + path).headers['content-type'] == 'application/problem+json'
     assert (
@@ -303,14 +305,14 @@ def test_a_problem_is_a_page_for_people_and_json_for_programs(site, path, status
     )
 
 
-def test_without_a_model_the_page_says_what_to_do(tmp_path):
+def test_without_a_model_the_page_names_the_command(tmp_path):
     (home := tmp_path / 'home').mkdir()
     with serving(home) as address:
         page = httpx.get(address, headers=HTML)
         assert (page.status_code, page.headers['retry-after']) == (503, '5')
         assert 'football-pred run daily' in page.text
         assert 'no model is published yet' in page.text
-        assert 'Nothing is settled yet' in httpx.get(f'{address}/scoreboard', headers=HTML).text
+        assert 'No forecast is settled yet' in httpx.get(f'{address}/scoreboard', headers=HTML).text
         assert 'No runs yet' in httpx.get(f'{address}/runs', headers=HTML).text
 
 
@@ -323,12 +325,12 @@ def test_a_page_allows_its_style_and_nothing_else(site):
     assert '<script' not in answer.text
 
 
-def test_forecasts_are_those_of_the_api_and_made_once(site):
-    said = httpx.get(f'{site}/api/v1/predictions/E0-2526-arsenal-bournemouth').json()
+def test_pages_show_the_forecasts_of_the_api_and_compute_them_once(site):
+    forecast = httpx.get(f'{site}/api/v1/predictions/E0-2526-arsenal-bournemouth').json()
     page = httpx.get(f'{site}/matches/E0-2526-arsenal-bournemouth').text
-    assert f"{said['rates']['home']:.2f} \N{EN DASH} {said['rates']['away']:.2f}" in page
+    assert f"{forecast['rates']['home']:.2f} \N{EN DASH} {forecast['rates']['away']:.2f}" in page
 
-    def made() -> float:
+    def computed() -> float:
         return float(
             re.search(
                 r'football_predictions_made_total\{[^}]*\} (\S+)', httpx.get(f'{site}/metrics').text
@@ -336,9 +338,9 @@ def test_forecasts_are_those_of_the_api_and_made_once(site):
         )
 
     httpx.get(site)
-    before = made()
+    before = computed()
     started = time.perf_counter()
     for _ in range(20):
         assert httpx.get(site).status_code == 200
     print(f'a page of all matches took {50 * (time.perf_counter() - started):.1f} ms')
-    assert made() == before
+    assert computed() == before

@@ -1,4 +1,4 @@
-"The server, as a process over the bundled data: what callers get, what they are told, what is stored, and what happens when its parts are gone."
+"The server as a process over the bundled data: responses, problems, stored forecasts, failing components."
 
 import json
 import logging
@@ -37,7 +37,7 @@ from football_pred.registry.registry import LocalCopies, Registry
 from tests.support.server import run, serving, wait_until
 from tests.support.services import free_port, run_redis
 
-MOMENT = datetime(2026, 4, 1, tzinfo=UTC)  # from which the bundled data are looked at
+AS_OF = datetime(2026, 4, 1, tzinfo=UTC)  # time of the matches, in the bundled data
 FRESH = {'Cache-Control': 'no-cache'}
 PROBLEM = 'application/problem+json'
 
@@ -55,13 +55,13 @@ def strict(answer: httpx.Response) -> Any:
     return json.loads(answer.content, parse_constant=refuse)
 
 
-def told(answer: httpx.Response, status: int, *says: str) -> dict[str, Any]:
-    "A problem, which tells nothing of our code."
+def assert_problem(answer: httpx.Response, status: int, *texts: str) -> dict[str, Any]:
+    "Check that a response is a problem which reveals nothing of the code, and return it."
     assert (answer.status_code, answer.headers['content-type']) == (status, PROBLEM), answer.text
     problem = strict(answer)
     assert problem['status'] == status
     assert problem['request_id'] == answer.headers['x-request-id']
-    for text in says:
+    for text in texts:
         assert text in problem['detail'], problem
     for text in ('Traceback', '.py', 'sqlalchemy', 'psycopg'):
         assert text not in answer.text
@@ -82,10 +82,10 @@ def home(served_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(served_home, home)
     registry = registry_of(home)
     first = registry.champion('E0')
-    history = read_match_history(registry.engine, MOMENT, ['E0']).filter(status='finished')
+    history = read_match_history(registry.engine, AS_OF, ['E0']).filter(status='finished')
     registry.register(
         'E0',
-        DixonColes(half_life=200).fit(history, as_of=MOMENT),
+        DixonColes(half_life=200).fit(history, as_of=AS_OF),
         'E0-dixon-coles',
         first.trained_on | {'half_life': 200},
     )
@@ -105,7 +105,7 @@ def tokens(home: Path) -> dict[str, str]:
 
 
 def confirmed(address: str) -> bool:
-    "Whether every part answers, and the registry has confirmed what is published."
+    "Check that every component answers, and the registry has confirmed the serving model."
     if httpx.get(f'{address}/health', timeout=20).json()['status'] != 'ok':
         return False
     return httpx.get(f'{address}/api/v1/models').json()[0]['source'] == 'registry'
@@ -127,20 +127,20 @@ def call(server: str) -> Iterator[httpx.Client]:
 
 @pytest.fixture
 def matches(call: httpx.Client) -> list[str]:
-    return [one['match_id'] for one in call.get('/predictions').json()]
+    return [entry['match_id'] for entry in call.get('/predictions').json()]
 
 
 @contextmanager
 def in_process(
-    home: Path, clock: Callable[[], datetime] = lambda: MOMENT, **more: Any
+    home: Path, clock: Callable[[], datetime] = lambda: AS_OF, **more: Any
 ) -> Iterator[TestClient]:
-    "The same application in this process, so that a part of it can be made to fail."
+    "The same application in this process, so that a component can be made to fail."
     app = create_app(Settings(home=home, **{'rate_limit': ''} | more), now, clock)
     with TestClient(app, raise_server_exceptions=False) as client:
         yield client
 
 
-# What callers get
+# Responses
 
 
 def test_a_forecast_is_the_same_everywhere_and_stored_once(home, server, call, matches):
@@ -155,11 +155,11 @@ def test_a_forecast_is_the_same_everywhere_and_stored_once(home, server, call, m
     with serving(home) as other:
         wait_until(lambda: httpx.get(f'{other}/health/ready').status_code == 200)
         with ThreadPoolExecutor(20) as pool:
-            found = list(pool.map(ask, range(200)))
-    assert {answer.status_code for answer in found} == {200}
-    told = found[0].json()  # the other process has not asked the registry yet, and says so
-    assert all(answer.json() | {'source': 'registry'} == told for answer in found)
-    old = {
+            responses = list(pool.map(ask, range(200)))
+    assert {answer.status_code for answer in responses} == {200}
+    forecast = responses[0].json()  # source is copy in a process that has not read the registry yet
+    assert all(answer.json() | {'source': 'registry'} == forecast for answer in responses)
+    original_fields = {
         'prediction_id',
         'match_id',
         'predicted_result',
@@ -167,7 +167,7 @@ def test_a_forecast_is_the_same_everywhere_and_stored_once(home, server, call, m
         'confidence',
         'created_at',
     }
-    assert set(told) == old | {
+    assert set(forecast) == original_fields | {
         'league',
         'season',
         'kickoff',
@@ -179,48 +179,54 @@ def test_a_forecast_is_the_same_everywhere_and_stored_once(home, server, call, m
         'as_of',
         'source',
     }
-    assert set(told['probabilities']) == {'home_win', 'draw', 'away_win'}
-    assert sum(told['probabilities'].values()) == pytest.approx(1, abs=1e-12)
+    assert set(forecast['probabilities']) == {'home_win', 'draw', 'away_win'}
+    assert sum(forecast['probabilities'].values()) == pytest.approx(1, abs=1e-12)
     assert (
-        told['confidence']
-        == max(told['probabilities'].values())
-        == told['probabilities'][told['predicted_result']]
+        forecast['confidence']
+        == max(forecast['probabilities'].values())
+        == forecast['probabilities'][forecast['predicted_result']]
     )
     engine = open_database(Settings(home=home).database_dsn)
     with engine.connect() as connection:
-        stored = (
+        stored_rows = (
             select(func.count())
             .select_from(schema.predictions)
-            .where(schema.predictions.c.prediction_id == told['prediction_id'])
+            .where(schema.predictions.c.prediction_id == forecast['prediction_id'])
         )
-        assert connection.execute(stored).scalar_one() == 1
+        assert connection.execute(stored_rows).scalar_one() == 1
     engine.dispose()
     assert [
         call.get(f'/predictions/{match_id}', headers=headers).headers['x-cache']
         for headers in ({}, FRESH)
     ] == ['hit', 'miss']
-    said = json.loads(
+    predicted = json.loads(
         run(
-            home, 'predict', told['home_team'], told['away_team'], '--league', 'E0', '--json'
+            home,
+            'predict',
+            forecast['home_team'],
+            forecast['away_team'],
+            '--league',
+            'E0',
+            '--json',
         ).stdout
     )
     for name in ('probabilities', 'rates', 'confidence', 'predicted_result', 'version'):
-        assert said[name] == told[name]
+        assert predicted[name] == forecast[name]
     pairing = call.post(
         '/predictions',
         json={
             'league': 'E0',
-            'home_team': told['home_team'].upper(),
-            'away_team': told['away_team'],
+            'home_team': forecast['home_team'].upper(),
+            'away_team': forecast['away_team'],
         },
     )
-    assert pairing.json() == told
+    assert pairing.json() == forecast
 
 
 def test_every_reading_route_answers(server, call, matches):
     match_id = matches[3]
     call.get(f'/predictions/{match_id}')
-    found = {
+    results = {
         path: strict(call.get(path).raise_for_status())
         for path in (
             '/leagues',
@@ -235,26 +241,26 @@ def test_every_reading_route_answers(server, call, matches):
             '/predictions?league=E0&limit=2&offset=1',
         )
     }
-    assert [one['match_id'] for one in found['/predictions?league=E0&limit=2&offset=1']] == matches[
-        1:3
-    ]
-    about = found[f'/matches/{match_id}']
-    assert about['features_source'] == 'online'
-    assert about['features']['home_elo'] > 1000
-    assert about['forecasts'][0]['model'] == 'E0-dixon-coles'
+    assert [
+        entry['match_id'] for entry in results['/predictions?league=E0&limit=2&offset=1']
+    ] == matches[1:3]
+    match = results[f'/matches/{match_id}']
+    assert match['features_source'] == 'online'
+    assert match['features']['home_elo'] > 1000
+    assert match['forecasts'][0]['model'] == 'E0-dixon-coles'
     assert sum(
         bet['win']
-        for bet in found[f'/matches/{match_id}/markets']['markets']
+        for bet in results[f'/matches/{match_id}/markets']['markets']
         if bet['market'] == 'outcome'
     ) == pytest.approx(1, abs=1e-9)
-    finish = found['/leagues/E0/table']['finish']
+    finish = results['/leagues/E0/table']['finish']
     assert len(finish) == 20
-    assert found['/teams/england-arsenal']['next'][0]['status'] == 'scheduled'
-    assert found['/runs?job=train'][0]['state'] == 'succeeded'
-    day = call.get('/predictions', params={'date': about['kickoff'][:10]}).json()
-    assert match_id in {one['match_id'] for one in day}
-    assert {one['kickoff'][:10] for one in day} == {about['kickoff'][:10]}
-    report = httpx.get(server + found['/runs?job=train'][0]['report'])
+    assert results['/teams/england-arsenal']['next'][0]['status'] == 'scheduled'
+    assert results['/runs?job=train'][0]['state'] == 'succeeded'
+    day = call.get('/predictions', params={'date': match['kickoff'][:10]}).json()
+    assert match_id in {entry['match_id'] for entry in day}
+    assert {entry['kickoff'][:10] for entry in day} == {match['kickoff'][:10]}
+    report = httpx.get(server + results['/runs?job=train'][0]['report'])
     assert 'text/html' in report.headers['content-type']
     metrics = httpx.get(f'{server}/metrics').text
     for name in (
@@ -265,38 +271,46 @@ def test_every_reading_route_answers(server, call, matches):
         assert name in metrics
 
 
-def test_a_batch_keeps_its_order_and_says_what_is_wrong_with_each(call, matches):
-    asked = [matches[1], 'E0-2526-no-such', matches[0], 'E0-2425-arsenal-chelsea', matches[1]]
-    found = strict(call.post('/predictions/batch', json={'match_ids': asked}))
-    assert [one['match_id'] for one in found] == asked
-    assert found[0] == found[4]
-    assert [one.get('problem', {}).get('status') for one in found] == [None, 404, None, 409, None]
-    whole = call.post('/predictions/batch', json={'match_ids': matches * 100})
-    assert len(whole.json()) == 100 * len(matches)
-    told(
+def test_a_batch_keeps_its_order_and_names_the_problem_of_each_match(call, matches):
+    match_ids = [matches[1], 'E0-2526-no-such', matches[0], 'E0-2425-arsenal-chelsea', matches[1]]
+    entries = strict(call.post('/predictions/batch', json={'match_ids': match_ids}))
+    assert [entry['match_id'] for entry in entries] == match_ids
+    assert entries[0] == entries[4]
+    assert [entry.get('problem', {}).get('status') for entry in entries] == [
+        None,
+        404,
+        None,
+        409,
+        None,
+    ]
+    repeated = call.post('/predictions/batch', json={'match_ids': matches * 100})
+    assert len(repeated.json()) == 100 * len(matches)
+    assert_problem(
         call.post('/predictions/batch', json={'match_ids': [f'E0-x-{i}' for i in range(101)]}),
         404,
         '101 of 101',
     )
 
 
-def test_any_two_teams_can_be_asked(call):
-    asked = {'league': 'E0', 'home_team': 'Arsenal', 'away_team': 'Liverpool', 'neutral': True}
-    one, other = (
-        call.post('/predictions', json=asked | teams).json()
+def test_any_two_teams_are_forecast(call):
+    pairing = {'league': 'E0', 'home_team': 'Arsenal', 'away_team': 'Liverpool', 'neutral': True}
+    forecast, reverse = (
+        call.post('/predictions', json=pairing | teams).json()
         for teams in ({}, {'home_team': 'Liverpool', 'away_team': 'Arsenal'})
     )
-    assert one['match_id'] is None
-    assert one['probabilities']['home_win'] == pytest.approx(
-        other['probabilities']['away_win'], abs=1e-12
+    assert forecast['match_id'] is None
+    assert forecast['probabilities']['home_win'] == pytest.approx(
+        reverse['probabilities']['away_win'], abs=1e-12
     )
 
 
 def test_many_can_ask_for_features_at_once(call, matches):
     with ThreadPoolExecutor(16) as pool:
-        found = list(pool.map(lambda i: call.get(f'/matches/{matches[i % 8]}').json(), range(64)))
-    assert {one['features_source'] for one in found} == {'online'}
-    assert len({(one['match_id'], json.dumps(one['features'])) for one in found}) == 8
+        matches_read = list(
+            pool.map(lambda i: call.get(f'/matches/{matches[i % 8]}').json(), range(64))
+        )
+    assert {entry['features_source'] for entry in matches_read} == {'online'}
+    assert len({(entry['match_id'], json.dumps(entry['features'])) for entry in matches_read}) == 8
 
 
 def test_a_match_that_is_not_served_any_more_is_no_fault_of_the_store(server, call):
@@ -308,7 +322,7 @@ def test_a_match_that_is_not_served_any_more_is_no_fault_of_the_store(server, ca
 def test_the_lines_of_the_readme_are_routes_and_answer(server):
     page = (Path(__file__).parents[3] / 'README.md').read_text()
     lines = re.findall(r'^curl .*', page, re.M)
-    routes, asked = httpx.get(f'{server}/openapi.json').json()['paths'], set()
+    routes, called = httpx.get(f'{server}/openapi.json').json()['paths'], set()
     for line in lines:
         path = urlsplit(next(word for word in shlex.split(line) if word.startswith('http'))).path
         method = 'post' if '--json' in line else 'get'
@@ -317,17 +331,17 @@ def test_the_lines_of_the_readme_are_routes_and_answer(server):
             '-sS',
             '--fail-with-body',
         ]
-        said = subprocess.run(command, capture_output=True, text=True)
-        assert said.returncode == 0, (line, said.stdout, said.stderr)
-        assert json.loads(said.stdout) or path.endswith('scoreboard'), line
-        found = [
+        result = subprocess.run(command, capture_output=True, text=True)
+        assert result.returncode == 0, (line, result.stdout, result.stderr)
+        assert json.loads(result.stdout) or path.endswith('scoreboard'), line
+        matching = [
             route
             for route, methods in routes.items()
             if method in methods and re.fullmatch(re.sub(r'{\w+}', '[^/]+', route), path)
         ]
-        assert found, line
-        asked |= {(method, route) for route in found}
-    assert len(asked) >= 7
+        assert matching, line
+        called |= {(method, route) for route in matching}
+    assert len(called) >= 7
 
 
 @pytest.mark.parametrize(
@@ -362,7 +376,7 @@ def test_head_answers_as_get_does_without_the_body(server, path):
 def test_every_forecast_that_leaves_is_counted(home):
     with in_process(home) as client:
 
-        def given(name: str = 'served') -> int:
+        def count(name: str = 'served') -> int:
             return int(
                 sum(
                     map(
@@ -375,15 +389,17 @@ def test_every_forecast_that_leaves_is_counted(home):
                 )
             )
 
-        match_ids = [one['match_id'] for one in client.get('/api/v1/predictions?limit=5').json()]
-        assert given() == 5
+        match_ids = [
+            entry['match_id'] for entry in client.get('/api/v1/predictions?limit=5').json()
+        ]
+        assert count() == 5
         client.get(f'/api/v1/predictions/{match_ids[0]}')
-        assert given() == 6
+        assert count() == 6
         client.post(
             '/api/v1/predictions/batch',
             json={'match_ids': [*match_ids[:3], match_ids[0], 'E0-2526-no-such']},
         )
-        assert given() == given('stored') == 10
+        assert count() == count('stored') == 10
         client.post(
             '/api/v1/predictions',
             json={
@@ -393,19 +409,19 @@ def test_every_forecast_that_leaves_is_counted(home):
                 'neutral': True,
             },
         )
-        assert (given(), given('stored')) == (11, 10)
-        shown = client.get('/').text.count('class="bar"')
-        assert shown > 50
-        assert given() == 11 + shown
+        assert (count(), count('stored')) == (11, 10)
+        bars = client.get('/').text.count('class="bar"')
+        assert bars > 50
+        assert count() == 11 + bars
         client.get(f'/matches/{match_ids[0]}')
-        assert given() == 12 + shown
+        assert count() == 12 + bars
 
 
-# What they are told
+# Problems
 
 
 @pytest.mark.parametrize(
-    ('path', 'status', 'says'),
+    ('path', 'status', 'texts'),
     [
         ('/predictions/E0-2526-west-ham-wolve', 404, 'E0-2526-west-ham-wolves'),
         ('/predictions/E0-2425-arsenal-chelsea', 409, 'is finished'),
@@ -430,12 +446,12 @@ def test_every_forecast_that_leaves_is_counted(home):
         ('/nowhere', 404, 'Not Found'),
     ],
 )
-def test_what_is_wrong_is_said(call, path, status, says):
-    told(call.get(path), status, says)
+def test_problems_name_what_is_wrong(call, path, status, texts):
+    assert_problem(call.get(path), status, texts)
 
 
 @pytest.mark.parametrize(
-    ('path', 'body', 'status', 'says'),
+    ('path', 'body', 'status', 'texts'),
     [
         (
             '/predictions',
@@ -494,11 +510,11 @@ def test_what_is_wrong_is_said(call, path, status, says):
         ('/predictions/batch', {'match_ids': ['x' * 100] * 10_000}, 413, '600,000'),
     ],
 )
-def test_bodies_are_checked(call, path, body, status, says):
-    told(
+def test_bodies_are_checked(call, path, body, status, texts):
+    assert_problem(
         call.post(path, content=json.dumps(body), headers={'Content-Type': 'application/json'}),
         status,
-        says,
+        texts,
     )
 
 
@@ -507,14 +523,14 @@ def test_bodies_are_checked(call, path, body, status, says):
     [(b'{"league":', 422), (b'{"league": "\xff"}', 400), (b'', 422), (b'[' * 20_000, 400)],
 )
 def test_what_is_no_json_is_refused(call, content, status):
-    told(
+    assert_problem(
         call.post('/predictions', content=content, headers={'Content-Type': 'application/json'}),
         status,
     )
 
 
 def test_a_body_without_a_length_is_measured_too(call):
-    told(
+    assert_problem(
         call.post(
             '/predictions',
             content=(b' ' * 65536 for _ in range(20)),
@@ -543,22 +559,22 @@ def test_reports_stay_in_their_folder(server):
 
 
 def test_keys_open_what_they_are_for(home, server, call, tokens):
-    engine, asked = (
+    engine, body = (
         open_database(Settings(home=home).database_dsn),
         {'version': '0' * 16, 'reason': 'because'},
     )
 
-    def ask(key: str | None) -> httpx.Response:
+    def promote(key: str | None) -> httpx.Response:
         return call.post(
-            '/models/E0/promote', json=asked, headers={'X-API-Key': key} if key is not None else {}
+            '/models/E0/promote', json=body, headers={'X-API-Key': key} if key is not None else {}
         )
 
-    told(ask(None), 401, 'admin')
-    told(ask('fp_wrong'), 401, 'wrong or was revoked')
-    told(call.get('/leagues', headers={'Authorization': 'Bearer fp_wrong'}), 401)
-    told(ask(tokens['read']), 403, 'only read')
-    told(ask(tokens['admin']), 404)
-    told(
+    assert_problem(promote(None), 401, 'admin')
+    assert_problem(promote('fp_wrong'), 401, 'wrong or was revoked')
+    assert_problem(call.get('/leagues', headers={'Authorization': 'Bearer fp_wrong'}), 401)
+    assert_problem(promote(tokens['read']), 403, 'only read')
+    assert_problem(promote(tokens['admin']), 404)
+    assert_problem(
         call.post(
             '/models/E0/rollback', json={'reason': 'a\x00b'}, headers={'X-API-Key': tokens['admin']}
         ),
@@ -570,9 +586,9 @@ def test_keys_open_what_they_are_for(home, server, call, tokens):
         == 200
     )
     key_id, token = create_key(engine, 'for a while', 'admin', 'tests', now())
-    wait_until(lambda: ask(token).status_code == 404)
+    wait_until(lambda: promote(token).status_code == 404)
     revoke_key(engine, key_id, 'tests', now())
-    wait_until(lambda: ask(token).status_code == 401)
+    wait_until(lambda: promote(token).status_code == 401)
     engine.dispose()
 
 
@@ -583,9 +599,9 @@ def test_readers_may_need_a_key_and_must_not_ask_too_often(home, tokens):
             200
         ] * 5
         late = client.get('/api/v1/leagues', headers=read)
-        told(late, 429, '5 per 1 minute')
+        assert_problem(late, 429, '5 per 1 minute')
         assert 1 <= int(late.headers['retry-after']) <= 61
-        told(client.get('/api/v1/leagues'), 401, 'X-API-Key')  # somebody else
+        assert_problem(client.get('/api/v1/leagues'), 401, 'X-API-Key')  # somebody else
         guesses = [
             client.get('/api/v1/leagues', headers={'X-API-Key': f'fp_{i}'}).status_code
             for i in range(6)
@@ -594,7 +610,7 @@ def test_readers_may_need_a_key_and_must_not_ask_too_often(home, tokens):
         assert client.get('/health/ready').status_code == 200
 
 
-def test_with_keys_wanted_everything_asks_for_one(home, tokens):
+def test_everything_needs_a_key_when_keys_are_required(home, tokens):
     paths = [
         '/',
         '/docs',
@@ -608,7 +624,7 @@ def test_with_keys_wanted_everything_asks_for_one(home, tokens):
     ]
     with in_process(home, keys_wanted=True) as client:
         for path in paths:
-            told(client.get(path), 401, 'X-API-Key')
+            assert_problem(client.get(path), 401, 'X-API-Key')
             assert client.get(path, headers={'X-API-Key': tokens['read']}).status_code == (
                 404 if path == '/nowhere' else 200
             )
@@ -619,25 +635,25 @@ def test_with_keys_wanted_everything_asks_for_one(home, tokens):
             client.get(path).status_code for path in ('/health/live', '/health/ready', '/metrics')
         } == {200}
         browser = {'Accept': 'text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8'}
-        for asked in (
+        for response in (
             client.get('/', headers=browser),
             client.get('/', headers=browser, auth=('anybody', 'fp_wrong')),
         ):
-            assert asked.status_code == 401
-            assert asked.headers['www-authenticate'].startswith('Basic realm=')
-            assert '<h1>' in asked.text
-            style = re.search(r'href="(/look-\w+\.css)"', asked.text)[1]
+            assert response.status_code == 401
+            assert response.headers['www-authenticate'].startswith('Basic realm=')
+            assert '<h1>' in response.text
+            style = re.search(r'href="(/look-\w+\.css)"', response.text)[1]
             assert client.get(style).status_code == 200
         assert (
             client.get('/api/v1/leagues', headers=browser).headers['www-authenticate'] == 'Bearer'
         )
         body = {'version': '0' * 16, 'reason': 'because'}
-        told(
+        assert_problem(
             client.post('/api/v1/models/E0/promote', json=body, auth=('anybody', tokens['admin'])),
             403,
             'password',
         )
-        told(
+        assert_problem(
             client.post(
                 '/api/v1/models/E0/promote', json=body, headers={'X-API-Key': tokens['admin']}
             ),
@@ -645,7 +661,7 @@ def test_with_keys_wanted_everything_asks_for_one(home, tokens):
         )
 
 
-def test_people_are_told_of_limits_by_a_page(home):
+def test_people_get_limits_as_a_page(home):
     browser = {'Accept': 'text/html,*/*;q=0.8'}
     with in_process(home, rate_limit='2/minute', request_bytes=10) as client:
         large = client.post('/', headers=browser, content=b'x' * 11)
@@ -659,14 +675,16 @@ def test_people_are_told_of_limits_by_a_page(home):
         assert 'ask again in' in late.text
         assert late.headers['x-request-id']
         assert 1 <= int(late.headers['retry-after']) <= 61
-        told(client.get('/', headers={'Accept': 'application/json, text/html;q=0.5'}), 429)
+        assert_problem(
+            client.get('/', headers={'Accept': 'application/json, text/html;q=0.5'}), 429
+        )
 
 
 def test_what_takes_too_long_is_given_up(home, monkeypatch):
     waits = threading.Event()
     monkeypatch.setattr(record_routes, 'read_scoreboard', lambda *_: waits.wait(30))
     with in_process(home, request_seconds=0.3) as client:
-        told(client.get('/api/v1/scoreboard'), 503, 'longer than 0.3 s')
+        assert_problem(client.get('/api/v1/scoreboard'), 503, 'longer than 0.3 s')
         waits.set()
         assert client.get('/health/live').status_code == 200
 
@@ -684,14 +702,14 @@ def test_what_takes_too_long_is_given_up(home, monkeypatch):
         ),
     ],
 )
-def test_a_defect_is_told_to_the_log_alone(home, monkeypatch, caplog, where, name, path, error):
+def test_an_internal_error_is_only_in_the_log(home, monkeypatch, caplog, where, name, path, error):
     def broken(*_: Any) -> None:
         raise error('the secret of the house')
 
     monkeypatch.setattr(where, name, broken)
     with in_process(home) as client, caplog.at_level(logging.ERROR):
         answer = client.get(path, headers={'X-Request-ID': 'asked-by-a-test'} | FRESH)
-    told(answer, 500, 'its id leads to the reason')
+    assert_problem(answer, 500, 'its log has the cause')
     assert 'secret' not in answer.text
     traces = [
         record
@@ -728,32 +746,37 @@ def test_the_log_is_json_with_ids(home, call):
 
 
 def test_a_match_that_kicks_off_is_no_longer_forecast(home):
-    clock = [MOMENT]
+    clock = [AS_OF]
     with in_process(home, lambda: clock[0]) as client:
         first, *others = client.get('/api/v1/predictions').json()
-        later = [one['match_id'] for one in others if one['kickoff'] > first['kickoff']][:3]
+        later = [entry['match_id'] for entry in others if entry['kickoff'] > first['kickoff']][:3]
         clock[0] = datetime.fromisoformat(first['kickoff']) + timedelta(seconds=1)
         for path in (
             f"/api/v1/predictions/{first['match_id']}",
             f"/api/v1/matches/{first['match_id']}/markets",
         ):
-            told(client.get(path, headers=FRESH), 409, 'kicked off')
-        found = client.post(
+            assert_problem(client.get(path, headers=FRESH), 409, 'kicked off')
+        entries = client.post(
             '/api/v1/predictions/batch', json={'match_ids': [first['match_id'], *later]}
         ).json()
-        assert [one.get('problem', {}).get('status') for one in found] == [409, None, None, None]
+        assert [entry.get('problem', {}).get('status') for entry in entries] == [
+            409,
+            None,
+            None,
+            None,
+        ]
         assert first['match_id'] not in {
-            one['match_id'] for one in client.get('/api/v1/predictions').json()
+            entry['match_id'] for entry in client.get('/api/v1/predictions').json()
         }
 
 
-def test_the_document_tells_the_truth(server, tokens, capsys):
+def test_responses_conform_to_the_openapi_document(server, tokens, capsys):
     import schemathesis
     from hypothesis import HealthCheck, Phase, given, settings
     from schemathesis import GenerationMode, checks
 
     checks.load_all_checks()
-    held = checks.CHECKS.get_by_names(
+    held_checks = checks.CHECKS.get_by_names(
         [
             'not_a_server_error',
             'status_code_conformance',
@@ -764,8 +787,8 @@ def test_the_document_tells_the_truth(server, tokens, capsys):
         ]
     )
     statuses: Counter[int] = Counter()
-    for found in schemathesis.openapi.from_url(f'{server}/openapi.json').get_all_operations():
-        operation = found.ok()
+    for result in schemathesis.openapi.from_url(f'{server}/openapi.json').get_all_operations():
+        operation = result.ok()
         for mode in GenerationMode:
             if mode is GenerationMode.NEGATIVE and not {'parameters', 'requestBody'} & set(
                 operation.definition.raw
@@ -785,7 +808,7 @@ def test_the_document_tells_the_truth(server, tokens, capsys):
             def conforms(case: Any) -> None:
                 answer = case.call(headers={'X-API-Key': tokens['admin']})
                 statuses[answer.status_code] += 1
-                case.validate_response(answer, checks=held)
+                case.validate_response(answer, checks=held_checks)
 
             conforms()
     with capsys.disabled():
@@ -793,24 +816,26 @@ def test_the_document_tells_the_truth(server, tokens, capsys):
     assert statuses.total() > 200
 
 
-# Models come and go
+# Promotion and rollback
 
 
 def test_promotions_and_rollbacks_under_load_lose_no_request(home, server, call, tokens, matches):
-    registry, ends, found = registry_of(home), threading.Event(), Counter[tuple[int, str]]()
+    registry, ends, seen_versions = registry_of(home), threading.Event(), Counter[tuple[int, str]]()
     first = call.get('/models').json()[0]['version']
-    second = next(one for one in registry.list_versions('E0')['version'] if one != first)
+    second = next(
+        match_id for match_id in registry.list_versions('E0')['version'] if match_id != first
+    )
 
     def load(i: int) -> None:
         with httpx.Client(base_url=f'{server}/api/v1', timeout=20) as client:
             while not ends.is_set():
                 answer = client.get(f'/predictions/{matches[i]}', headers=FRESH if i % 2 else {})
-                found[answer.status_code, answer.json().get('version', '')] += 1
+                seen_versions[answer.status_code, answer.json().get('version', '')] += 1
 
     def answered(version: str) -> bool:
-        return {call.get(f'/predictions/{one}').json()['version'] for one in matches[:4]} == {
-            version
-        }
+        return {
+            call.get(f'/predictions/{match_id}').json()['version'] for match_id in matches[:4]
+        } == {version}
 
     with ThreadPoolExecutor(4) as pool:
         threads = [pool.submit(load, i) for i in range(4)]
@@ -836,8 +861,8 @@ def test_promotions_and_rollbacks_under_load_lose_no_request(home, server, call,
             ends.set()
         for thread in threads:
             thread.result()
-    assert set(found) == {(200, first), (200, second)}
-    assert found.total() > 100
+    assert set(seen_versions) == {(200, first), (200, second)}
+    assert seen_versions.total() > 100
     registry.engine.dispose()
 
 
@@ -856,8 +881,10 @@ def test_without_a_model_nothing_is_forecast_until_one_is_published(home, matche
             '/api/v1/predictions',
             '/api/v1/models',
         ):
-            told(httpx.get(address + path), 503, 'no model is published yet')
-        told(httpx.post(f'{address}/api/v1/predictions/batch', json={'match_ids': matches}), 503)
+            assert_problem(httpx.get(address + path), 503, 'no model is published yet')
+        assert_problem(
+            httpx.post(f'{address}/api/v1/predictions/batch', json={'match_ids': matches}), 503
+        )
         assert httpx.get(f'{address}/api/v1/matches?limit=1').status_code == 200
         assert not httpx.get(f'{address}/health').json()['parts']['models']['up']
         registry.promote('E0', version, 'tests', 'as the job train does')
@@ -870,10 +897,10 @@ def test_an_altered_model_is_not_used_and_the_others_are(home, matches, tmp_path
     altered = tmp_path / 'home'
     shutil.copytree(home, altered, ignore=shutil.ignore_patterns('reports', 'log', 'mlflow*'))
     copies = LocalCopies(altered / 'models')
-    to = copies.read_pointer('E0', 'champion')
-    content = copies.read_content(to['version'])
+    pointer = copies.read_pointer('E0', 'champion')
+    content = copies.read_content(pointer['version'])
     other = pack_model(
-        registry_of(altered).champion('E0').model, 'D1-dixon-coles', {'as_of': MOMENT.isoformat()}
+        registry_of(altered).champion('E0').model, 'D1-dixon-coles', {'as_of': AS_OF.isoformat()}
     )
     copies.write_content(packed_model_version(other), other)
     copies.write_pointer(
@@ -881,14 +908,14 @@ def test_an_altered_model_is_not_used_and_the_others_are(home, matches, tmp_path
         'champion',
         {'name': 'D1-dixon-coles', 'version': packed_model_version(other), 'number': '1'},
     )
-    path = altered / 'models/versions' / f"{to['version']}.json"
+    path = altered / 'models/versions' / f"{pointer['version']}.json"
     path.write_bytes(content.replace(b'0', b'1', 1))
     with serving(altered, FOOTBALL_MLFLOW_URL=f'http://127.0.0.1:{free_port()}') as address:
         parts = httpx.get(f'{address}/health').json()['parts']
         assert not parts['models']['up']
-        assert to['version'] in parts['models']['reason']
+        assert pointer['version'] in parts['models']['reason']
         assert httpx.get(f'{address}/health/ready').json()['leagues'] == ['D1']
-        told(
+        assert_problem(
             httpx.get(f'{address}/api/v1/predictions/{matches[0]}'),
             503,
             'No model is published for league E0',
@@ -908,18 +935,22 @@ def test_an_altered_model_is_not_used_and_the_others_are(home, matches, tmp_path
             lambda: httpx.get(f'{address}/api/v1/predictions/{matches[0]}').status_code == 200, 10
         )
         answer = httpx.get(f'{address}/api/v1/predictions/{matches[0]}').json()
-        assert (answer['version'], answer['source']) == (to['version'], 'copy')
+        assert (answer['version'], answer['source']) == (pointer['version'], 'copy')
         key = create_key(
             open_database(Settings(home=altered).database_dsn), 'somebody', 'admin', 'tests', now()
         )[1]
-        asked = {'json': {'reason': 'to be tried'}, 'headers': {'X-API-Key': key}, 'timeout': 30}
+        rollback = {'json': {'reason': 'to be tried'}, 'headers': {'X-API-Key': key}, 'timeout': 30}
         wait_until(
-            lambda: httpx.post(f'{address}/api/v1/models/E0/rollback', **asked).status_code != 401
+            lambda: (
+                httpx.post(f'{address}/api/v1/models/E0/rollback', **rollback).status_code != 401
+            )
         )
-        told(httpx.post(f'{address}/api/v1/models/E0/rollback', **asked), 503, 'does not answer')
+        assert_problem(
+            httpx.post(f'{address}/api/v1/models/E0/rollback', **rollback), 503, 'does not answer'
+        )
 
 
-# Parts go away and come back
+# Components fail and recover
 
 
 @pytest.fixture
@@ -930,9 +961,12 @@ def production(
     from football_pred.features.feast_store import materialize_features, open_feature_store
     from football_pred.features.offline import FeatureStoreConfig
 
-    elsewhere, lite = tmp_path / 'production', open_database(Settings(home=home).database_dsn)
+    production_home, sqlite_engine = (
+        tmp_path / 'production',
+        open_database(Settings(home=home).database_dsn),
+    )
     shutil.copytree(
-        home, elsewhere, ignore=shutil.ignore_patterns('football.db*', 'reports', 'log')
+        home, production_home, ignore=shutil.ignore_patterns('football.db*', 'reports', 'log')
     )
     with write_transaction(postgresql) as connection:
         for table in (
@@ -943,22 +977,22 @@ def production(
             schema.matches,
             schema.api_keys,
         ):
-            upsert(connection, table, read_frame(lite, select(table)))
-    lite.dispose()
+            upsert(connection, table, read_frame(sqlite_engine, select(table)))
+    sqlite_engine.dispose()
     redis = f'redis://127.0.0.1:{redis_port}'
     materialize_features(
-        open_feature_store(FeatureStoreConfig(elsewhere / 'features', '', f'{redis}/1')),
-        MOMENT,
-        MOMENT - timedelta(days=30),
+        open_feature_store(FeatureStoreConfig(production_home / 'features', '', f'{redis}/1')),
+        AS_OF,
+        AS_OF - timedelta(days=30),
     )
     with serving(
-        elsewhere,
+        production_home,
         FOOTBALL_DATABASE_URL=postgresql.url.render_as_string(hide_password=False),
         FOOTBALL_CACHE_URL=f'{redis}/0',
         FOOTBALL_FEATURES_ONLINE_URL=f'{redis}/1',
     ) as address:
         wait_until(lambda: confirmed(address))
-        yield address, elsewhere
+        yield address, production_home
 
 
 @pytest.fixture
@@ -1000,9 +1034,9 @@ def test_what_goes_away_comes_back_without_a_restart(
     def part(name: str) -> dict:
         return httpx.get(f'{address}/health', timeout=20).json()['parts'][name]
 
-    kept, other, third = matches[:3]
-    assert [ask(f'/predictions/{kept}').headers['x-cache'] for _ in range(2)] == ['miss', 'hit']
-    assert ask(f'/matches/{kept}').json()['features_source'] == 'online'
+    first, other, third = matches[:3]
+    assert [ask(f'/predictions/{first}').headers['x-cache'] for _ in range(2)] == ['miss', 'hit']
+    assert ask(f'/matches/{first}').json()['features_source'] == 'online'
 
     # the database
     with served.connect() as admin:
@@ -1012,7 +1046,7 @@ def test_what_goes_away_comes_back_without_a_restart(
         )
         for path in (
             f'/predictions/{other}',
-            f'/matches/{kept}',
+            f'/matches/{first}',
             '/matches',
             '/leagues',
             '/leagues/E0/table',
@@ -1022,7 +1056,7 @@ def test_what_goes_away_comes_back_without_a_restart(
             '/predictions/E0-2526-no-such',
         ):
             answer = ask(path)
-            told(
+            assert_problem(
                 answer,
                 503,
                 'the database does not answer'
@@ -1030,16 +1064,16 @@ def test_what_goes_away_comes_back_without_a_restart(
                 else 'database does not answer',
             )
             assert answer.headers['retry-after'] == '5'
-        told(
+        assert_problem(
             httpx.post(
                 f'{api}/predictions',
                 json={'league': 'E0', 'home_team': 'Arsenal', 'away_team': 'Everton'},
             ),
             503,
         )
-        assert ask(f'/predictions/{kept}').headers['x-cache'] == 'hit'
+        assert ask(f'/predictions/{first}').headers['x-cache'] == 'hit'
         assert (
-            ask(f'/predictions/{kept}', **FRESH).status_code == 200
+            ask(f'/predictions/{first}', **FRESH).status_code == 200
         )  # it stands in the ledger already
         assert httpx.get(f'{address}/health/ready').status_code == 200
         down = part('database')
@@ -1052,27 +1086,30 @@ def test_what_goes_away_comes_back_without_a_restart(
     # the cache and the online features, which are one server here
     killed(redis_port)
     with ThreadPoolExecutor(16) as pool:
-        found = list(
-            pool.map(lambda i: ask(f'/predictions/{(kept, other, third)[i % 3]}'), range(48))
+        responses = list(
+            pool.map(lambda i: ask(f'/predictions/{(first, other, third)[i % 3]}'), range(48))
         )
-    assert {answer.status_code for answer in found} == {200}
+    assert {answer.status_code for answer in responses} == {200}
     assert 'ConnectionError' in part('cache')['reason']
-    poorer = ask(f'/matches/{kept}')
-    assert (poorer.status_code, poorer.json()['features_source']) == (200, 'table')
-    assert poorer.elapsed.total_seconds() < 5
-    assert poorer.json()['features']['home_elo'] > 1000
+    degraded = ask(f'/matches/{first}')
+    assert (degraded.status_code, degraded.json()['features_source']) == (200, 'table')
+    assert degraded.elapsed.total_seconds() < 5
+    assert degraded.json()['features']['home_elo'] > 1000
     assert not part('feature_store')['up']
     with run_redis(redis_port):
         wait_until(lambda: part('cache')['up'], 10)
-        assert [ask(f'/predictions/{kept}').headers['x-cache'] for _ in range(2)] == ['miss', 'hit']
+        assert [ask(f'/predictions/{first}').headers['x-cache'] for _ in range(2)] == [
+            'miss',
+            'hit',
+        ]
         materialize_features(
             open_feature_store(
                 FeatureStoreConfig(home / 'features', '', f'redis://127.0.0.1:{redis_port}/1')
             ),
-            MOMENT,
-            MOMENT - timedelta(days=30),
+            AS_OF,
+            AS_OF - timedelta(days=30),
         )
-        wait_until(lambda: ask(f'/matches/{kept}').json()['features_source'] == 'online', 10)
+        wait_until(lambda: ask(f'/matches/{first}').json()['features_source'] == 'online', 10)
         assert httpx.get(f'{address}/health').json()['status'] == 'ok'
     with postgresql.connect() as connection:
         ids = connection.execute(select(schema.predictions.c.prediction_id)).scalars().all()

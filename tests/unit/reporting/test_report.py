@@ -298,13 +298,13 @@ CELLS = [
     (
         'code',
         'import warnings\nimport polars as pl\nfrom football_pred.reporting.plots import plot_strengths\n'
-        'from football_pred.reporting.tables_and_checks import Check, run_checks, table\n'
+        'from football_pred.reporting.tables_and_checks import Check, format_table, run_checks\n'
         "teams = pl.DataFrame({'team': ['Ash', 'Elm & <b>Oak</b>'], 'attack': [0.2, -0.1], 'defence': [0.1, -0.3]})\n"
         "warnings.warn('odd')\nprint('two teams')",
         [],
     ),
     ('code', 'plot_strengths(teams)', []),
-    ('code', "table(teams, title='Teams')", []),
+    ('code', "format_table(teams, title='Teams')", []),
     (
         'markdown',
         '<script src="https://e.org/x.js"></script>\n\n![far](https://e.org/x.png)\n\n[link](https://e.org)',
