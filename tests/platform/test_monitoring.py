@@ -22,7 +22,8 @@ from football_pred.cli import cli
 from football_pred.core import schema
 from football_pred.core.database import open_database, upsert, write_transaction
 from football_pred.core.settings import Settings
-from football_pred.metrics.catalog import METRICS_BY_NAME
+from football_pred.metrics.catalog import METRIC_CATALOG
+from tests.support.exporter_day import record_run
 from tests.support.faults import FAULTS
 from tests.support.monitoring import (
     BOARDS,
@@ -41,9 +42,9 @@ from tests.support.monitoring import (
 )
 from tests.support.server import COMMAND, run, started, wait_until
 from tests.support.services import free_port
-from tests.unit.metrics.test_exporter import day  # noqa: F401
 
 ALERTS = {rule['alert']: rule for rule in rules('alert')}
+CATALOG_BY_NAME = {metric.name: metric for metric in METRIC_CATALOG}
 RUNBOOK = MONITORING / 'RUNBOOK.md'
 TESTED = {
     test['name']: test
@@ -157,7 +158,7 @@ def test_every_metric_exists():
     }
     ours = {
         name + kind
-        for name, one in METRICS_BY_NAME.items()
+        for name, one in CATALOG_BY_NAME.items()
         for kind in (('_sum', '_count', '_bucket') if one.kind == 'histogram' else ('',))
     }
     known = server | ours | OTHERS | {rule['record'] for rule in rules('record')}
@@ -172,8 +173,8 @@ def test_every_metric_exists():
     assert not {
         (name, label)
         for name, own in labels.items()
-        if name in METRICS_BY_NAME
-        for label in own - set(METRICS_BY_NAME[name].labels)
+        if name in CATALOG_BY_NAME
+        for label in own - set(CATALOG_BY_NAME[name].labels)
     }
 
 
@@ -247,7 +248,7 @@ def test_alert_goes_to(name, tmp_path):
 
 
 @pytest.fixture(scope='module')
-def platform(day: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]:  # noqa: F811
+def platform(day: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]:
     "The day of test_exporter (a run of clean failed), with an unknown source, an unknown name and a rejected row; and everything runs."
     folder = tmp_path_factory.mktemp('monitored')
     home = folder / 'home'
@@ -333,7 +334,7 @@ def traffic(api: str) -> None:
 # What cannot have data here, by why.
 NO_DATA: dict[str, set[str]] = {
     'there is no Kafka': {
-        'football_jobs: Consumer behind, A',
+        'football_jobs: Consumer lag, A',
         'rule ConsumerLagging',
         'rule OutboxLagging',
     },
@@ -405,13 +406,11 @@ def test_a_name_nobody_knows_is_told_once_cleaning_works(platform):
         ]
 
     wait_until(lambda: 'suppressed' in state())
-    assert not slack(platform, 'firing', '1 names of clubs in bundled are unknown')
-    from tests.unit.metrics.test_exporter import ran
-
+    assert not slack(platform, 'firing', '1 unresolved team names from bundled')
     engine = open_database(Settings(home=platform.home).database_dsn)
-    ran(engine, 'mended', 'clean', 'succeeded')
+    record_run(engine, 'mended', 'clean', 'succeeded')
     wait_until(lambda: heard(platform, 'CleaningFailing', 'resolved', job='clean'))
-    wait_until(lambda: slack(platform, 'firing', '1 names of clubs in bundled are unknown'))
+    wait_until(lambda: slack(platform, 'firing', '1 unresolved team names from bundled'))
     with write_transaction(engine) as connection:
         connection.execute(
             schema.rejects.delete().where(
@@ -422,7 +421,7 @@ def test_a_name_nobody_knows_is_told_once_cleaning_works(platform):
     wait_until(
         lambda: (
             slack(platform, 'resolved', '0 names')
-            or slack(platform, 'resolved', '1 names of clubs in bundled are unknown')
+            or slack(platform, 'resolved', '1 unresolved team names from bundled')
         )
     )
 

@@ -14,8 +14,8 @@ from football_pred.core.job_runs import begin_run, finish_run
 from football_pred.core.settings import Settings
 from football_pred.ingest.collect import collect_payloads, create_source
 from football_pred.ingest.http import FetchLimits
+from tests.support.exporter_day import AS_OF, now, record_run
 from tests.support.services import free_port
-from tests.unit.metrics.test_exporter import MOMENT, now, ran
 
 MADE = {
     'source': 'bundled',
@@ -92,16 +92,16 @@ def silent_run(platform: SimpleNamespace, engine: Engine) -> Iterator[None]:
 
 @contextmanager
 def unforecast(platform: SimpleNamespace, engine: Engine) -> Iterator[None]:
-    ran(
+    record_run(
         engine, f'mended-{now():%H%M%S%f}', 'clean', 'succeeded'
     )  # or a failing clean would be the only one told of
-    with matches_at(engine, MOMENT + timedelta(days=2)):
+    with matches_at(engine, AS_OF + timedelta(days=2)):
         yield
 
 
 @contextmanager
 def overdue(platform: SimpleNamespace, engine: Engine) -> Iterator[None]:
-    with matches_at(engine, *[MOMENT - timedelta(days=10 + i) for i in range(4)]):
+    with matches_at(engine, *[AS_OF - timedelta(days=10 + i) for i in range(4)]):
         yield
 
 
