@@ -287,7 +287,8 @@ BOARDS = [
                 ),
                 Panel(
                     'Forecasts',
-                    'Kolmogorov-Smirnov distance between the champion's forecasts of its training matches and of the latest 30 days.',
+                    "Kolmogorov-Smirnov distance between the champion's forecasts of its training matches "
+                    'and of the latest 30 days.',
                     {'{{league}}: {{outcome}}': f'football_forecast_drift_ks{LEAGUE}'},
                     decimals=2,
                     bounds=(0, 1),
