@@ -32,7 +32,7 @@ GOOD, SO_SO, BAD = 'green', 'orange', 'red'
 
 @dataclass(frozen=True)
 class Panel:
-    "One panel: what is asked, and how its answer is read."
+    "Queries of one panel, and how Grafana displays them."
 
     title: str
     about: str  # Description, shown behind the i

@@ -1,5 +1,8 @@
-"""Rules, dashboards, routes and runbook: they fit each other, and Prometheus and Alertmanager, reading the files of the project, find data in
-a day of the platform and tell of its faults. What is shortened for that is said in `tests/monitoring.py`."""
+"""Rules, dashboards, routes and runbook agree, and work in Prometheus and Alertmanager.
+
+Both read the files of the project, over a day of the platform with faults;
+`tests/support/monitoring.py` shortens their times.
+"""
 
 import re
 import shlex
@@ -30,7 +33,7 @@ from tests.support.monitoring import (
     MONITORING,
     ROOT,
     alertmanager,
-    asked,
+    all_queries,
     fill_alertmanager,
     panels,
     prometheus,
@@ -162,12 +165,12 @@ def test_every_metric_exists():
         for kind in (('_sum', '_count', '_bucket') if one.kind == 'histogram' else ('',))
     }
     known = server | ours | OTHERS | {rule['record'] for rule in rules('record')}
-    found = {one.name for expression in asked().values() for one in selectors(expression)}
+    found = {one.name for expression in all_queries().values() for one in selectors(expression)}
     assert not found - known
     assert found >= OTHERS
     labels = {
         one.name: {matcher.name for matcher in one.matchers.matchers}
-        for expression in asked().values()
+        for expression in all_queries().values()
         for one in selectors(expression)
     }
     assert not {
@@ -249,7 +252,7 @@ def test_alert_goes_to(name, tmp_path):
 
 @pytest.fixture(scope='module')
 def platform(day: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]:
-    "The day of test_exporter (a run of clean failed), with an unknown source, an unknown name and a rejected row; and everything runs."
+    "All processes over the exporter's day, with an unknown source and name, and a rejected row."
     folder = tmp_path_factory.mktemp('monitored')
     home = folder / 'home'
     shutil.copytree(day, home)
@@ -322,7 +325,7 @@ def platform(day: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Si
 
 
 def traffic(api: str) -> None:
-    "Forecasts from the cache and anew, and a question that is wrong."
+    "Request forecasts, cached and computed, and one that does not exist."
     match = httpx.get(f'{api}/api/v1/predictions', timeout=30).json()[0]['match_id']
     for headers in ({}, {}, {'Cache-Control': 'no-cache'}):
         httpx.get(
@@ -350,27 +353,28 @@ NO_DATA: dict[str, set[str]] = {
 
 
 @needs_prometheus
-def test_every_question_has_an_answer(platform):
-    expected, questions = set().union(*NO_DATA.values()), asked()
+def test_every_query_has_a_result(platform):
+    expected = set().union(*NO_DATA.values())
+    queries = all_queries()
 
     def answered() -> bool:
         traffic(platform.api)
-        return without_data(platform.prometheus, questions) <= expected
+        return without_data(platform.prometheus, queries) <= expected
 
     with suppress(AssertionError):
         wait_until(answered)  # what is missing is named below
-    assert without_data(platform.prometheus, questions) == expected
+    assert without_data(platform.prometheus, queries) == expected
 
 
 @needs_prometheus
-def test_a_question_that_is_wrong_is_caught(platform):
+def test_a_wrong_query_is_an_error(platform):
     assert without_data(platform.prometheus, {'renamed': 'football_rolling_rsp'}) == {'renamed'}
     with pytest.raises(ValueError, match='parse error'):
         without_data(platform.prometheus, {'broken': 'sum by (league) (football_rolling_rps'})
 
 
 def heard(platform: SimpleNamespace, name: str, status: str, **labels: str) -> bool:
-    "Whether the webhook was told of an alert with these labels."
+    "Whether the webhook received an alert with these labels."
     wanted = ALERTS[name]['labels'] | labels | {'alertname': name}
     return any(
         alert['status'] == status and wanted.items() <= alert['labels'].items()
@@ -381,14 +385,14 @@ def heard(platform: SimpleNamespace, name: str, status: str, **labels: str) -> b
 
 
 def slack(platform: SimpleNamespace, status: str, summary: str) -> bool:
-    "Whether Slack was told."
+    "Whether Slack received an alert."
     return any(
         f'{status}: {summary}' in str(told) for path, told in list(platform.got) if path == '/slack'
     )
 
 
 @needs_prometheus
-def test_failed_runs_are_told_and_a_good_one_ends_it(platform):
+def test_a_failed_run_is_an_alert_until_a_run_succeeds(platform):
     wait_until(lambda: slack(platform, 'firing', 'The latest run of collect did not succeed'))
     wait_until(lambda: heard(platform, 'CleaningFailing', 'firing', job='clean'))
     run(platform.home, 'run', 'collect', '-p', 'seasons', "['2425', '2526']", '--force')
@@ -396,7 +400,7 @@ def test_failed_runs_are_told_and_a_good_one_ends_it(platform):
 
 
 @needs_prometheus
-def test_a_name_nobody_knows_is_told_once_cleaning_works(platform):
+def test_an_unresolved_name_is_an_alert_once_cleaning_works(platform):
     def state() -> list[str]:
         every = httpx.get(f'{platform.alertmanager}/api/v2/alerts').json()
         return [
@@ -428,7 +432,7 @@ def test_a_name_nobody_knows_is_told_once_cleaning_works(platform):
 
 @needs_prometheus
 @pytest.mark.parametrize('name', ['api', 'exporter'])
-def test_a_process_that_is_gone_is_told(platform, name):
+def test_a_stopped_process_is_an_alert(platform, name):
     platform.running[name].close()
     wait_until(lambda: heard(platform, 'TargetDown', 'firing', job=name))
     platform.running[name] = platform.start(name)
@@ -437,7 +441,7 @@ def test_a_process_that_is_gone_is_told(platform, name):
 
 
 @needs_prometheus
-def test_no_champion_is_told(platform):
+def test_no_champion_is_an_alert(platform):
     models = Settings(home=platform.home).models_folder
     models.rename(away := models.with_name('away'))
     wait_until(lambda: heard(platform, 'NoChampion', 'firing'))
@@ -446,8 +450,8 @@ def test_no_champion_is_told(platform):
     wait_until(lambda: heard(platform, 'NoChampion', 'resolved'))
 
 
-def told(platform: SimpleNamespace, name: str, status: str, labels: dict[str, str]) -> bool:
-    "Whether those were told whom an alert of its severity goes to: Slack of warnings, the webhook of all others."
+def alert_sent(platform: SimpleNamespace, name: str, status: str, labels: dict[str, str]) -> bool:
+    "Whether an alert was sent: a warning to Slack, any other to the webhook."
     if ALERTS[name]['labels']['severity'] != 'warning':
         return heard(platform, name, status, **labels)
     title = f"{status.upper()}: {name} ({ALERTS[name]['labels']['component']})"
@@ -460,11 +464,11 @@ def told(platform: SimpleNamespace, name: str, status: str, labels: dict[str, st
 
 @needs_prometheus
 @pytest.mark.parametrize('name', FAULTS)
-def test_a_fault_is_told_and_so_is_its_end(platform, name):
+def test_a_fault_is_an_alert_until_it_is_repaired(platform, name):
     cause, labels = FAULTS[name]
     platform.got.clear()
     engine = open_database(Settings(home=platform.home).database_dsn)
     with cause(platform, engine):
-        wait_until(lambda: told(platform, name, 'firing', labels))
-    wait_until(lambda: told(platform, name, 'resolved', labels))
+        wait_until(lambda: alert_sent(platform, name, 'firing', labels))
+    wait_until(lambda: alert_sent(platform, name, 'resolved', labels))
     engine.dispose()

@@ -1,4 +1,4 @@
-"Events over Kafka: real servers and databases, processes that are killed, and the whole way from a page to a sealed forecast."
+"Relay and consumer with real servers, killed processes, and a page that becomes a forecast."
 
 import json
 import os
@@ -199,7 +199,7 @@ def test_a_server_that_is_gone_comes_back(engine, kafka, caplog):
     check_carried(engine, kafka.servers)
 
 
-def test_an_event_that_fits_no_schema_is_laid_aside(database, kafka):
+def test_an_event_that_fits_no_schema_is_a_dead_letter(database, kafka):
     create_topics(kafka.servers)
     assert create_topics(kafka.servers) == []
     with write_transaction(database) as connection:
@@ -212,7 +212,7 @@ def test_an_event_that_fits_no_schema_is_laid_aside(database, kafka):
     assert len(understood(kafka.servers)) == 3
 
 
-# A made-up league
+# A simulated league
 
 
 def tables(home: Path, database: Engine) -> tuple[Registry, pl.DataFrame]:
@@ -295,7 +295,7 @@ def ledger(database: Engine) -> tuple[int, int]:
 
 
 def check_ledger(home: Path, database: Engine, week: pl.DataFrame) -> None:
-    "Every forecast of the week is settled once, every next match is forecast once, nobody has touched anything."
+    "Every forecast of the week is settled once, and every next fixture has one valid forecast."
     settled = read_frame(
         database,
         select(schema.predictions.c.match_id, schema.settlements.c.revision).join(
@@ -305,16 +305,16 @@ def check_ledger(home: Path, database: Engine, week: pl.DataFrame) -> None:
     )
     assert sorted(settled['match_id']) == sorted(week['match_id'])
     assert set(settled['revision']) == {1}
-    coming = find_next_fixtures(
+    next_fixtures = find_next_fixtures(
         upcoming_fixtures(read_match_history(database, LATER, ['SIM']), LATER, 60),
         week,
         {'SIM': 'Sim'},
     )
-    made = read_frame(
+    sealed_ids = read_frame(
         database,
         select(schema.predictions.c.match_id).where(schema.predictions.c.run_id == 'stream'),
     )['match_id'].to_list()
-    assert sorted(made) == sorted(coming)
+    assert sorted(sealed_ids) == sorted(next_fixtures)
     assert verify_ledger(database, Settings(home=home).ledger_anchors_path).problems == []
 
 
@@ -354,7 +354,7 @@ def test_a_consumer_that_is_killed_does_everything_once(database, home, kafka):
     check_ledger(home, database, week)
 
 
-def test_messages_that_cannot_be_used_are_laid_aside(engine, home, kafka):
+def test_messages_that_cannot_be_used_are_dead_letters(engine, home, kafka):
     _, week = tables(home, engine)
     create_topics(kafka.servers)
     good = [
@@ -429,11 +429,11 @@ def test_a_database_that_is_away_is_waited_for(postgresql, postgresql_server, ho
     check_ledger(home, postgresql, week)
 
 
-# The whole way
+# From a page to a forecast
 
 
 def openfootball(path: Path, until: datetime, also: int = 0) -> None:
-    "The bundled season 2025/26 as openfootball writes it: results of matches that kicked off before a moment, and of as many after it."
+    "Write the season 2025/26 as openfootball does: results before a time, and some after it."
     names = (
         pl.read_csv(LIBRARY / 'data/team_aliases.csv')
         .filter(source='openfootball', league='E0')

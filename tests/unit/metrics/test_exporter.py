@@ -1,4 +1,4 @@
-"The exporter over a day's work: every number against the tables, what is gone, what begins again, and what grows."
+"Metrics of the exporter against the tables, and its behaviour when rows or databases vanish."
 
 import json
 import os
@@ -121,7 +121,7 @@ def on_postgresql(postgresql: Engine, home: Path) -> Exporter:
     return refreshed(home, database_url=url)
 
 
-def test_the_readme_lists_what_is_told_and_nothing_else(day_exporter, on_postgresql, home):
+def test_the_readme_lists_every_metric_and_no_other(day_exporter, on_postgresql, home):
     "Whatever applies is day_exporter after a day's work; connections belong to PostgreSQL, and a part is reachable where one is configured."
     with socket.create_server(('127.0.0.1', 0)) as listening:
         configured = refreshed(home, api_url=f'http://127.0.0.1:{listening.getsockname()[1]}')
@@ -227,7 +227,7 @@ def test_where_jobs_stand(day_exporter, day):
 
 
 def power(prices: tuple[float, ...]) -> list[float]:
-    "Chances by the power method: the exponent that makes them sum to 1."
+    "Probabilities by the power method: the exponent that makes them sum to 1."
     exponent = brentq(lambda k: sum((1 / one) ** k for one in prices) - 1, 0.1, 10, xtol=1e-15)
     return [(1 / one) ** exponent for one in prices]
 
@@ -241,7 +241,7 @@ def rps() -> pl.Expr:
 
 
 def record(home: Path, model: str) -> pl.DataFrame:
-    "The newest scored matches of a model, each with its latest forecast, and with the closing price where there is one."
+    "Latest settled matches of a model, with its latest forecasts and the closing prices."
     scored = rows(
         home,
         f"""SELECT p.match_id, p.kickoff, p.as_of, p.sequence, p_home, p_draw, p_away, s.revision, home_goals, away_goals
@@ -395,7 +395,7 @@ def test_drift_is_that_of_the_features(day_exporter, day):
     )
 
 
-def test_what_is_to_come_is_covered(day_exporter, day, home):
+def test_upcoming_fixtures_have_forecasts(day_exporter, day, home):
     week = f"kickoff > '{AS_OF:%Y-%m-%d %H:%M:%S}' AND kickoff <= '{AS_OF + timedelta(days=14):%Y-%m-%d %H:%M:%S}'"
     later = AS_OF + timedelta(days=7)
     expected = rows(day, f'SELECT count(*) n FROM matches WHERE {week}')['n'][0]
@@ -429,7 +429,7 @@ def test_forecasts_and_overdue_results_that_are_missing_are_counted(home):
     assert value(exporter, 'football_results_overdue', league='E0') == 3
 
 
-def test_a_database_that_is_gone_is_told_and_nothing_stale(home):
+def test_a_missing_database_is_reported_and_no_sample_is_stale(home):
     exporter = refreshed(home)
     before = counters(exporter)
     (home / 'football.db').rename(home / 'away.db')
@@ -460,7 +460,7 @@ def test_a_ledger_that_was_put_in_its_place_is_read_from_the_start(home, tmp_pat
     assert value(exporter, 'football_table_row_count', table='predictions') == 0
 
 
-def test_counters_are_the_same_for_one_that_begins_anew(home):
+def test_counters_are_the_same_after_a_restart(home):
     "Half of the day before the exporter began, half of it while it looked on."
     settings = Settings(home=home)
     engine = open_database(settings.database_dsn)
@@ -607,7 +607,7 @@ def test_labels_are_bounded(home):
     assert sum(sample.value for sample in failures) == 701
 
 
-def test_a_collector_that_stays_away_tells_nothing(home):
+def test_a_late_collector_has_no_samples(home):
     exporter = refreshed(home)
     stayed = exporter.cycles['home']
     exporter.cycles['home'] = CycleResult(stayed.samples, '', stayed.succeeded_at, 0, fresh_until=0)
@@ -616,7 +616,7 @@ def test_a_collector_that_stays_away_tells_nothing(home):
     assert 'has not come back' in collector_status(exporter.cycles['home']).reason
 
 
-def test_a_run_without_a_sign_of_life_is_stuck(home):
+def test_a_run_without_a_heartbeat_is_stuck(home):
     engine = open_database(Settings(home=home).database_dsn)
     about = dict(
         run_id='stuck',
@@ -644,7 +644,7 @@ def test_a_run_without_a_sign_of_life_is_stuck(home):
     )
 
 
-def test_postgresql_tells_its_connections(on_postgresql):
+def test_connections_of_postgresql(on_postgresql):
     down = {
         name: collector_status(turn).reason
         for name, turn in on_postgresql.cycles.items()
@@ -716,7 +716,7 @@ def asked(address: str, **headers: str) -> httpx.Response | None:
 
 
 def test_the_command(process, home):
-    "It answers in both formats, sees what goes and comes back, leaves the port to nobody else, and ends when asked."
+    "It serves both formats, follows a database that vanishes and returns, and ends on SIGTERM."
     server, port = process
     address = f'http://127.0.0.1:{port}'
 
