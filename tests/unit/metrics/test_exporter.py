@@ -122,7 +122,7 @@ def on_postgresql(postgresql: Engine, home: Path) -> Exporter:
 
 
 def test_the_readme_lists_every_metric_and_no_other(day_exporter, on_postgresql, home):
-    "Whatever applies is day_exporter after a day's work; connections belong to PostgreSQL, and a part is reachable where one is configured."
+    "Every metric that applies is exported; connections only of PostgreSQL."
     with socket.create_server(('127.0.0.1', 0)) as listening:
         configured = refreshed(home, api_url=f'http://127.0.0.1:{listening.getsockname()[1]}')
     seen = set().union(
