@@ -50,7 +50,7 @@ def encode_row(
         message = KafkaMessage(row.topic, row.key.encode(), value, headers)
         return make_dead_letter(message, str(error), f'events/{row.sequence}'), True
 
-# %% ../../nbs/60_events/02_outbox_relay.ipynb #c080394b
+# %% ../../nbs/60_events/02_outbox_relay.ipynb #cd85093e
 class Delivery:
     "Events that were sent together, and Kafka's answers."
 
@@ -78,7 +78,7 @@ class Delivery:
             on_delivery=report,
         )
 
-# %% ../../nbs/60_events/02_outbox_relay.ipynb #36f980ed
+# %% ../../nbs/60_events/02_outbox_relay.ipynb #a57fc5a7
 def deliver(
     producer: Any,  # from `kafka.open_producer`
     rows: Sequence[Any],  # rows of the outbox
@@ -98,7 +98,7 @@ def deliver(
         producer.flush(1)
     return delivery
 
-# %% ../../nbs/60_events/02_outbox_relay.ipynb #5a18a4e4
+# %% ../../nbs/60_events/02_outbox_relay.ipynb #ff8a6a9c
 class RelayCounts(NamedTuple):
     "Counts of one pass over the outbox."
 
@@ -160,7 +160,7 @@ def send_unsent_events(
                 del queues[key]
     return counts
 
-# %% ../../nbs/60_events/02_outbox_relay.ipynb #a2ea97ef
+# %% ../../nbs/60_events/02_outbox_relay.ipynb #c2faf542
 MIN_RETRY_PAUSE = 0.5  # seconds
 MAX_RETRY_PAUSE = 30.0  # seconds
 
@@ -219,7 +219,7 @@ def relay_until_failure(
             if not counts.sent:
                 stop.wait(0.25)
 
-# %% ../../nbs/60_events/02_outbox_relay.ipynb #abbe2fa8
+# %% ../../nbs/60_events/02_outbox_relay.ipynb #bd270ab0
 def run_relay(
     engine: Engine,  # database with the outbox
     servers: str,  # such as kafka:9092
