@@ -32,7 +32,7 @@ GOOD, SO_SO, BAD = 'green', 'orange', 'red'
 
 @dataclass(frozen=True)
 class Panel:
-    "One panel: what is asked, and how its answer is read."
+    "Queries of one panel, and how Grafana displays them."
 
     title: str
     about: str  # Description, shown behind the i
@@ -74,13 +74,13 @@ BOARDS = [
     Board(
         'football_prediction_performance',
         'Football prediction performance',
-        'How good the forecasts are, and whether what they rest on comes in time.',
+        'Performance of the forecasts, and the state of the data that they depend on.',
         {
             'At a glance': [
                 Panel(
                     'Prediction accuracy',
-                    'Share of scored forecasts whose likeliest outcome happened, over the latest 200 matches of each model. Always home is right '
-                    'in about 43 of 100, the closing price in about 53.',
+                    'Share of settled forecasts whose most likely outcome occurred, over the latest 200 matches of each model. Always home scores '
+                    'about 43 %, the closing line about 53 %.',
                     {'{{model}}': f'football_rolling_accuracy_ratio{OWN}'},
                     unit='percentunit',
                     limits=((None, BAD), (0.45, SO_SO), (0.48, GOOD)),
@@ -90,7 +90,7 @@ BOARDS = [
                 ),
                 Panel(
                     'Data collection',
-                    'Fetches of the last 24 hours, by how they ended. Unchanged pages are not sent again.',
+                    'Fetches of the last 24 hours, by status. Unchanged pages are not downloaded again.',
                     {
                         '{{status}}': 'sum by (status) (increase(football_data_collection_total[24h]))'
                     },
@@ -100,7 +100,7 @@ BOARDS = [
                 ),
                 Panel(
                     'Data cleaning',
-                    'Runs of the job clean, by how they ended.',
+                    'Runs of the job clean, by state.',
                     {'{{status}}': 'sum by (status) (football_data_cleaning_total)'},
                     kind='number',
                     wide=4,
@@ -108,7 +108,7 @@ BOARDS = [
                 ),
                 Panel(
                     'Scheduler',
-                    'Time since each job last succeeded.',
+                    'Time since the last success of each job.',
                     {
                         '{{job}}': 'time() - max by (job) (football_job_last_success_timestamp_seconds)'
                     },
@@ -119,18 +119,18 @@ BOARDS = [
                     decimals=0,
                 ),
             ],
-            'The truth about forecasts': [
+            'Performance': [
                 Panel(
-                    'RPS, beside the market, on the same matches',
-                    'Mean ranked probability score of the latest matches that have a closing price. Lower is better; the market is the closing '
-                    'price without its margin.',
+                    'RPS against the market',
+                    'Mean ranked probability score of the latest matches with a closing price. Lower is better; the market is the closing '
+                    'line without its margin.',
                     {'{{model}}: {{forecaster}}': f'football_rolling_rps{PRICED}'},
                     decimals=4,
                 ),
                 Panel(
-                    'Behind the market',
-                    'Mean difference in RPS with its 95 % interval. Below 0 the model is better than the closing price; while the interval '
-                    'covers 0 nothing is shown.',
+                    'RPS difference to the market',
+                    'Mean difference in RPS with its 95 % interval. Below 0 the model is better than the closing line; while the interval '
+                    'contains 0 the difference is not significant.',
                     {
                         '{{model}}': f'football_rolling_rps_difference{MARKET}',
                         '{{model}}, from': f'football_rolling_rps_difference_low{MARKET}',
@@ -149,13 +149,13 @@ BOARDS = [
                 ),
                 Panel(
                     'Log loss',
-                    'Mean negative logarithm of the probability of what happened, in nats. ln 3 = 1.10 knows nothing.',
+                    'Mean negative log probability of the outcome, in nats. Equal probabilities score ln 3 = 1.10.',
                     {'{{model}}: {{forecaster}}': f'football_rolling_log_loss{ALL}'},
                     decimals=3,
                 ),
                 Panel(
                     'Calibration',
-                    'Mean distance between what was forecast and how often it happened. Of 100 forecasters without fault 95 stay below the limit.',
+                    'Mean distance between forecast probability and observed frequency. 95 % of perfectly calibrated models stay below the limit.',
                     {
                         '{{model}}': f'football_rolling_calibration_error{OWN}',
                         '{{model}}, limit': f'football_rolling_calibration_limit{OWN}',
@@ -164,15 +164,15 @@ BOARDS = [
                     decimals=1,
                 ),
                 Panel(
-                    'Scored matches',
-                    'How many matches the numbers above rest on.',
+                    'Settled matches',
+                    'Number of matches in the panels above.',
                     {'{{model}}, {{matches}}': f'football_rolling_matches{OURS}'},
                     decimals=0,
                 ),
             ],
             'Coverage': [
                 Panel(
-                    'Matches of the next 7 days',
+                    'Fixtures of the next 7 days',
                     'With and without a forecast in the ledger.',
                     {
                         '{{league}}, forecast': f'football_fixtures_with_forecast{LEAGUE}',
@@ -182,10 +182,10 @@ BOARDS = [
                 ),
                 Panel(
                     'Forecasts in the ledger',
-                    'Sealed and scored.',
+                    'Sealed, and settled after the match.',
                     {
                         '{{model}}, sealed': f'football_forecasts_sealed_total{OURS}',
-                        '{{model}}, scored': f'football_forecasts_settled_total{OURS}',
+                        '{{model}}, settled': f'football_forecasts_settled_total{OURS}',
                     },
                     decimals=0,
                 ),
@@ -197,12 +197,12 @@ BOARDS = [
     Board(
         'football_data_quality',
         'Football data quality',
-        'What comes from the sources, and whether it can be trusted.',
+        'Payloads of the sources, and their quality.',
         {
             'Sources': [
                 Panel(
-                    'Since the last good page',
-                    'Time since each source last gave a page that could be read, new or unchanged.',
+                    'Time since the last payload',
+                    'Time since the latest readable payload of each source, new or unchanged.',
                     {
                         '{{data_source}}': f'time() - max by (data_source) (football_source_last_success_timestamp_seconds{SOURCES})'
                     },
@@ -214,7 +214,7 @@ BOARDS = [
                 ),
                 Panel(
                     'Fetches',
-                    'By how they ended, in all.',
+                    'Totals by state.',
                     {
                         '{{data_source}}: {{status}}': f'sum by (data_source, status) (football_data_collection_total{SOURCES})'
                     },
@@ -222,8 +222,8 @@ BOARDS = [
                     decimals=0,
                 ),
                 Panel(
-                    'Time of a fetch',
-                    '95 of 100 fetches of all time are faster, with all attempts.',
+                    'Duration of a fetch',
+                    '95 % quantile of all fetches, including all attempts.',
                     {
                         '{{data_source}}': f'histogram_quantile(0.95, sum by (data_source, le) (football_data_collection_duration_seconds_bucket{SOURCES}))'
                     },
@@ -231,18 +231,18 @@ BOARDS = [
                     wide=8,
                 ),
             ],
-            'Trust': [
+            'Quality': [
                 Panel(
-                    'Put aside',
-                    'Rows, values and prices that could not be trusted, and contradictions of a more trusted source; each with its reason in the '
+                    'Rejects',
+                    'Rejected rows, values and prices, and contradictions of a more trusted source; each with its reason in the '
                     'table rejects.',
                     {'{{data_source}}: {{kind}}': f'football_rejects{SOURCES}'},
                     wide=8,
                     decimals=0,
                 ),
                 Panel(
-                    'Names nobody knows',
-                    'Clubs whose matches wait until somebody names them.',
+                    'Unresolved names',
+                    'Team names without a known club; their matches are rejected until the name is added.',
                     {'{{data_source}}': f'football_unresolved_names{SOURCES}'},
                     limits=((None, GOOD), (1, BAD)),
                     kind='number',
@@ -262,7 +262,7 @@ BOARDS = [
             'Freshness': [
                 Panel(
                     'Age of the newest result',
-                    'Since its kick-off. Over a break of the season it grows.',
+                    'Time since its kick-off. It grows during breaks of the season.',
                     {
                         '{{league}}, {{data_source}}': f'time() - football_newest_result_timestamp_seconds{LEAGUE}'
                     },
@@ -270,7 +270,7 @@ BOARDS = [
                 ),
                 Panel(
                     'Rows',
-                    'Of the tables that only grow.',
+                    'Rows of the tables that only grow.',
                     {
                         '{{table}}': 'football_table_row_count{table=~"matches|odds|snapshots|predictions|settlements|fixture_changes|rejects"}'
                     },
@@ -280,14 +280,15 @@ BOARDS = [
             'Drift': [
                 Panel(
                     'Features',
-                    'Population stability index of the feature of each view that moved most, training against the latest 30 days. Above .1 look, '
-                    'above .25 a population has changed.',
+                    'Largest population stability index of the features of each view, training against the latest 30 days. Above 0.1 there is '
+                    'some drift, above 0.25 a distribution has changed.',
                     {'{{league}}: {{view}}': f'football_feature_drift_psi{LEAGUE}'},
                     decimals=2,
                 ),
                 Panel(
                     'Forecasts',
-                    'Kolmogorov-Smirnov distance between what the champion says of matches it learned from and of the latest 30 days.',
+                    "Kolmogorov-Smirnov distance between the champion's forecasts of its training matches "
+                    'and of the latest 30 days.',
                     {'{{league}}: {{outcome}}': f'football_forecast_drift_ks{LEAGUE}'},
                     decimals=2,
                     bounds=(0, 1),
@@ -300,11 +301,11 @@ BOARDS = [
     Board(
         'football_jobs',
         'Football jobs and workers',
-        'What runs, what ran, how long it took, and who carries it.',
+        'Runs of jobs, their durations, events and workers.',
         {
             'Jobs': [
                 Panel(
-                    'Since the last success',
+                    'Time since the last success',
                     'Jobs of the daily pipeline are late after 30 hours.',
                     {
                         '{{job}}': 'time() - max by (job) (football_job_last_success_timestamp_seconds)'
@@ -317,7 +318,7 @@ BOARDS = [
                 ),
                 Panel(
                     'Runs',
-                    'By how they ended, in all.',
+                    'Totals by state.',
                     {
                         '{{job}}: {{state}}': 'sum by (job, state) (football_scheduler_task_runs_total)'
                     },
@@ -325,15 +326,15 @@ BOARDS = [
                 ),
                 Panel(
                     'Failures',
-                    'By error, in all.',
+                    'Totals by error.',
                     {
                         '{{job}}: {{error_type}}': 'sum by (job, error_type) (football_scheduler_task_failures_total)'
                     },
                     decimals=0,
                 ),
                 Panel(
-                    'Time of a run',
-                    'Mean over all runs.',
+                    'Duration of a run',
+                    'Mean of all runs.',
                     {
                         '{{job}}': 'sum by (job) (football_scheduler_task_duration_seconds_sum) / sum by (job) (football_scheduler_task_duration_seconds_count)'
                     },
@@ -341,7 +342,7 @@ BOARDS = [
                 ),
                 Panel(
                     'Delay within a pipeline',
-                    'Mean time from the end of what a run builds on to its start.',
+                    'Mean time from the end of the upstream runs to the start of a run.',
                     {
                         '{{job}}': 'sum by (job) (football_scheduler_task_delay_seconds_sum) / sum by (job) (football_scheduler_task_delay_seconds_count)'
                     },
@@ -349,7 +350,7 @@ BOARDS = [
                 ),
                 Panel(
                     'Running and stuck',
-                    'Runs that go on, and those without a sign of life.',
+                    'Running runs, and those without a heartbeat for longer than the lease.',
                     {
                         '{{job}}, running': 'football_job_running > 0',
                         '{{job}}, stuck': 'football_job_stuck',
@@ -357,7 +358,7 @@ BOARDS = [
                     decimals=0,
                 ),
                 Panel(
-                    'Since the last backup',
+                    'Time since the last backup',
                     'A backup is made every day.',
                     {'backup': 'time() - football_backup_last_success_timestamp_seconds'},
                     unit='s',
@@ -367,8 +368,8 @@ BOARDS = [
                     decimals=0,
                 ),
                 Panel(
-                    'Backups at hand',
-                    'Finished, with a manifest.',
+                    'Backups',
+                    'Complete backups, with a manifest.',
                     {'backups': 'football_backups'},
                     kind='number',
                     wide=6,
@@ -377,14 +378,14 @@ BOARDS = [
             ],
             'Events': [
                 Panel(
-                    'Waiting to be sent',
-                    'Events of the outbox that the relay has not carried; without Kafka all of them.',
+                    'Unsent events',
+                    'Events of the outbox that the relay has not sent; without Kafka all of them.',
                     {'events': 'football_events_unsent'},
                     decimals=0,
                 ),
                 Panel(
-                    'Consumer behind',
-                    'Events that are there and have not been worked on; only with Kafka.',
+                    'Consumer lag',
+                    'Events that a consumer group has not committed; only with Kafka.',
                     {'{{group}}: {{topic}}': 'football_consumer_lag_events'},
                     decimals=0,
                 ),
@@ -392,7 +393,7 @@ BOARDS = [
             'Workers': [
                 Panel(
                     'Online',
-                    'Workers that Flower hears from.',
+                    'Workers with a heartbeat in Flower.',
                     {'{{worker}}': 'flower_worker_online'},
                     limits=((None, BAD), (1, GOOD)),
                     kind='number',
@@ -411,12 +412,12 @@ BOARDS = [
     Board(
         'football_api',
         'Football API',
-        'What callers see.',
+        'Objectives, requests and components of the server.',
         {
             'Objectives': [
                 Panel(
                     'Availability, 30 days',
-                    'Share of scrapes that the server answered. The objective is 99.5 %.',
+                    'Share of successful scrapes of the server. The objective is 99.5 %.',
                     {'availability': 'football:api_availability:ratio_avg30d'},
                     unit='percentunit',
                     limits=((None, BAD), (0.995, GOOD)),
@@ -436,7 +437,7 @@ BOARDS = [
                 ),
                 Panel(
                     'Forecasts stored',
-                    'Share of the forecasts given out within an hour that stand in the ledger. The objective is all.',
+                    'Share of the forecasts served within an hour that are in the ledger. The objective is 100 %.',
                     {'stored': 'football:predictions_stored:ratio_rate1h'},
                     unit='percentunit',
                     limits=((None, BAD), (1, GOOD)),
@@ -445,8 +446,8 @@ BOARDS = [
                     decimals=1,
                 ),
                 Panel(
-                    'Answers from the cache',
-                    'Within an hour. The objective is 80 %.',
+                    'Cache hits',
+                    'Share of forecasts from the cache within an hour. The objective is 80 %.',
                     {'hits': 'football:cache_hits:ratio_rate1h'},
                     unit='percentunit',
                     limits=((None, SO_SO), (0.8, GOOD)),
@@ -458,21 +459,21 @@ BOARDS = [
             'Requests': [
                 Panel(
                     'Requests',
-                    'A second, by status.',
+                    'Requests per second, by status.',
                     {
                         '{{status}}': 'sum by (status) (rate(football_api_requests_total[$__rate_interval]))'
                     },
                     unit='reqps',
                 ),
                 Panel(
-                    'Time to an answer',
-                    '95 of 100 answers are faster.',
+                    'Response time',
+                    '95 % quantile by route.',
                     {'{{route}}': 'route:football_api_request_duration_seconds:p95_5m'},
                     unit='s',
                 ),
                 Panel(
                     'Forecasts',
-                    'A second: given out, and computed anew.',
+                    'Forecasts per second: served, and computed.',
                     {
                         'served': 'sum(rate(football_predictions_served_total[$__rate_interval]))',
                         'computed': 'sum(rate(football_predictions_made_total[$__rate_interval]))',
@@ -481,7 +482,7 @@ BOARDS = [
                 ),
                 Panel(
                     'Time to compute and seal',
-                    'Half, and 95 of 100, are faster.',
+                    'Median and 95 % quantile.',
                     {
                         'p50': 'histogram_quantile(0.5, sum by (le) (rate(football_prediction_duration_seconds_bucket[$__rate_interval])))',
                         'p95': 'histogram_quantile(0.95, sum by (le) (rate(football_prediction_duration_seconds_bucket[$__rate_interval])))',
@@ -490,7 +491,7 @@ BOARDS = [
                 ),
                 Panel(
                     'Time to read features',
-                    'Mean, from the online store or the table it falls back to.',
+                    'Mean, from the online store or the offline fallback.',
                     {
                         '{{source}}': 'sum by (source) (rate(football_online_features_duration_seconds_sum[$__rate_interval])) / sum by (source) '
                         '(rate(football_online_features_duration_seconds_count[$__rate_interval]))'
@@ -498,8 +499,8 @@ BOARDS = [
                     unit='s',
                 ),
                 Panel(
-                    'Parts',
-                    '1 while a part answers; without cache, feature store or registry answers go on.',
+                    'Components',
+                    '1 while a component responds; the server continues without cache, feature store or registry.',
                     {'{{part}}': 'football_part_up'},
                     decimals=0,
                     bounds=(0, 1),
@@ -510,19 +511,19 @@ BOARDS = [
     Board(
         'football_models',
         'Football models',
-        'Who is champion, how old it is, and whether the challenger is better.',
+        'Champions, their age, and challengers against them.',
         {
-            'Published': [
+            'Serving models': [
                 Panel(
                     'Loaded by the server',
-                    'The model that forecasts each league; source says whether the registry confirmed it or the verified copy serves.',
+                    'The serving model of each league; source is the registry, or the verified local copy.',
                     {'{{league}}: {{model}}, {{source}}': f'football_model_loaded{OURS}'},
                     kind='number',
                     decimals=0,
                 ),
                 Panel(
-                    'Age of what it learned',
-                    'Time since the last result a model has learned from.',
+                    'Age of the training data',
+                    'Time since the latest result in the training data of a model.',
                     {
                         '{{league}}: {{role}}, {{model}}': f'time() - football_model_trained_timestamp_seconds{OURS}'
                     },
@@ -531,10 +532,10 @@ BOARDS = [
                     kind='number',
                 ),
             ],
-            'Compared': [
+            'Comparison': [
                 Panel(
                     'Challenger against champion',
-                    'Mean difference in RPS on matches that both sealed, with its 95 % interval; below 0 the challenger is better.',
+                    'Mean difference in RPS on matches that both forecast, with its 95 % interval; below 0 the challenger is better.',
                     {
                         '{{model}}': f'football_rolling_rps_difference{CHAMPION}',
                         '{{model}}, from': f'football_rolling_rps_difference_low{CHAMPION}',
@@ -544,7 +545,7 @@ BOARDS = [
                 ),
                 Panel(
                     'Against the base rate',
-                    'Mean difference in RPS; above 0 a model is worse than how often each result happens.',
+                    'Mean difference in RPS; above 0 a model is worse than the outcome frequencies.',
                     {
                         '{{model}}': 'football_rolling_rps_difference{league=~"$league", model=~"$model", against="base_rate"}'
                     },
@@ -557,8 +558,8 @@ BOARDS = [
                     decimals=3,
                 ),
                 Panel(
-                    'Not yet scored',
-                    'Forecasts whose match is not over or has no result.',
+                    'Open forecasts',
+                    'Forecasts that are not settled.',
                     {'{{model}}': f'football_forecasts_open{OURS}'},
                     decimals=0,
                 ),
@@ -566,7 +567,7 @@ BOARDS = [
             'Ledger': [
                 Panel(
                     'Problems',
-                    'Rows that were edited, inserted or removed, and guards taken off; `football-pred ledger verify` names them.',
+                    'Rows that were edited, inserted or removed, and missing triggers; `football-pred ledger verify` lists them.',
                     {
                         'rows': 'football_ledger_problems',
                         'guards': 'football_ledger_guards_missing',
@@ -576,8 +577,8 @@ BOARDS = [
                     decimals=0,
                 ),
                 Panel(
-                    'Since it was verified',
-                    'By the job settle.',
+                    'Time since it was verified',
+                    'Verified by the job settle.',
                     {'verified': 'time() - football_ledger_verified_timestamp_seconds'},
                     unit='s',
                     limits=((None, GOOD), (93600, SO_SO), (172800, BAD)),
@@ -603,7 +604,7 @@ def build_panel(panel: Panel) -> Any:
         .unit(panel.unit)
         .datasource(SOURCE)
     )
-    builder.span(panel.wide).height(5 if number else 8).no_value('none yet')
+    builder.span(panel.wide).height(5 if number else 8).no_value('no data')
     steps = [Threshold(value=value, color=colour) for value, colour in panel.limits]
     builder.thresholds(boards.ThresholdsConfig().mode(ThresholdsMode.ABSOLUTE).steps(steps))
     if panel.decimals is not None:
@@ -652,7 +653,7 @@ def build(board: Board) -> str:
         .url('http://localhost:8000/reports/')
         .icon('doc')
         .target_blank(True)
-        .tooltip('Every run with its executed notebook')
+        .tooltip('Executed notebook of every run')
     )
     builder.link(
         boards.DashboardLink('Football')

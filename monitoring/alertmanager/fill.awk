@@ -1,4 +1,4 @@
-# Puts variables of the environment in for ${ALERT_...}, each within single quotes; a line with one that is empty is left out.
+# Replaces ${ALERT_...} by variables of the environment, within single quotes; a line with an empty variable is left out.
 /^#/ { next }
 {
   done = ""; rest = $0

@@ -34,9 +34,9 @@ from football_pred.events.on_result import ProcessingContext
 from football_pred.events.outbox_relay import send_unsent_events
 from football_pred.features.offline import FeatureStoreConfig
 from football_pred.registry.registry import Registry
+from tests.support.events import EMITTED_AT, count_sent, emit_odds, result_events
 from tests.support.kafka import run_kafka
 from tests.support.services import run_postgresql, url_of_server
-from tests.unit.events.test_stream import NOW, results, sent, tell
 
 GROUP = 'football-pred'
 
@@ -57,13 +57,13 @@ def relayed(engine: Engine, events: int, keys: int) -> float:
         with write_transaction(engine) as connection:
             connection.execute(schema.events.delete())
         for start in range(0, events, 10_000):
-            tell(engine, min(10_000, events - start), keys, start)
+            emit_odds(engine, min(10_000, events - start), keys, start)
         create_topics(kafka.servers)
         producer, begun = open_producer(kafka.servers), perf_counter()
-        while send_unsent_events(engine, producer, lambda: NOW).sent:
+        while send_unsent_events(engine, producer, lambda: EMITTED_AT).sent:
             pass
         seconds = perf_counter() - begun
-        assert sent(engine) == events
+        assert count_sent(engine) == events
     return events / seconds
 
 
@@ -87,7 +87,7 @@ def league(engine: Engine) -> pl.DataFrame:
                     kind='matches',
                     sha256='0' * 64,
                     bytes=1,
-                    fetched_at=NOW,
+                    fetched_at=EMITTED_AT,
                     path='00',
                     sequence=1,
                     rows=1,
@@ -106,7 +106,7 @@ def consumed(engine: Engine, matches: pl.DataFrame, events: int) -> float:
     "Events a second from the first message to the last one that counts as done."
     from confluent_kafka import TopicPartition
 
-    home, told = Path(tempfile.mkdtemp()), results(matches)
+    home, told = Path(tempfile.mkdtemp()), result_events(matches)
     settings, after = Settings(home=home), matches['kickoff'].max() + timedelta(days=1)  # type: ignore[operator]
     tools = ProcessingContext(
         engine,

@@ -1,5 +1,8 @@
-"""Rules, dashboards, routes and runbook: they fit each other, and Prometheus and Alertmanager, reading the files of the project, find data in
-a day of the platform and tell of its faults. What is shortened for that is said in `tests/monitoring.py`."""
+"""Rules, dashboards, routes and runbook agree, and work in Prometheus and Alertmanager.
+
+Both read the files of the project, over a day of the platform with faults;
+`tests/support/monitoring.py` shortens their times.
+"""
 
 import re
 import shlex
@@ -22,14 +25,15 @@ from football_pred.cli import cli
 from football_pred.core import schema
 from football_pred.core.database import open_database, upsert, write_transaction
 from football_pred.core.settings import Settings
-from football_pred.metrics.catalog import METRICS_BY_NAME
+from football_pred.metrics.catalog import METRIC_CATALOG
+from tests.support.exporter_day import record_run
 from tests.support.faults import FAULTS
 from tests.support.monitoring import (
     BOARDS,
     MONITORING,
     ROOT,
     alertmanager,
-    asked,
+    all_queries,
     fill_alertmanager,
     panels,
     prometheus,
@@ -41,9 +45,9 @@ from tests.support.monitoring import (
 )
 from tests.support.server import COMMAND, run, started, wait_until
 from tests.support.services import free_port
-from tests.unit.metrics.test_exporter import day  # noqa: F401
 
 ALERTS = {rule['alert']: rule for rule in rules('alert')}
+CATALOG_BY_NAME = {metric.name: metric for metric in METRIC_CATALOG}
 RUNBOOK = MONITORING / 'RUNBOOK.md'
 TESTED = {
     test['name']: test
@@ -157,23 +161,23 @@ def test_every_metric_exists():
     }
     ours = {
         name + kind
-        for name, one in METRICS_BY_NAME.items()
+        for name, one in CATALOG_BY_NAME.items()
         for kind in (('_sum', '_count', '_bucket') if one.kind == 'histogram' else ('',))
     }
     known = server | ours | OTHERS | {rule['record'] for rule in rules('record')}
-    found = {one.name for expression in asked().values() for one in selectors(expression)}
+    found = {one.name for expression in all_queries().values() for one in selectors(expression)}
     assert not found - known
     assert found >= OTHERS
     labels = {
         one.name: {matcher.name for matcher in one.matchers.matchers}
-        for expression in asked().values()
+        for expression in all_queries().values()
         for one in selectors(expression)
     }
     assert not {
         (name, label)
         for name, own in labels.items()
-        if name in METRICS_BY_NAME
-        for label in own - set(METRICS_BY_NAME[name].labels)
+        if name in CATALOG_BY_NAME
+        for label in own - set(CATALOG_BY_NAME[name].labels)
     }
 
 
@@ -247,8 +251,8 @@ def test_alert_goes_to(name, tmp_path):
 
 
 @pytest.fixture(scope='module')
-def platform(day: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]:  # noqa: F811
-    "The day of test_exporter (a run of clean failed), with an unknown source, an unknown name and a rejected row; and everything runs."
+def platform(day: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]:
+    "All processes over the exporter's day, with an unknown source and name, and a rejected row."
     folder = tmp_path_factory.mktemp('monitored')
     home = folder / 'home'
     shutil.copytree(day, home)
@@ -321,7 +325,7 @@ def platform(day: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Si
 
 
 def traffic(api: str) -> None:
-    "Forecasts from the cache and anew, and a question that is wrong."
+    "Request forecasts, cached and computed, and one that does not exist."
     match = httpx.get(f'{api}/api/v1/predictions', timeout=30).json()[0]['match_id']
     for headers in ({}, {}, {'Cache-Control': 'no-cache'}):
         httpx.get(
@@ -333,7 +337,7 @@ def traffic(api: str) -> None:
 # What cannot have data here, by why.
 NO_DATA: dict[str, set[str]] = {
     'there is no Kafka': {
-        'football_jobs: Consumer behind, A',
+        'football_jobs: Consumer lag, A',
         'rule ConsumerLagging',
         'rule OutboxLagging',
     },
@@ -349,27 +353,28 @@ NO_DATA: dict[str, set[str]] = {
 
 
 @needs_prometheus
-def test_every_question_has_an_answer(platform):
-    expected, questions = set().union(*NO_DATA.values()), asked()
+def test_every_query_has_a_result(platform):
+    expected = set().union(*NO_DATA.values())
+    queries = all_queries()
 
     def answered() -> bool:
         traffic(platform.api)
-        return without_data(platform.prometheus, questions) <= expected
+        return without_data(platform.prometheus, queries) <= expected
 
     with suppress(AssertionError):
         wait_until(answered)  # what is missing is named below
-    assert without_data(platform.prometheus, questions) == expected
+    assert without_data(platform.prometheus, queries) == expected
 
 
 @needs_prometheus
-def test_a_question_that_is_wrong_is_caught(platform):
+def test_a_wrong_query_is_an_error(platform):
     assert without_data(platform.prometheus, {'renamed': 'football_rolling_rsp'}) == {'renamed'}
     with pytest.raises(ValueError, match='parse error'):
         without_data(platform.prometheus, {'broken': 'sum by (league) (football_rolling_rps'})
 
 
 def heard(platform: SimpleNamespace, name: str, status: str, **labels: str) -> bool:
-    "Whether the webhook was told of an alert with these labels."
+    "Whether the webhook received an alert with these labels."
     wanted = ALERTS[name]['labels'] | labels | {'alertname': name}
     return any(
         alert['status'] == status and wanted.items() <= alert['labels'].items()
@@ -380,14 +385,14 @@ def heard(platform: SimpleNamespace, name: str, status: str, **labels: str) -> b
 
 
 def slack(platform: SimpleNamespace, status: str, summary: str) -> bool:
-    "Whether Slack was told."
+    "Whether Slack received an alert."
     return any(
         f'{status}: {summary}' in str(told) for path, told in list(platform.got) if path == '/slack'
     )
 
 
 @needs_prometheus
-def test_failed_runs_are_told_and_a_good_one_ends_it(platform):
+def test_a_failed_run_is_an_alert_until_a_run_succeeds(platform):
     wait_until(lambda: slack(platform, 'firing', 'The latest run of collect did not succeed'))
     wait_until(lambda: heard(platform, 'CleaningFailing', 'firing', job='clean'))
     run(platform.home, 'run', 'collect', '-p', 'seasons', "['2425', '2526']", '--force')
@@ -395,7 +400,7 @@ def test_failed_runs_are_told_and_a_good_one_ends_it(platform):
 
 
 @needs_prometheus
-def test_a_name_nobody_knows_is_told_once_cleaning_works(platform):
+def test_an_unresolved_name_is_an_alert_once_cleaning_works(platform):
     def state() -> list[str]:
         every = httpx.get(f'{platform.alertmanager}/api/v2/alerts').json()
         return [
@@ -405,13 +410,11 @@ def test_a_name_nobody_knows_is_told_once_cleaning_works(platform):
         ]
 
     wait_until(lambda: 'suppressed' in state())
-    assert not slack(platform, 'firing', '1 names of clubs in bundled are unknown')
-    from tests.unit.metrics.test_exporter import ran
-
+    assert not slack(platform, 'firing', '1 unresolved team names from bundled')
     engine = open_database(Settings(home=platform.home).database_dsn)
-    ran(engine, 'mended', 'clean', 'succeeded')
+    record_run(engine, 'mended', 'clean', 'succeeded')
     wait_until(lambda: heard(platform, 'CleaningFailing', 'resolved', job='clean'))
-    wait_until(lambda: slack(platform, 'firing', '1 names of clubs in bundled are unknown'))
+    wait_until(lambda: slack(platform, 'firing', '1 unresolved team names from bundled'))
     with write_transaction(engine) as connection:
         connection.execute(
             schema.rejects.delete().where(
@@ -422,14 +425,14 @@ def test_a_name_nobody_knows_is_told_once_cleaning_works(platform):
     wait_until(
         lambda: (
             slack(platform, 'resolved', '0 names')
-            or slack(platform, 'resolved', '1 names of clubs in bundled are unknown')
+            or slack(platform, 'resolved', '1 unresolved team names from bundled')
         )
     )
 
 
 @needs_prometheus
 @pytest.mark.parametrize('name', ['api', 'exporter'])
-def test_a_process_that_is_gone_is_told(platform, name):
+def test_a_stopped_process_is_an_alert(platform, name):
     platform.running[name].close()
     wait_until(lambda: heard(platform, 'TargetDown', 'firing', job=name))
     platform.running[name] = platform.start(name)
@@ -438,7 +441,7 @@ def test_a_process_that_is_gone_is_told(platform, name):
 
 
 @needs_prometheus
-def test_no_champion_is_told(platform):
+def test_no_champion_is_an_alert(platform):
     models = Settings(home=platform.home).models_folder
     models.rename(away := models.with_name('away'))
     wait_until(lambda: heard(platform, 'NoChampion', 'firing'))
@@ -447,8 +450,8 @@ def test_no_champion_is_told(platform):
     wait_until(lambda: heard(platform, 'NoChampion', 'resolved'))
 
 
-def told(platform: SimpleNamespace, name: str, status: str, labels: dict[str, str]) -> bool:
-    "Whether those were told whom an alert of its severity goes to: Slack of warnings, the webhook of all others."
+def alert_sent(platform: SimpleNamespace, name: str, status: str, labels: dict[str, str]) -> bool:
+    "Whether an alert was sent: a warning to Slack, any other to the webhook."
     if ALERTS[name]['labels']['severity'] != 'warning':
         return heard(platform, name, status, **labels)
     title = f"{status.upper()}: {name} ({ALERTS[name]['labels']['component']})"
@@ -461,11 +464,11 @@ def told(platform: SimpleNamespace, name: str, status: str, labels: dict[str, st
 
 @needs_prometheus
 @pytest.mark.parametrize('name', FAULTS)
-def test_a_fault_is_told_and_so_is_its_end(platform, name):
+def test_a_fault_is_an_alert_until_it_is_repaired(platform, name):
     cause, labels = FAULTS[name]
     platform.got.clear()
     engine = open_database(Settings(home=platform.home).database_dsn)
     with cause(platform, engine):
-        wait_until(lambda: told(platform, name, 'firing', labels))
-    wait_until(lambda: told(platform, name, 'resolved', labels))
+        wait_until(lambda: alert_sent(platform, name, 'firing', labels))
+    wait_until(lambda: alert_sent(platform, name, 'resolved', labels))
     engine.dispose()

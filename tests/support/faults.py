@@ -1,4 +1,4 @@
-"What goes wrong on purpose under a running platform, and is mended at the end of the block."
+"Faults of a running platform, each repaired at the end of its block."
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -14,8 +14,8 @@ from football_pred.core.job_runs import begin_run, finish_run
 from football_pred.core.settings import Settings
 from football_pred.ingest.collect import collect_payloads, create_source
 from football_pred.ingest.http import FetchLimits
+from tests.support.exporter_day import AS_OF, now, record_run
 from tests.support.services import free_port
-from tests.unit.metrics.test_exporter import MOMENT, now, ran
 
 MADE = {
     'source': 'bundled',
@@ -31,7 +31,7 @@ MADE = {
 
 @contextmanager
 def matches_at(engine: Engine, *kickoffs: datetime) -> Iterator[None]:
-    "Matches that are scheduled for then, of which nobody has heard before."
+    "Add scheduled matches with these kick-offs."
     with write_transaction(engine) as connection:
         origin = {
             'snapshot_id': connection.execute(select(schema.snapshots.c.snapshot_id))
@@ -54,9 +54,9 @@ def matches_at(engine: Engine, *kickoffs: datetime) -> Iterator[None]:
 
 @contextmanager
 def guard_gone(platform: SimpleNamespace, engine: Engine) -> Iterator[None]:
-    "Nothing keeps settlements from being deleted."
+    "Drop the trigger that protects settlements from deletion."
     with write_transaction(engine) as connection:
-        made = connection.exec_driver_sql(
+        trigger = connection.exec_driver_sql(
             "SELECT sql FROM sqlite_master WHERE name = 'settlements_DELETE'"
         ).scalar_one()
         connection.exec_driver_sql('DROP TRIGGER settlements_DELETE')
@@ -64,12 +64,12 @@ def guard_gone(platform: SimpleNamespace, engine: Engine) -> Iterator[None]:
         yield
     finally:
         with write_transaction(engine) as connection:
-            connection.exec_driver_sql(made)
+            connection.exec_driver_sql(trigger)
 
 
 @contextmanager
 def silent_run(platform: SimpleNamespace, engine: Engine) -> Iterator[None]:
-    "A run that has given no sign of life for an hour."
+    "A running run without a heartbeat for an hour."
     begin_run(
         engine,
         dict(
@@ -92,36 +92,36 @@ def silent_run(platform: SimpleNamespace, engine: Engine) -> Iterator[None]:
 
 @contextmanager
 def unforecast(platform: SimpleNamespace, engine: Engine) -> Iterator[None]:
-    ran(
+    record_run(
         engine, f'mended-{now():%H%M%S%f}', 'clean', 'succeeded'
-    )  # or a failing clean would be the only one told of
-    with matches_at(engine, MOMENT + timedelta(days=2)):
+    )  # a failing clean inhibits the alert
+    with matches_at(engine, AS_OF + timedelta(days=2)):
         yield
 
 
 @contextmanager
 def overdue(platform: SimpleNamespace, engine: Engine) -> Iterator[None]:
-    with matches_at(engine, *[MOMENT - timedelta(days=10 + i) for i in range(4)]):
+    with matches_at(engine, *[AS_OF - timedelta(days=10 + i) for i in range(4)]):
         yield
 
 
 @contextmanager
 def rows_gone(platform: SimpleNamespace, engine: Engine) -> Iterator[None]:
-    "A tenth of the prices is gone."
-    kept = read_frame(engine, select(schema.odds))
+    "Delete a tenth of the odds."
+    odds = read_frame(engine, select(schema.odds))
     with write_transaction(engine) as connection:
-        for match_id in kept['match_id'].unique().sort().head(kept['match_id'].n_unique() // 10):
+        for match_id in odds['match_id'].unique().sort().head(odds['match_id'].n_unique() // 10):
             connection.execute(schema.odds.delete().where(schema.odds.c.match_id == match_id))
     try:
         yield
     finally:
         with write_transaction(engine) as connection:
-            upsert(connection, schema.odds, kept)
+            upsert(connection, schema.odds, odds)
 
 
 @contextmanager
 def unreadable(platform: SimpleNamespace, engine: Engine) -> Iterator[None]:
-    "What a backup says of itself is cut short."
+    "Truncate the manifest of a backup."
     path = next(Settings(home=platform.home).backups_folder.glob('*/manifest.json'))
     content = path.read_bytes()
     path.write_bytes(content[:100])
@@ -142,14 +142,12 @@ def server_gone(platform: SimpleNamespace, engine: Engine) -> Iterator[None]:
 
 @contextmanager
 def no_source(platform: SimpleNamespace, engine: Engine) -> Iterator[None]:
-    "A source that does not answer is asked for six pages, again and again."
-    source, snapshots, stop = (
-        create_source('openfootball', base_url=f'http://127.0.0.1:{free_port()}'),
-        Settings(home=platform.home).snapshots_folder,
-        Event(),
-    )
+    "Fetch six pages from a source that does not answer, repeatedly."
+    source = create_source('openfootball', base_url=f'http://127.0.0.1:{free_port()}')
+    snapshots = Settings(home=platform.home).snapshots_folder
+    stop = Event()
 
-    def ask() -> None:
+    def fetch() -> None:
         while not stop.is_set():
             collect_payloads(
                 engine,
@@ -158,11 +156,11 @@ def no_source(platform: SimpleNamespace, engine: Engine) -> Iterator[None]:
                 ['E0', 'D1', 'SP1'],
                 ['2425', '2526'],
                 now,
-                run_id='nobody there',
+                run_id='unreachable',
                 limits=FetchLimits(retries=0, requests_per_second=None),
             )
 
-    thread = Thread(target=ask)
+    thread = Thread(target=fetch)
     thread.start()
     try:
         yield
@@ -173,16 +171,18 @@ def no_source(platform: SimpleNamespace, engine: Engine) -> Iterator[None]:
 
 @contextmanager
 def not_run(platform: SimpleNamespace, engine: Engine) -> Iterator[None]:
-    "Forecasts were last settled two days ago."
-    own = schema.job_runs.c
+    "Move the latest settlements of forecasts back by two days."
+    columns = schema.job_runs.c
 
     def move(by: timedelta) -> None:
         with write_transaction(engine) as connection:
             for run_id, at in connection.execute(
-                select(own.run_id, own.finished_at).where(own.job == 'settle')
+                select(columns.run_id, columns.finished_at).where(columns.job == 'settle')
             ).all():
                 connection.execute(
-                    schema.job_runs.update().where(own.run_id == run_id).values(finished_at=at + by)
+                    schema.job_runs.update()
+                    .where(columns.run_id == run_id)
+                    .values(finished_at=at + by)
                 )
 
     move(-timedelta(days=2))
@@ -195,7 +195,7 @@ def not_run(platform: SimpleNamespace, engine: Engine) -> Iterator[None]:
 Fault = Callable[[SimpleNamespace, Engine], AbstractContextManager[None]]
 FAULTS: dict[
     str, tuple[Fault, dict[str, str]]
-] = {  # What causes an alert, and labels that it must have
+] = {  # cause of an alert, and labels that it must have
     'LedgerTouched': (guard_gone, {}),
     'JobStuck': (silent_run, {'job': 'simulate'}),
     'JobLate': (not_run, {'job': 'settle'}),

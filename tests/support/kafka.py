@@ -1,4 +1,4 @@
-"A server that speaks Kafka's protocol, and what its topics hold."
+"A server with Kafka's protocol, and the messages of its topics."
 
 import signal
 import subprocess
@@ -16,7 +16,7 @@ from tests.support.services import free_port
 
 @dataclass
 class Broker:
-    "A running server; what it holds is in its memory."
+    "A running server, with its messages in memory."
 
     servers: str
     process: subprocess.Popen
@@ -30,7 +30,7 @@ class Broker:
 
 @contextmanager
 def run_kafka() -> Iterator[Broker]:
-    "Tansu, which starts in milliseconds."
+    "Run Tansu, which starts in milliseconds."
     from confluent_kafka import KafkaException
     from confluent_kafka.admin import AdminClient
 
@@ -80,15 +80,15 @@ def read_all(servers: str, topic: str) -> list[Any]:
             'fetch.wait.max.ms': 50,
         }
     )
-    found: list[Any] = []
+    messages: list[Any] = []
     for partition in reader.list_topics(timeout=10).topics[topic].partitions:
         reader.assign([TopicPartition(topic, partition, 0)])
-        while one := reader.poll(60):
-            if one.error() is None:
-                found.append(one)
-            elif one.error().code() == KafkaError._PARTITION_EOF:
+        while message := reader.poll(60):
+            if message.error() is None:
+                messages.append(message)
+            elif message.error().code() == KafkaError._PARTITION_EOF:
                 break
         else:
             raise AssertionError(f'{topic}/{partition} has no end')
     reader.close()
-    return found
+    return messages

@@ -1,4 +1,4 @@
-"What the rules and dashboards ask, and Prometheus and Alertmanager as processes that read the files of the project."
+"Queries of rules and dashboards, and Prometheus and Alertmanager with the files of the project."
 
 import json
 import os
@@ -43,75 +43,83 @@ def rules(kind: str) -> list[dict[str, Any]]:
 
 
 def panels(board: dict[str, Any]) -> list[dict[str, Any]]:
-    "Panels of a dashboard, without the lines between them."
-    every = [inner for one in board['panels'] for inner in (one, *one.get('panels', []))]
-    return [one for one in every if one['type'] != 'row']
+    "Panels of a dashboard, without its rows."
+    all_panels = []
+    for panel in board['panels']:
+        all_panels += [panel, *panel.get('panels', [])]
+    return [panel for panel in all_panels if panel['type'] != 'row']
 
 
 def filled(expression: str) -> str:
     return expand_variables(expression, '1m')
 
 
-def asked() -> dict[str, str]:
-    "Every query of every panel and rule, by a name."
-    found = {
+def all_queries() -> dict[str, str]:
+    "Every query of every panel and rule, by name."
+    queries = {
         f"{name}: {panel['title']}, {target['refId']}": filled(target['expr'])
         for name, board in BOARDS.items()
         for panel in panels(board)
         for target in panel['targets']
     }
-    return found | {
+    return queries | {
         f"rule {rule.get('alert') or rule['record']}": rule['expr'] for rule in rules('expr')
     }
 
 
 def selectors(expression: str) -> list[promql.VectorSelector]:
-    "What a query reads."
-    found: list[promql.VectorSelector] = []
+    "Selectors of a query."
+    vectors: list[promql.VectorSelector] = []
 
     def walk(node: Any) -> None:
         if isinstance(node, promql.VectorSelector):
-            found.append(node)
+            vectors.append(node)
         elif isinstance(node, promql.MatrixSelector):
             walk(node.vector_selector)
         elif isinstance(node, promql.BinaryExpr):
-            [walk(one) for one in (node.lhs, node.rhs)]
+            walk(node.lhs)
+            walk(node.rhs)
         elif isinstance(node, promql.Call):
-            [walk(one) for one in node.args]
+            for argument in node.args:
+                walk(argument)
         elif hasattr(node, 'expr'):
             walk(node.expr)
 
     walk(promql.parse(filled(expression)))
-    return found
+    return vectors
 
 
 def query(address: str, expression: str) -> list[dict[str, Any]]:
-    "What Prometheus answers; what it says when it cannot, as an error."
-    told = httpx.post(f'{address}/api/v1/query', data={'query': expression}, timeout=30).json()
-    if told['status'] != 'success':
-        raise ValueError(f"{told['error']}: {expression}")
-    return told['data']['result']
+    "Result of a query of Prometheus; its error raises ValueError."
+    url = f'{address}/api/v1/query'
+    response = httpx.post(url, data={'query': expression}, timeout=30).json()
+    if response['status'] != 'success':
+        raise ValueError(f"{response['error']}: {expression}")
+    return response['data']['result']
 
 
-def without_data(address: str, questions: dict[str, str]) -> set[str]:
-    """Names of the queries that find nothing. An alert finds nothing while all is well: there, each series that it reads must be found."""
+def without_data(address: str, queries: dict[str, str]) -> set[str]:
+    """Names of the queries without a result.
+
+    The query of an alert is empty while it does not fire: each of its selectors must have one.
+    """
     alerts = {f"rule {rule['alert']}" for rule in rules('alert')}
 
-    def found(name: str, expression: str) -> bool:
+    def has_data(name: str, expression: str) -> bool:
         if name not in alerts:
             return bool(
                 query(address, expression.replace('offset 1h', 'offset 2s'))
             )  # as rendered below
         return all(
-            query(address, re.sub(r' offset \S+', '', one.prettify()))
-            for one in selectors(expression)
+            query(address, re.sub(r' offset \S+', '', selector.prettify()))
+            for selector in selectors(expression)
         )
 
-    return {name for name, expression in questions.items() if not found(name, expression)}
+    return {name for name, expression in queries.items() if not has_data(name, expression)}
 
 
 def render_rules(folder: Path) -> None:
-    "The rules with nothing to wait for: `for` is a second, what is looked back an hour for is looked back two seconds, groups run each second."
+    "Write the rules with short times: `for` and intervals 1 s, `offset 1h` 2 s."
     folder.mkdir()
     for path in (MONITORING / 'prometheus/rules').glob('*.yml'):
         text = re.sub(
@@ -121,7 +129,7 @@ def render_rules(folder: Path) -> None:
 
 
 def fill_alertmanager(folder: Path, **variables: str) -> Path:
-    "The template as the container fills it in; texts of messages are read from the checkout."
+    "Fill in the template as the container does; message templates are those of the checkout."
     done = subprocess.run(
         [
             'awk',
@@ -141,12 +149,12 @@ def fill_alertmanager(folder: Path, **variables: str) -> Path:
 
 @contextmanager
 def receiver() -> Iterator[tuple[str, list[tuple[str, dict[str, Any]]]]]:
-    "A server that takes everything it is sent: its address, and path and content of each message."
-    got: list[tuple[str, dict[str, Any]]] = []
+    "Run a server that accepts every message: its address, and path and content of each message."
+    messages: list[tuple[str, dict[str, Any]]] = []
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
-            got.append(
+            messages.append(
                 (self.path, json.loads(self.rfile.read(int(self.headers['Content-Length']))))
             )
             self.send_response(200)
@@ -160,7 +168,7 @@ def receiver() -> Iterator[tuple[str, list[tuple[str, dict[str, Any]]]]]:
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     try:
-        yield f'http://127.0.0.1:{server.server_port}', got
+        yield f'http://127.0.0.1:{server.server_port}', messages
     finally:
         server.shutdown()
         thread.join()
@@ -169,7 +177,7 @@ def receiver() -> Iterator[tuple[str, list[tuple[str, dict[str, Any]]]]]:
 
 @contextmanager
 def alertmanager(folder: Path, address: str) -> Iterator[str]:
-    "Alertmanager that tells the receiver at an address, without waiting for more of a group; its own address."
+    "Run Alertmanager with a receiver at an address, without group delays; its own address."
     path = fill_alertmanager(
         folder,
         ALERT_WEBHOOK_URL=f'{address}/webhook',
@@ -194,11 +202,9 @@ def alertmanager(folder: Path, address: str) -> Iterator[str]:
 
 @contextmanager
 def prometheus(folder: Path, interval: str, **targets: str) -> Iterator[str]:
-    "Prometheus with the project's own file, but for the interval, where its targets are, and that jobs without a target are left out; its address."
-    port, config = (
-        free_port(),
-        yaml.safe_load((MONITORING / 'prometheus/prometheus.yml').read_text()),
-    )
+    "Run Prometheus with the project's file, with another interval and other targets; its address."
+    port = free_port()
+    config = yaml.safe_load((MONITORING / 'prometheus/prometheus.yml').read_text())
     targets['prometheus'] = f'127.0.0.1:{port}'
     config['global'] = {
         'scrape_interval': interval,

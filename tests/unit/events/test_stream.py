@@ -1,4 +1,4 @@
-"Events over Kafka: real servers and databases, processes that are killed, and the whole way from a page to a sealed forecast."
+"Relay and consumer with real servers, killed processes, and a page that becomes a forecast."
 
 import json
 import os
@@ -42,16 +42,21 @@ from football_pred.ingest.open_sources import OpenFootball
 from football_pred.markets.prices import read_match_history
 from football_pred.models.dixon_coles import DixonColes
 from football_pred.registry.registry import Registry
+from tests.support.events import (
+    EMITTED_AT,
+    count_events,
+    count_sent,
+    emit_odds,
+    result_events,
+)
 from tests.support.kafka import Broker, read_all, run_kafka
 from tests.support.server import COMMAND
 from tests.support.server import wait_until as wait_at_most
 from tests.unit.ingest.test_real_sources import FAST, Host
 
-NOW, LIBRARY = datetime(2026, 4, 1, tzinfo=UTC), Path(__file__).parents[3] / 'football_pred'
-BEFORE, LATER = (
-    datetime(2022, 3, 1, tzinfo=UTC),
-    datetime(2022, 3, 9, tzinfo=UTC),
-)  # in the season of the made-up league
+LIBRARY = Path(__file__).parents[3] / 'football_pred'
+BEFORE = datetime(2022, 3, 1, tzinfo=UTC)  # in the season of the simulated league
+LATER = datetime(2022, 3, 9, tzinfo=UTC)
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
@@ -119,34 +124,6 @@ def running(*arguments: Any) -> Iterator[Running]:
         one.kill()
 
 
-def tell(database: Engine, number: int, keys: int = 50, start: int = 0) -> None:
-    "So many events about prices of a few matches."
-    told = [
-        (
-            f'm{i % keys}',
-            {
-                'version': 1,
-                'match_id': f'm{i % keys}',
-                'prices': i + 1,
-                'known_at': NOW.isoformat(),
-                'snapshot_id': 's',
-            },
-        )
-        for i in range(start, start + number)
-    ]
-    with write_transaction(database) as connection:
-        emit_events(connection, 'odds', told, NOW)
-
-
-def count(database: Engine, *where: Any) -> int:
-    with database.connect() as connection:
-        return connection.scalar(select(func.count()).select_from(schema.events).where(*where))
-
-
-def sent(database: Engine) -> int:
-    return count(database, schema.events.c.sent_at.is_not(None))
-
-
 def understood(servers: str, topic: str = 'football.odds') -> list[Any]:
     return [
         decode_message(KafkaMessage(one.topic(), one.key(), one.value(), one.headers()))
@@ -166,16 +143,16 @@ def check_carried(database: Engine, servers: str) -> int:
 
 
 def test_a_relay_that_is_killed_loses_nothing_and_keeps_the_order(database, home, kafka):
-    tell(database, 6000)
+    emit_odds(database, 6000)
     dice = random.Random(7)
     for _ in range(4):
         with running(home, database, kafka.servers, 'relay') as one:
-            enough = sent(database) + dice.randrange(1, 800)
-            wait_until(lambda enough=enough: sent(database) >= enough)
+            enough = count_sent(database) + dice.randrange(1, 800)
+            wait_until(lambda enough=enough: count_sent(database) >= enough)
             one.kill()
-    assert 0 < sent(database) < 6000
+    assert 0 < count_sent(database) < 6000
     with running(home, database, kafka.servers, 'relay') as one:
-        wait_until(lambda: sent(database) == 6000)
+        wait_until(lambda: count_sent(database) == 6000)
         assert one.end() == 0
         assert len(one.says('the relay ends')) == 1
     twice = check_carried(database, kafka.servers)
@@ -184,18 +161,18 @@ def test_a_relay_that_is_killed_loses_nothing_and_keeps_the_order(database, home
 
 def test_two_relays_send_nothing_twice_and_the_second_takes_over(database, home, kafka):
     with running(home, database, kafka.servers, 'relay') as first:
-        tell(database, 100)
-        wait_until(lambda: sent(database) == 100)
+        emit_odds(database, 100)
+        wait_until(lambda: count_sent(database) == 100)
         with running(home, database, kafka.servers, 'relay') as second:
             wait_until(
                 lambda: bool(second.says('another process is at work; waiting for it to end'))
             )
-            tell(database, 2000, start=100)
-            wait_until(lambda: sent(database) == 2100)
+            emit_odds(database, 2000, start=100)
+            wait_until(lambda: count_sent(database) == 2100)
             assert check_carried(database, kafka.servers) == 0
             first.kill()
-            tell(database, 500, start=2100)
-            wait_until(lambda: sent(database) == 2600)
+            emit_odds(database, 500, start=2100)
+            wait_until(lambda: count_sent(database) == 2600)
             assert second.says('events sent')
     assert check_carried(database, kafka.servers) == 0
 
@@ -203,39 +180,39 @@ def test_two_relays_send_nothing_twice_and_the_second_takes_over(database, home,
 def test_a_server_that_is_gone_comes_back(engine, kafka, caplog):
     stop = threading.Event()
     thread = threading.Thread(
-        target=run_relay, args=(engine, kafka.servers, lambda: NOW, stop, 1.0)
+        target=run_relay, args=(engine, kafka.servers, lambda: EMITTED_AT, stop, 1.0)
     )
     with caplog.at_level('WARNING', 'football_pred.events.outbox_relay'):
         thread.start()
         try:
-            tell(engine, 200)
-            wait_until(lambda: sent(engine) == 200)
+            emit_odds(engine, 200)
+            wait_until(lambda: count_sent(engine) == 200)
             kafka.hold()
-            tell(engine, 200, start=200)
+            emit_odds(engine, 200, start=200)
             wait_until(lambda: 'events wait' in caplog.messages)
-            assert sent(engine) < 400
+            assert count_sent(engine) < 400
             kafka.go_on()
-            wait_until(lambda: sent(engine) == 400)
+            wait_until(lambda: count_sent(engine) == 400)
         finally:
             stop.set()
             thread.join()
     check_carried(engine, kafka.servers)
 
 
-def test_an_event_that_fits_no_schema_is_laid_aside(database, kafka):
+def test_an_event_that_fits_no_schema_is_a_dead_letter(database, kafka):
     create_topics(kafka.servers)
     assert create_topics(kafka.servers) == []
     with write_transaction(database) as connection:
-        emit_events(connection, 'odds', [('m1', {'version': 7, 'match_id': 'm1'})], NOW)
-    tell(database, 3, keys=1)
-    done = send_unsent_events(database, open_producer(kafka.servers), lambda: NOW)
-    assert (done.sent, done.dead_lettered, done.failed, sent(database)) == (4, 1, 0, 4)
+        emit_events(connection, 'odds', [('m1', {'version': 7, 'match_id': 'm1'})], EMITTED_AT)
+    emit_odds(database, 3, keys=1)
+    done = send_unsent_events(database, open_producer(kafka.servers), lambda: EMITTED_AT)
+    assert (done.sent, done.dead_lettered, done.failed, count_sent(database)) == (4, 1, 0, 4)
     [letter] = read_all(kafka.servers, DEAD_LETTER_TOPIC)
     assert dict(letter.headers())['reason'] == b'version 7 of topic odds is unknown; known: 1'
     assert len(understood(kafka.servers)) == 3
 
 
-# A made-up league
+# A simulated league
 
 
 def tables(home: Path, database: Engine) -> tuple[Registry, pl.DataFrame]:
@@ -300,31 +277,6 @@ def tables(home: Path, database: Engine) -> tuple[Registry, pl.DataFrame]:
     return registry, week
 
 
-def results(matches: pl.DataFrame) -> list[tuple[str, dict[str, Any]]]:
-    "What is told of the results of matches."
-    columns = (
-        'match_id',
-        'league',
-        'season',
-        'home_team',
-        'away_team',
-        'source',
-        'snapshot_id',
-        'home_goals',
-        'away_goals',
-    )
-    moments = ('kickoff', 'result_known_at')
-    return [
-        (
-            row['match_id'],
-            {'version': 1, 'status': 'finished'}
-            | {name: row[name] for name in columns}
-            | {name: row[name].isoformat() for name in moments},
-        )
-        for row in matches.to_dicts()
-    ]
-
-
 def ended(database: Engine, week: pl.DataFrame) -> pl.DataFrame:
     return (
         read_frame(database, select(schema.matches))
@@ -343,7 +295,7 @@ def ledger(database: Engine) -> tuple[int, int]:
 
 
 def check_ledger(home: Path, database: Engine, week: pl.DataFrame) -> None:
-    "Every forecast of the week is settled once, every next match is forecast once, nobody has touched anything."
+    "Every forecast of the week is settled once, and every next fixture has one valid forecast."
     settled = read_frame(
         database,
         select(schema.predictions.c.match_id, schema.settlements.c.revision).join(
@@ -353,28 +305,28 @@ def check_ledger(home: Path, database: Engine, week: pl.DataFrame) -> None:
     )
     assert sorted(settled['match_id']) == sorted(week['match_id'])
     assert set(settled['revision']) == {1}
-    coming = find_next_fixtures(
+    next_fixtures = find_next_fixtures(
         upcoming_fixtures(read_match_history(database, LATER, ['SIM']), LATER, 60),
         week,
         {'SIM': 'Sim'},
     )
-    made = read_frame(
+    sealed_ids = read_frame(
         database,
         select(schema.predictions.c.match_id).where(schema.predictions.c.run_id == 'stream'),
     )['match_id'].to_list()
-    assert sorted(made) == sorted(coming)
+    assert sorted(sealed_ids) == sorted(next_fixtures)
     assert verify_ledger(database, Settings(home=home).ledger_anchors_path).problems == []
 
 
 def test_a_consumer_that_is_killed_does_everything_once(database, home, kafka):
     _, week = tables(home, database)
-    told = results(ended(database, week))
+    told = result_events(ended(database, week))
     dice, parts = random.Random(3), [told[:4], told[4:]]
     with running(home, database, kafka.servers, 'relay'):
         for part in parts:
             before = ledger(database)
             with write_transaction(database) as connection:
-                emit_events(connection, 'results', part, NOW)
+                emit_events(connection, 'results', part, EMITTED_AT)
             with running(
                 home, database, kafka.servers, 'consume', '--as-of', LATER.isoformat()
             ) as one:
@@ -383,17 +335,17 @@ def test_a_consumer_that_is_killed_does_everything_once(database, home, kafka):
                 one.kill()  # features are not pushed yet, or the messages not counted as done
         with running(home, database, kafka.servers, 'consume', '--as-of', LATER.isoformat()) as one:
             wait_until(
-                lambda: bool(one.says('results followed')) and ledger(database)[1] == week.height
+                lambda: bool(one.says('results processed')) and ledger(database)[1] == week.height
             )
             check_ledger(home, database, week)
-            done, lines = ledger(database), len(one.says('results followed'))
+            done, lines = ledger(database), len(one.says('results processed'))
             with write_transaction(database) as connection:
                 connection.execute(
                     update(schema.events).values(sent_at=None)
                 )  # all of it a second time
             wait_until(
                 lambda: (
-                    sum(line['messages'] for line in one.says('results followed')[lines:])
+                    sum(line['messages'] for line in one.says('results processed')[lines:])
                     == len(told)
                 )
             )
@@ -402,23 +354,23 @@ def test_a_consumer_that_is_killed_does_everything_once(database, home, kafka):
     check_ledger(home, database, week)
 
 
-def test_messages_that_cannot_be_used_are_laid_aside(engine, home, kafka):
+def test_messages_that_cannot_be_used_are_dead_letters(engine, home, kafka):
     _, week = tables(home, engine)
     create_topics(kafka.servers)
     good = [
         encode_event('results', key, payload, f'e{i}', i)
-        for i, (key, payload) in enumerate(results(ended(engine, week)))
+        for i, (key, payload) in enumerate(result_events(ended(engine, week)))
     ]
     newer = good[0]._replace(headers=[*(dict(good[0].headers) | {'schema_version': b'2'}).items()])
     nowhere = encode_event(
-        'results', 'm9', results(ended(engine, week))[0][1] | {'match_id': 'm9'}, 'e99', 99
+        'results', 'm9', result_events(ended(engine, week))[0][1] | {'match_id': 'm9'}, 'e99', 99
     )
     producer = open_producer(kafka.servers)
     for one in (good[0], good[0]._replace(value=b'\xff{'), newer, nowhere, *good[1:]):
         producer.produce(one.topic, one.value, one.key, headers=list(one.headers))
     producer.flush()
     with running(home, engine, kafka.servers, 'consume', '--as-of', LATER.isoformat()) as one:
-        wait_until(lambda: len(one.says('results followed')) > 0)
+        wait_until(lambda: len(one.says('results processed')) > 0)
         wait_until(lambda: ledger(engine)[1] == week.height)
         assert one.end() == 0
     check_ledger(home, engine, week)
@@ -437,7 +389,7 @@ def test_a_database_that_is_away_is_waited_for(postgresql, postgresql_server, ho
     create_topics(kafka.servers)
     messages = [
         encode_event('results', key, payload, f'e{i}', i)
-        for i, (key, payload) in enumerate(results(ended(postgresql, week)))
+        for i, (key, payload) in enumerate(result_events(ended(postgresql, week)))
     ]
     name, server = (
         postgresql.url.database,
@@ -460,7 +412,7 @@ def test_a_database_that_is_away_is_waited_for(postgresql, postgresql_server, ho
             messages[0].topic, messages[0].value, messages[0].key, headers=list(messages[0].headers)
         )
         producer.flush()
-        wait_until(lambda: len(one.says('results followed')) == 1)
+        wait_until(lambda: len(one.says('results processed')) == 1)
         admit(False)
         try:
             for message in messages[1:]:
@@ -472,16 +424,16 @@ def test_a_database_that_is_away_is_waited_for(postgresql, postgresql_server, ho
         finally:
             admit(True)
         server.dispose()
-        wait_until(lambda: len(one.says('results followed')) >= 2)
+        wait_until(lambda: len(one.says('results processed')) >= 2)
         assert one.end() == 0
     check_ledger(home, postgresql, week)
 
 
-# The whole way
+# From a page to a forecast
 
 
 def openfootball(path: Path, until: datetime, also: int = 0) -> None:
-    "The bundled season 2025/26 as openfootball writes it: results of matches that kicked off before a moment, and of as many after it."
+    "Write the season 2025/26 as openfootball does: results before a time, and some after it."
     names = (
         pl.read_csv(LIBRARY / 'data/team_aliases.csv')
         .filter(source='openfootball', league='E0')
@@ -575,7 +527,7 @@ def test_from_a_page_to_settled_and_new_forecasts(database, home, kafka, tmp_pat
         create_topics(kafka.servers)
         with write_transaction(database) as connection:
             connection.execute(
-                update(schema.events).values(sent_at=NOW)
+                update(schema.events).values(sent_at=EMITTED_AT)
             )  # what was told before is no matter here
         place = home, database, kafka.servers
         with (
@@ -584,10 +536,10 @@ def test_from_a_page_to_settled_and_new_forecasts(database, home, kafka, tmp_pat
         ):
             openfootball(page, first, also=1)
             assert (gather().changed, ledger(database)) == (1, (1, 0))
-            wait_until(lambda: bool(two.says('results followed')))
-            wait_until(lambda: count(database, schema.events.c.sent_at.is_(None)) == 0)
+            wait_until(lambda: bool(two.says('results processed')))
+            wait_until(lambda: count_events(database, schema.events.c.sent_at.is_(None)) == 0)
             assert (one.end(), two.end()) == (0, 0)
-        [done] = two.says('results followed')
+        [done] = two.says('results processed')
         assert (
             done['messages'],
             done['results'],
@@ -610,7 +562,7 @@ def test_from_a_page_to_settled_and_new_forecasts(database, home, kafka, tmp_pat
     assert sorted(made['match_id']) == sorted(following)
     assert set(made['as_of']) == {first}  # the champion has learned from nothing later
     assert verify_ledger(database, settings.ledger_anchors_path).problems == []
-    told = {event.told.match_id for event in understood(kafka.servers, 'football.predictions')}
+    told = {message.event.match_id for message in understood(kafka.servers, 'football.predictions')}
     assert told == set(following)
     countries = dict(
         read_frame(database, select(schema.leagues.c.league, schema.leagues.c.country)).iter_rows()

@@ -1,4 +1,4 @@
-"The exporter over a day's work: every number against the tables, what is gone, what begins again, and what grows."
+"Metrics of the exporter against the tables, and its behaviour when rows or databases vanish."
 
 import json
 import os
@@ -10,12 +10,11 @@ import sqlite3
 import subprocess
 from collections import Counter
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import httpx
-import numpy as np
 import polars as pl
 import pytest
 from prometheus_client import generate_latest
@@ -26,154 +25,25 @@ from scipy.optimize import brentq
 from scipy.stats import ks_2samp
 from sqlalchemy import Engine
 
-from football_pred.api.api_keys import create_key
 from football_pred.api.telemetry import Telemetry
 from football_pred.core import schema
 from football_pred.core.as_of import read_matches
-from football_pred.core.backup import create_backup
-from football_pred.core.database import open_database, upsert, write_transaction
+from football_pred.core.database import open_database
 from football_pred.core.job_runs import begin_run, finish_run
 from football_pred.core.settings import Settings
 from football_pred.features.build import FEATURES
 from football_pred.features.offline import FeatureStoreConfig, read_offline_features
 from football_pred.forecasts.ledger import append_forecasts, settle_forecasts
 from football_pred.forecasts.predict import forecast_fixtures
-from football_pred.ingest.collect import collect_payloads, create_source
-from football_pred.ingest.http import FetchLimits
-from football_pred.markets.prices import read_match_history
+from football_pred.metrics.drift import CALENDAR_FEATURES
 from football_pred.metrics.exporter import CycleResult, Exporter, MetricCollectors, collector_status
-from football_pred.metrics.performance import CALENDAR_FEATURES
-from football_pred.models.dixon_coles import DixonColes
 from football_pred.registry.registry import Registry
-from tests.support.server import COMMAND, run, wait_until
+from tests.support.exporter_day import AS_OF, now, record_run
+from tests.support.server import COMMAND, wait_until
 from tests.support.services import free_port
 
 ROOT = Path(__file__).parents[3]
-MOMENT, WINTER = datetime(2026, 4, 1, tzinfo=UTC), datetime(2025, 11, 1, tzinfo=UTC)
 NEWEST = 200
-
-
-def now() -> datetime:
-    return datetime.now(UTC)
-
-
-def ran(
-    engine: Engine,
-    run_id: str,
-    job: str,
-    state: str,
-    pipeline: str | None = None,
-    upstream: tuple[str, ...] = (),
-    **columns: Any,
-) -> None:
-    "A run as the runner leaves it."
-    about = dict(
-        run_id=run_id,
-        job=job,
-        pipeline=pipeline,
-        key=run_id,
-        params={},
-        as_of=MOMENT,
-        upstream=list(upstream),
-        lease=job,
-    )
-    begin_run(engine, about, now())
-    finish_run(engine, run_id, state, now(), **columns)
-
-
-def price(engine: Engine) -> None:
-    "Closing prices of four in five matches of the last season."
-    rng, rows, origin = (
-        np.random.default_rng(3),
-        [],
-        {'source': 'bundled', 'snapshot_id': snapshot_of(engine)},
-    )
-    for i, match in enumerate(read_matches(engine, now(), ['E0'], ['2526']).to_dicts()):
-        if i % 5 == 0:
-            continue
-        for selection, share in zip(
-            ('home', 'draw', 'away'), rng.dirichlet([5, 3, 4]).clip(0.03), strict=True
-        ):
-            rows.append(
-                dict(
-                    match_id=match['match_id'],
-                    bookmaker='market_average',
-                    market='1x2',
-                    line='',
-                    selection=selection,
-                    known_at=match['kickoff'],
-                    phase='closing',
-                    price=round(0.94 / share, 2),
-                )
-                | origin
-            )
-    with write_transaction(engine) as connection:
-        upsert(connection, schema.odds, [row | {'price': max(row['price'], 1.01)} for row in rows])
-
-
-def snapshot_of(engine: Engine) -> str:
-    with engine.connect() as connection:
-        return connection.execute(schema.snapshots.select()).first().snapshot_id
-
-
-@pytest.fixture(scope='module')
-def day(served_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    "A home after a day's work: forecasts of champion and challenger since winter, prices, results, and jobs that failed."
-    home = tmp_path_factory.mktemp('exporter') / 'home'
-    shutil.copytree(served_home, home)
-    settings = Settings(home=home)
-    engine = open_database(settings.database_dsn)
-    registry = Registry(**settings.registry_options, engine=engine, clock=now)
-    champion, history = registry.champion('E0'), read_match_history(engine, MOMENT, ['E0'])
-    shadow = DixonColes(half_life=120).fit(history.filter(status='finished'), as_of=MOMENT)
-    registry.set_challenger(
-        'E0',
-        registry.register(
-            'E0', shadow, 'E0-shadow', champion.trained_on | {'half_life': 120}
-        ).version,
-    )
-    price(engine)
-    winter = history.filter((pl.col('kickoff') > WINTER) & (pl.col('kickoff') < MOMENT))
-    for name, model in ((champion.name, champion.model), ('E0-shadow', shadow)):
-        append_forecasts(
-            engine,
-            settings.ledger_anchors_path,
-            forecast_fixtures(model, winter),
-            name,
-            '1',
-            WINTER,
-            now(),
-            'd',
-            'f',
-            'by hand',
-        )
-    for job in ('predict', 'settle'):
-        run(home, 'run', job)
-    collect_payloads(
-        engine,
-        settings.snapshots_folder,
-        create_source('openfootball', base_url=f'http://127.0.0.1:{free_port()}'),
-        ['E0'],
-        ['2526'],
-        now,
-        run_id='broken',
-        limits=FetchLimits(retries=0),
-    )
-    ran(engine, 'first', 'collect', 'succeeded', 'daily')
-    ran(
-        engine,
-        'second',
-        'clean',
-        'failed',
-        'daily',
-        ('first',),
-        error_type='CheckFailed',
-        error='too few',
-    )
-    create_key(engine, 'reader', 'read', 'test', now())
-    create_backup(engine, settings.backups_folder, MOMENT, {})
-    engine.dispose()
-    return home
 
 
 @pytest.fixture
@@ -186,7 +56,7 @@ def exporter_of(home: Path, **options: Any) -> Exporter:
     lag = lambda: {('relay', 'results'): 3}  # noqa: E731
     return Exporter(
         MetricCollectors(
-            Settings(home=home, **options), now, lambda: MOMENT, ['collect', 'simulate'], lag
+            Settings(home=home, **options), now, lambda: AS_OF, ['collect', 'simulate'], lag
         )
     )
 
@@ -198,7 +68,7 @@ def refreshed(home: Path, **options: Any) -> Exporter:
 
 
 @pytest.fixture(scope='module')
-def told(day: Path) -> Exporter:
+def day_exporter(day: Path) -> Exporter:
     return refreshed(day)
 
 
@@ -251,14 +121,14 @@ def on_postgresql(postgresql: Engine, home: Path) -> Exporter:
     return refreshed(home, database_url=url)
 
 
-def test_the_readme_lists_what_is_told_and_nothing_else(told, on_postgresql, home):
-    "Whatever applies is told after a day's work; connections belong to PostgreSQL, and a part is reachable where one is configured."
+def test_the_readme_lists_every_metric_and_no_other(day_exporter, on_postgresql, home):
+    "Every metric that applies is exported; connections only of PostgreSQL."
     with socket.create_server(('127.0.0.1', 0)) as listening:
         configured = refreshed(home, api_url=f'http://127.0.0.1:{listening.getsockname()[1]}')
     seen = set().union(
         *[
             names_of(generate_latest(one.registry).decode())
-            for one in (told, on_postgresql, configured)
+            for one in (day_exporter, on_postgresql, configured)
         ]
     )
     assert seen == readme_names('exporter')
@@ -266,27 +136,30 @@ def test_the_readme_lists_what_is_told_and_nothing_else(told, on_postgresql, hom
     assert names_of(generate_latest(Telemetry().registry).decode()) == readme_names('server')
 
 
-def test_every_collector_is_up(told):
+def test_every_collector_is_up(day_exporter):
     assert {
-        name: collector_status(turn).reason for name, turn in told.turns.items()
-    } == dict.fromkeys(told.turns, '')
+        name: collector_status(turn).reason for name, turn in day_exporter.cycles.items()
+    } == dict.fromkeys(day_exporter.cycles, '')
 
 
-def test_counts_are_those_of_the_tables(told, day):
+def test_counts_are_those_of_the_tables(day_exporter, day):
     made = rows(day, 'SELECT league, model, count(*) n FROM predictions GROUP BY 1, 2').rows()
     assert len(made) == 2
     for league, model, count in made:
-        assert value(told, 'football_forecasts_sealed_total', league=league, model=model) == count
+        assert (
+            value(day_exporter, 'football_forecasts_sealed_total', league=league, model=model)
+            == count
+        )
     scored = 'SELECT p.league, p.model, count(*) n FROM settlements s JOIN predictions p USING (prediction_id) WHERE revision = 1 GROUP BY 1, 2'
     for league, model, count in rows(day, scored).rows():
         assert (
-            value(told, 'football_forecasts_settled_total', league=league, model=model)
+            value(day_exporter, 'football_forecasts_settled_total', league=league, model=model)
             == count
             > NEWEST
         )
     for table in schema.metadata.tables:
         assert (
-            value(told, 'football_table_row_count', table=table)
+            value(day_exporter, 'football_table_row_count', table=table)
             == rows(day, f'SELECT count(*) n FROM {table}')['n'][0]
         ), table
     for source, kind, status, count in rows(
@@ -296,7 +169,7 @@ def test_counts_are_those_of_the_tables(told, day):
     ).rows():
         assert (
             value(
-                told,
+                day_exporter,
                 'football_data_collection_total',
                 data_source=source,
                 collection_type=kind,
@@ -307,17 +180,19 @@ def test_counts_are_those_of_the_tables(told, day):
     for job, state, count in rows(
         day, 'SELECT job, state, count(*) n FROM job_runs GROUP BY 1, 2'
     ).rows():
-        assert value(told, 'football_scheduler_task_runs_total', job=job, state=state) == count
+        assert (
+            value(day_exporter, 'football_scheduler_task_runs_total', job=job, state=state) == count
+        )
     assert (
-        value(told, 'football_data_cleaning_total', status='succeeded')
-        == value(told, 'football_data_cleaning_total', status='failed')
+        value(day_exporter, 'football_data_cleaning_total', status='succeeded')
+        == value(day_exporter, 'football_data_cleaning_total', status='failed')
         == 1
     )
-    assert value(told, 'football_data_cleaning_errors_total', error_type='CheckFailed') == 1
-    assert value(told, 'football_scheduler_task_delay_seconds_count', job='clean') == 1
+    assert value(day_exporter, 'football_data_cleaning_errors_total', error_type='CheckFailed') == 1
+    assert value(day_exporter, 'football_scheduler_task_delay_seconds_count', job='clean') == 1
 
 
-def test_durations_are_those_of_the_runs(told, day):
+def test_durations_are_those_of_the_runs(day_exporter, day):
     took = rows(day, 'SELECT job, started_at, finished_at FROM job_runs').with_columns(
         seconds=(
             pl.col('finished_at').str.to_datetime() - pl.col('started_at').str.to_datetime()
@@ -326,27 +201,33 @@ def test_durations_are_those_of_the_runs(told, day):
     )
     for (job,), own in took.group_by('job'):
         assert value(
-            told, 'football_scheduler_task_duration_seconds_sum', job=job
+            day_exporter, 'football_scheduler_task_duration_seconds_sum', job=job
         ) == pytest.approx(own['seconds'].sum())
         assert (
-            value(told, 'football_scheduler_task_duration_seconds_bucket', job=job, le='10.0')
+            value(
+                day_exporter, 'football_scheduler_task_duration_seconds_bucket', job=job, le='10.0'
+            )
             == (own['seconds'] <= 10).sum()
         )
 
 
-def test_where_jobs_stand(told, day):
+def test_where_jobs_stand(day_exporter, day):
     last = rows(day, 'SELECT job, state, max(started_at) FROM job_runs GROUP BY job')
     for job, state, _ in last.rows():
-        assert value(told, 'football_job_last_state', job=job, state=state) == 1
-    assert value(told, 'football_job_last_state', job='simulate', state='never') == 1
-    assert value(told, 'football_job_last_success_timestamp_seconds', job='simulate') is None
-    assert value(told, 'football_job_stuck', job='clean') == 0
-    assert value(told, 'football_ledger_problems') == 0
-    assert value(told, 'football_backup_last_success_timestamp_seconds') == MOMENT.timestamp()
+        assert value(day_exporter, 'football_job_last_state', job=job, state=state) == 1
+    assert value(day_exporter, 'football_job_last_state', job='simulate', state='never') == 1
+    assert (
+        value(day_exporter, 'football_job_last_success_timestamp_seconds', job='simulate') is None
+    )
+    assert value(day_exporter, 'football_job_stuck', job='clean') == 0
+    assert value(day_exporter, 'football_ledger_problems') == 0
+    assert (
+        value(day_exporter, 'football_backup_last_success_timestamp_seconds') == AS_OF.timestamp()
+    )
 
 
 def power(prices: tuple[float, ...]) -> list[float]:
-    "Chances by the power method: the exponent that makes them sum to 1."
+    "Probabilities by the power method: the exponent that makes them sum to 1."
     exponent = brentq(lambda k: sum((1 / one) ** k for one in prices) - 1, 0.1, 10, xtol=1e-15)
     return [(1 / one) ** exponent for one in prices]
 
@@ -360,7 +241,7 @@ def rps() -> pl.Expr:
 
 
 def record(home: Path, model: str) -> pl.DataFrame:
-    "The newest scored matches of a model, each with its latest forecast, and with the closing price where there is one."
+    "Latest settled matches of a model, with its latest forecasts and the closing prices."
     scored = rows(
         home,
         f"""SELECT p.match_id, p.kickoff, p.as_of, p.sequence, p_home, p_draw, p_away, s.revision, home_goals, away_goals
@@ -378,32 +259,37 @@ def record(home: Path, model: str) -> pl.DataFrame:
     return own.join(market, on='match_id', how='left')
 
 
-def test_the_record_is_right_beside_the_market_on_the_same_matches(told, day):
+def test_the_record_is_right_beside_the_market_on_the_same_matches(day_exporter, day):
     for model in ('E0-dixon-coles', 'E0-shadow'):
         own = record(day, model)
         about = {'league': 'E0', 'model': model}
         assert (
-            value(told, 'football_rolling_matches', matches='all', **about) == own.height == NEWEST
+            value(day_exporter, 'football_rolling_matches', matches='all', **about)
+            == own.height
+            == NEWEST
         )
         assert value(
-            told, 'football_rolling_rps', matches='all', forecaster='model', **about
+            day_exporter, 'football_rolling_rps', matches='all', forecaster='model', **about
         ) == pytest.approx(own.select(rps())['rps'].mean())
         priced = own.drop_nulls('m_home')
-        assert value(told, 'football_rolling_matches', matches='priced', **about) == priced.height
+        assert (
+            value(day_exporter, 'football_rolling_matches', matches='priced', **about)
+            == priced.height
+        )
         assert 100 < priced.height < NEWEST
         market = priced.with_columns(p_home='m_home', p_draw='m_draw', p_away='m_away')
         ours, theirs = (one.select(rps())['rps'] for one in (priced, market))
         assert value(
-            told, 'football_rolling_rps', matches='priced', forecaster='model', **about
+            day_exporter, 'football_rolling_rps', matches='priced', forecaster='model', **about
         ) == pytest.approx(ours.mean())
         assert value(
-            told, 'football_rolling_rps', matches='priced', forecaster='market', **about
+            day_exporter, 'football_rolling_rps', matches='priced', forecaster='market', **about
         ) == pytest.approx(theirs.mean(), abs=1e-9)
         assert value(
-            told, 'football_rolling_rps_difference', against='market', **about
+            day_exporter, 'football_rolling_rps_difference', against='market', **about
         ) == pytest.approx((ours - theirs).mean(), abs=1e-9)
         low, high = (
-            value(told, f'football_rolling_rps_difference_{end}', against='market', **about)
+            value(day_exporter, f'football_rolling_rps_difference_{end}', against='market', **about)
             for end in ('low', 'high')
         )
         assert low < (ours - theirs).mean() < high
@@ -417,29 +303,33 @@ def test_the_record_is_right_beside_the_market_on_the_same_matches(told, day):
         hit = happened == pl.max_horizontal('p_home', 'p_draw', 'p_away')
         assert (
             value(
-                told, 'football_rolling_accuracy_ratio', matches='all', forecaster='model', **about
+                day_exporter,
+                'football_rolling_accuracy_ratio',
+                matches='all',
+                forecaster='model',
+                **about,
             )
             == own.select(hit).to_series().mean()
         )
         loss = own.select(-happened.log()).to_series().mean()
         assert value(
-            told, 'football_rolling_log_loss', matches='all', forecaster='model', **about
+            day_exporter, 'football_rolling_log_loss', matches='all', forecaster='model', **about
         ) == pytest.approx(loss)
 
 
-def test_the_challenger_is_compared_with_the_champion(told, day):
+def test_the_challenger_is_compared_with_the_champion(day_exporter, day):
     ours, theirs = (
         record(day, model).select('match_id', rps()) for model in ('E0-shadow', 'E0-dixon-coles')
     )
     both = ours.join(theirs, on='match_id')
     about = {'league': 'E0', 'model': 'E0-shadow', 'against': 'champion'}
-    assert value(told, 'football_rolling_rps_difference', **about) == pytest.approx(
+    assert value(day_exporter, 'football_rolling_rps_difference', **about) == pytest.approx(
         (both['rps'] - both['rps_right']).mean()
     )
-    assert value(told, 'football_rolling_rps_difference_matches', **about) == both.height
+    assert value(day_exporter, 'football_rolling_rps_difference_matches', **about) == both.height
 
 
-def test_the_base_rate_knew_what_was_known(told, day):
+def test_the_base_rate_knew_what_was_known(day_exporter, day):
     own = record(day, 'E0-dixon-coles')
     played = rows(
         day,
@@ -461,7 +351,7 @@ def test_the_base_rate_knew_what_was_known(told, day):
         )
         total += said.select(rps())['rps'].sum()
     found = value(
-        told,
+        day_exporter,
         'football_rolling_rps',
         league='E0',
         model='E0-dixon-coles',
@@ -471,16 +361,16 @@ def test_the_base_rate_knew_what_was_known(told, day):
     assert found == pytest.approx(total / own.height)
 
 
-def test_drift_is_that_of_the_features(told, day):
+def test_drift_is_that_of_the_features(day_exporter, day):
     features, month = (
         read_offline_features(FeatureStoreConfig(day / 'features'), 'matches'),
         timedelta(days=30),
     )
     before = features.filter(
-        (pl.col('kickoff') <= MOMENT) & (pl.col('kickoff') > MOMENT - timedelta(days=1095))
+        (pl.col('kickoff') <= AS_OF) & (pl.col('kickoff') > AS_OF - timedelta(days=1095))
     )
     after = features.filter(
-        (pl.col('kickoff') > MOMENT - month) & (pl.col('kickoff') <= MOMENT + timedelta(days=7))
+        (pl.col('kickoff') > AS_OF - month) & (pl.col('kickoff') <= AS_OF + timedelta(days=7))
     )
     moved = {
         one.name: (
@@ -492,21 +382,22 @@ def test_drift_is_that_of_the_features(told, day):
     }
     assert moved
     for view in {view for view, _ in moved.values()}:
-        assert value(told, 'football_feature_drift_ks', league='E0', view=view) == pytest.approx(
-            max(ks for own, ks in moved.values() if own == view)
-        )
+        assert value(
+            day_exporter, 'football_feature_drift_ks', league='E0', view=view
+        ) == pytest.approx(max(ks for own, ks in moved.values() if own == view))
     top = max(moved, key=lambda name: moved[name][1])
-    assert value(told, 'football_feature_drift_top_ks', league='E0', feature=top) == pytest.approx(
-        moved[top][1]
-    )
+    assert value(
+        day_exporter, 'football_feature_drift_top_ks', league='E0', feature=top
+    ) == pytest.approx(moved[top][1])
     assert (
-        value(told, 'football_feature_drift_matches', league='E0', sample='latest') == after.height
+        value(day_exporter, 'football_feature_drift_matches', league='E0', sample='latest')
+        == after.height
     )
 
 
-def test_what_is_to_come_is_covered(told, day, home):
-    week = f"kickoff > '{MOMENT:%Y-%m-%d %H:%M:%S}' AND kickoff <= '{MOMENT + timedelta(days=14):%Y-%m-%d %H:%M:%S}'"
-    later = MOMENT + timedelta(days=7)
+def test_upcoming_fixtures_have_forecasts(day_exporter, day, home):
+    week = f"kickoff > '{AS_OF:%Y-%m-%d %H:%M:%S}' AND kickoff <= '{AS_OF + timedelta(days=14):%Y-%m-%d %H:%M:%S}'"
+    later = AS_OF + timedelta(days=7)
     expected = rows(day, f'SELECT count(*) n FROM matches WHERE {week}')['n'][0]
     exporter = Exporter(MetricCollectors(Settings(home=home), now, lambda: later))
     exporter.run_all()
@@ -516,7 +407,7 @@ def test_what_is_to_come_is_covered(told, day, home):
         for what in ('', '_with_forecast', '_without_forecast', '_without_features')
     ]
     assert seen == [expected, expected, 0, 0]
-    assert value(told, 'football_results_overdue', league='E0') == 0
+    assert value(day_exporter, 'football_results_overdue', league='E0') == 0
 
 
 def test_forecasts_and_overdue_results_that_are_missing_are_counted(home):
@@ -538,7 +429,7 @@ def test_forecasts_and_overdue_results_that_are_missing_are_counted(home):
     assert value(exporter, 'football_results_overdue', league='E0') == 3
 
 
-def test_a_database_that_is_gone_is_told_and_nothing_stale(home):
+def test_a_missing_database_is_reported_and_no_sample_is_stale(home):
     exporter = refreshed(home)
     before = counters(exporter)
     (home / 'football.db').rename(home / 'away.db')
@@ -569,21 +460,21 @@ def test_a_ledger_that_was_put_in_its_place_is_read_from_the_start(home, tmp_pat
     assert value(exporter, 'football_table_row_count', table='predictions') == 0
 
 
-def test_counters_are_the_same_for_one_that_begins_anew(home):
+def test_counters_are_the_same_after_a_restart(home):
     "Half of the day before the exporter began, half of it while it looked on."
     settings = Settings(home=home)
     engine = open_database(settings.database_dsn)
     exporter = refreshed(home)
     before = counters(exporter)
     for i in range(3):
-        ran(
+        record_run(
             engine,
             f'run {i}',
             'clean',
             ('failed', 'succeeded', 'timed_out')[i],
             error_type=('ValueError', None, 'TimedOut')[i],
         )
-    history = read_matches(engine, now(), ['E0'], ['2526']).filter(pl.col('kickoff') > MOMENT)
+    history = read_matches(engine, now(), ['E0'], ['2526']).filter(pl.col('kickoff') > AS_OF)
     model = Registry(**settings.registry_options).champion('E0').model
     append_forecasts(
         engine,
@@ -591,7 +482,7 @@ def test_counters_are_the_same_for_one_that_begins_anew(home):
         forecast_fixtures(model, history),
         'E0-third',
         '1',
-        MOMENT,
+        AS_OF,
         now(),
         'd',
         'f',
@@ -620,7 +511,7 @@ def test_counters_do_not_go_back_when_rows_vanish(home):
     with sqlite3.connect(home / 'football.db') as connection:
         for table in ('job_runs', 'data_collection_logs'):
             connection.execute(f'DELETE FROM {table}')
-    for tally in (exporter.collectors._runs, exporter.collectors._fetches):
+    for tally in (exporter.collectors.state.runs, exporter.collectors.state.fetches):
         tally._next_count_at = 0
     exporter.run_all()
     assert counters(exporter) == before
@@ -661,9 +552,9 @@ def test_a_corrected_result_changes_the_record(home):
 def test_what_was_read_is_not_read_again(home):
     "A turn after which nothing happened asks for no forecast, whatever the ledger holds."
     exporter = refreshed(home)
-    ledger = exporter.collectors._ledger
+    ledger = exporter.collectors.state.ledger
     fetched: Counter[str] = Counter()
-    with exporter.collectors.database.connect() as connection:
+    with exporter.collectors.state.database.connect() as connection:
         inner = connection.execute
 
         def counted(query: Any, *rest: Any) -> Any:
@@ -716,7 +607,7 @@ def test_labels_are_bounded(home):
     assert sum(sample.value for sample in failures) == 701
 
 
-def test_a_collector_that_stays_away_tells_nothing(home):
+def test_a_late_collector_has_no_samples(home):
     exporter = refreshed(home)
     stayed = exporter.cycles['home']
     exporter.cycles['home'] = CycleResult(stayed.samples, '', stayed.succeeded_at, 0, fresh_until=0)
@@ -725,7 +616,7 @@ def test_a_collector_that_stays_away_tells_nothing(home):
     assert 'has not come back' in collector_status(exporter.cycles['home']).reason
 
 
-def test_a_run_without_a_sign_of_life_is_stuck(home):
+def test_a_run_without_a_heartbeat_is_stuck(home):
     engine = open_database(Settings(home=home).database_dsn)
     about = dict(
         run_id='stuck',
@@ -733,7 +624,7 @@ def test_a_run_without_a_sign_of_life_is_stuck(home):
         pipeline=None,
         key='k',
         params={},
-        as_of=MOMENT,
+        as_of=AS_OF,
         upstream=[],
         lease='train',
     )
@@ -753,10 +644,10 @@ def test_a_run_without_a_sign_of_life_is_stuck(home):
     )
 
 
-def test_postgresql_tells_its_connections(on_postgresql):
+def test_connections_of_postgresql(on_postgresql):
     down = {
         name: collector_status(turn).reason
-        for name, turn in on_postgresql.turns.items()
+        for name, turn in on_postgresql.cycles.items()
         if not collector_status(turn).up
     }
     assert down == {}
@@ -780,16 +671,17 @@ def lint(page: bytes) -> list[str]:
 @pytest.mark.skipif(
     not shutil.which('promtool'), reason='promtool of the package prometheus is not installed'
 )
-def test_promtool_has_nothing_to_say(told, on_postgresql):
+def test_promtool_has_nothing_to_say(day_exporter, on_postgresql):
     "But for one name of the original platform, which is kept."
     kept = 'football_table_row_count non-histogram and non-summary metrics should not have "_count" suffix'
-    for exporter in (told, on_postgresql):
+    for exporter in (day_exporter, on_postgresql):
         assert lint(generate_latest(exporter.registry)) == [kept]
 
 
-def test_open_metrics_point_to_runs(told, day):
+def test_open_metrics_point_to_runs(day_exporter, day):
     families = {
-        family.name: family for family in read_open_metrics(open_metrics(told.registry).decode())
+        family.name: family
+        for family in read_open_metrics(open_metrics(day_exporter.registry).decode())
     }
     runs = set(rows(day, 'SELECT run_id FROM job_runs')['run_id'])
     buckets = [
@@ -824,7 +716,7 @@ def asked(address: str, **headers: str) -> httpx.Response | None:
 
 
 def test_the_command(process, home):
-    "It answers in both formats, sees what goes and comes back, leaves the port to nobody else, and ends when asked."
+    "It serves both formats, follows a database that vanishes and returns, and ends on SIGTERM."
     server, port = process
     address = f'http://127.0.0.1:{port}'
 
@@ -868,5 +760,5 @@ def test_the_command(process, home):
         pass
 
 
-def test_registries_do_not_meet(told):
-    assert told.registry is not Telemetry().registry
+def test_registries_do_not_meet(day_exporter):
+    assert day_exporter.registry is not Telemetry().registry
