@@ -36,7 +36,7 @@ def count_fetches(
         missing_pages.height,
     )
 
-
+# %% ../../nbs/70_jobs/16_collecting.ipynb #24220628
 def load_table(
     summary: Any,  # From `load.load_new_payloads`
 ) -> pl.DataFrame:  # One row

@@ -144,7 +144,7 @@ def read_yaml_params(
         raise JobError(f'{path} must hold "name: value" lines, it holds a {type(params).__name__}')
     return params
 
-
+# %% ../../nbs/70_jobs/01_job_spec.ipynb #db0e3f8e
 def read_params(
     project: Path,  # Checkout
     job: Job,  # From `load_job`
@@ -178,7 +178,7 @@ def describe_wrong_value(
         f'{detail["msg"].lower()}{advice}'
     )
 
-
+# %% ../../nbs/70_jobs/01_job_spec.ipynb #3a7c2ae0
 def check_params(
     job: Job,  # From `load_job`
     params: Mapping[str, Any],  # Values to check
@@ -222,7 +222,7 @@ class ResolvedParams(dict[str, Any]):
         super().__init__(values)
         self.origins = dict(origins)
 
-
+# %% ../../nbs/70_jobs/01_job_spec.ipynb #a946fcf6
 def layer_params(
     project: Path,  # Checkout
     job: Job,  # From `load_job`

@@ -113,7 +113,7 @@ def delete_old_events(
     lost = rows_before['events'] - deleted - rows_after['events']
     return EventCleanup(deleted, lost, rows.sort('rows', descending=True))
 
-
+# %% ../../nbs/70_jobs/17_maintenance.ipynb #4fc15f15
 def partition_message(
     months_ahead: int | None,  # From `maintenance.months_partitioned_ahead`
     as_of: datetime,  # Time of the run, UTC

@@ -250,7 +250,7 @@ def read_schedule(
         )
     return Schedule(**{name: value for name, value in content.items() if value is not None})
 
-
+# %% ../../nbs/70_jobs/03_schedule.ipynb #3e8bdcc3
 def load_schedule(
     project: Path,  # Checkout
 ) -> Schedule:  # Checked: names exist, dependencies have no cycle, pipelines keep their order
@@ -333,8 +333,8 @@ def resolve_source(
         return overrides.get('source')
     default = job.parameters['source'].default
     shared = read_shared_defaults(project).get('source')
-    own = read_params(project, job).get('source')
-    return overrides.get('source') or own or shared or default
+    job_value = read_params(project, job).get('source')
+    return overrides.get('source') or job_value or shared or default
 
 # %% ../../nbs/70_jobs/03_schedule.ipynb #8d8af0cd
 class ParameterValue(NamedTuple):

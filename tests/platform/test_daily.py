@@ -86,7 +86,7 @@ def rows(home: Path) -> dict[str, int]:
 
 
 def content(home: Path) -> dict[str, list[str]]:
-    "Rows of every table but the history of attempts, without the columns that name or time an attempt."
+    "Rows of every table but the runs, without the columns that name or time an attempt."
     engine = database(home)
     tables = [
         table

@@ -95,7 +95,7 @@ def environment(settings: Settings) -> dict[str, str]:
 def started(
     settings: Settings, *arguments: str, until: str, **changes: str
 ) -> Iterator[subprocess.Popen]:
-    "A command that has said that it is ready, until the end of the block; then it and its children are gone."
+    "A command that is ready, until the end of the block; then it and its children are killed."
     settings.home.mkdir(exist_ok=True)
     log = settings.home / f'{arguments[0]}-{datetime.now(UTC):%H%M%S%f}.log'
     with log.open('w') as out:
@@ -152,7 +152,8 @@ def gate(tmp_path: Path) -> tuple[str, Path, Path]:
     here, leave = tmp_path / 'here', tmp_path / 'leave'
     text = (
         "from pathlib import Path\nimport time\n"
-        f"Path({str(here)!r}).open('a').write('x')\nwhile not Path({str(leave)!r}).exists(): time.sleep(0.05)"
+        f"Path({str(here)!r}).open('a').write('x')\n"
+        f"while not Path({str(leave)!r}).exists(): time.sleep(0.05)"
     )
     return text, here, leave
 
@@ -296,7 +297,7 @@ def test_an_order_that_is_handed_out_anew_while_its_job_runs_waits(
 
 @pytest.mark.parametrize('whom', ['child', 'all'])
 def test_killed_in_the_middle_it_is_run_once_more(settings, engine, project, tmp_path, whom):
-    "Of the whole worker nothing is left to give the order back: Redis hands it out anew when nobody can be at it any more."
+    "A killed worker cannot return its order: Redis delivers it again."
     text, here, leave = gate(tmp_path)
     write_job(project, 'work', text)
     with ExitStack() as stack:
@@ -320,7 +321,8 @@ def test_a_job_that_kills_its_worker_is_given_up(settings, engine, project):
     write_job(
         project,
         'work',
-        'import os, signal; os.kill(os.getppid(), signal.SIGKILL)\nimport threading; threading.Event().wait(30)',
+        'import os, signal; os.kill(os.getppid(), signal.SIGKILL)\n'
+        'import threading; threading.Event().wait(30)',
     )
     with worker(settings, FOOTBALL_JOB_RETRIES='1'):
         error = end_of(sent(settings, order(settings)))
@@ -449,7 +451,7 @@ IN_PARTS = (
 
 
 def write_job_in_parts(project: Path, folder: Path, first: str = '') -> None:
-    "Each part leaves a file that says by which run it was computed; the whole computes what is missing and reads all."
+    "Each task leaves a file with its run; the whole job computes what is missing and reads all."
     write_job(
         project,
         'work',
@@ -501,7 +503,8 @@ def test_what_a_part_cannot_do_the_whole_tells(settings, engine, project, tmp_pa
     write_job_in_parts(
         project,
         tmp_path,
-        "assert part != 'E0', 'E0 is not there'\nassert part or Path('nowhere').exists(), 'nothing is there'",
+        "assert part != 'E0', 'E0 is not there'\n"
+        "assert part or Path('nowhere').exists(), 'nothing is there'",
     )
     with worker(settings):
         (step,) = run_on_workers(settings, engine, 'work')
