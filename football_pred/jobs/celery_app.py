@@ -79,7 +79,7 @@ def plan_from_order(
     plan = Plan(order['pipeline'], steps, parse_datetime(order['asked']), order['force'])
     return plan, [result_from_json(result) for result in order['before']]
 
-
+# %% ../../nbs/70_jobs/05_celery_app.ipynb #db9dbd95
 def result_to_json(result: StepResult) -> dict[str, Any]:
     "Write the result of a job as JSON, without its run."
     return {
@@ -127,7 +127,7 @@ def broker_config(
         'enable_utc': True,
     }
 
-
+# %% ../../nbs/70_jobs/05_celery_app.ipynb #561ea73d
 def task_config(
     settings: Settings,  # Settings in force
 ) -> dict[str, Any]:  # Options of Celery
@@ -190,7 +190,7 @@ def beat_schedule(
         }
     return entries
 
-
+# %% ../../nbs/70_jobs/05_celery_app.ipynb #0af88779
 def celery_config(
     settings: Settings,  # Settings in force
 ) -> dict[str, Any]:  # Options of Celery
@@ -224,7 +224,7 @@ def send_order(
     task = app.tasks['football_pred.run_job']
     task.apply_async((order,), task_id=task_id, queue=queue, **options)
 
-
+# %% ../../nbs/70_jobs/05_celery_app.ipynb #1d01208c
 def count_lost_runs(
     settings: Settings,  # Settings in force
     engine: Engine,  # Database with the tables
@@ -463,7 +463,7 @@ def wait_for_job(
         sleep()
     return result_of_task(task_result.result)
 
-
+# %% ../../nbs/70_jobs/05_celery_app.ipynb #392c4c14
 def run_on_workers(
     settings: Settings,  # Settings in force, with `broker_url`
     engine: Engine,  # Database with the tables

@@ -80,7 +80,7 @@ class ForecastRun(NamedTuple):
     sealed: int  # Forecasts of champions and challengers
     added: int  # Those of them that the ledger did not hold before
 
-
+# %% ../../nbs/70_jobs/12_forecasting.ipynb #f4a1b6a1
 def forecast_league(
     settings: Settings,  # Settings in force, with the identity of the run
     engine: Engine,  # Database with the tables

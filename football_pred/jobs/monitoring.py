@@ -129,11 +129,11 @@ def dashboard_plots(
     results: Sequence[PanelResult],  # From `query_dashboards`
 ) -> list[Any]:  # For each dashboard its title and its figure
     "Plot every dashboard below its title."
-    shown: list[Any] = []
+    outputs: list[Any] = []
     for title in dict.fromkeys(result.query.dashboard for result in results):
         panels = [(query, series) for query, series in results if query.dashboard == title]
-        shown += [ReportMessage(title), plot_dashboard(panels)]
-    return shown
+        outputs += [ReportMessage(title), plot_dashboard(panels)]
+    return outputs
 
 # %% ../../nbs/70_jobs/15_monitoring.ipynb #dfeaa5c2
 def panels_with_data(

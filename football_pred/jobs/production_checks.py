@@ -277,7 +277,7 @@ def missing_setting(
         return ''
     return f'FOOTBALL_{component.setting.upper()}'
 
-
+# %% ../../nbs/70_jobs/07_production_checks.ipynb #4e2a8035
 def verify_platform(
     settings: Settings,  # Settings in force
     engine: Engine,  # Database with the tables

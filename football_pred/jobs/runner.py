@@ -163,7 +163,7 @@ class MaskedWriter:
         "Name the file that is written."
         return str(self.path)
 
-
+# %% ../../nbs/70_jobs/02_runner.ipynb #144f5fad
 def load_notebook(
     job: Job,  # From `job_spec.load_job`
     params: Mapping[str, Any],  # A value for every parameter
@@ -191,7 +191,7 @@ SINGLE_THREAD_ENV = {
 
 CellProgress = Callable[[int, int], None]  # Takes cells done and their total
 
-
+# %% ../../nbs/70_jobs/02_runner.ipynb #25fe26fc
 def create_papermill_engine(
     watch: RunWatch,  # Is told the process of the kernel
     env: dict[str, str],  # Environment of the kernel
@@ -301,7 +301,7 @@ def is_transient(
         return False
     return error.error_type in TRANSIENT_ERRORS
 
-
+# %% ../../nbs/70_jobs/02_runner.ipynb #acce2385
 def run_with_retries(
     attempt: Callable[[], None],  # Executes the notebook
     watch: RunWatch,  # Of the run
@@ -361,7 +361,7 @@ def attach_report_to_mlflow(settings: Settings, notebook: Path) -> None:
             f'the report of {notebook.parent.name} is not in MLflow: {error}', stacklevel=2
         )
 
-
+# %% ../../nbs/70_jobs/02_runner.ipynb #4859ccdf
 def copy_report(settings: Settings, folder: Path) -> None:
     "Copy the files of a run to `reports_url`; warn when that place does not answer."
     if not settings.reports_url or not folder.exists():
@@ -409,7 +409,7 @@ def check_row(check: Mapping[str, Any]) -> dict[str, Any]:
     value = None if check['value'] is None else float(check['value'])
     return {'name': check['name'], 'value': value, 'passed': check['passed']}
 
-
+# %% ../../nbs/70_jobs/02_runner.ipynb #7b252cf1
 def write_report_index(
     settings: Settings,  # Settings in force
     engine: Engine,  # Database with the tables
@@ -432,7 +432,7 @@ class RunResult:
     checks: list[dict[str, Any]]  # Name, value and result of each check
     error: str | None  # Message of the error, masked
 
-
+# %% ../../nbs/70_jobs/02_runner.ipynb #7e61bdc9
 @dataclass(frozen=True)
 class RunRequest:
     "A run that is about to begin."
@@ -525,7 +525,7 @@ def failure_ending(
         return RunEnding('timed_out', 'TimedOut', message)
     return RunEnding(watch.stop_state or 'failed', failure.error_type, str(failure))
 
-
+# %% ../../nbs/70_jobs/02_runner.ipynb #47297235
 def run_to_ending(
     settings: Settings,  # Settings in force
     engine: Engine,  # Database with the tables

@@ -39,7 +39,7 @@ SCORED_COLUMNS = (
     'outcome',
 )  # columns of a settled forecast that scores are computed from
 
-
+# %% ../../nbs/70_jobs/13_settling.ipynb #76a78698
 def read_forecasts_settled_by(
     engine: Engine,  # Database with the tables
     as_of: datetime,  # Time of the run, UTC
@@ -74,8 +74,8 @@ def base_rate_forecasts(
     "Forecast matches by the base rate of their league when they were forecast."
     league = forecasts['league'][0]
     as_of = forecasts['as_of'][0]
-    known = read_matches(engine, as_of, [league]).filter(status='finished')
-    probabilities = BaseRate().fit(known, as_of=as_of).predict_proba(forecasts)
+    finished = read_matches(engine, as_of, [league]).filter(status='finished')
+    probabilities = BaseRate().fit(finished, as_of=as_of).predict_proba(forecasts)
     columns = [pl.Series(f'p_{name}', probabilities[:, i]) for i, name in enumerate(OUTCOMES)]
     return forecasts.with_columns(model=pl.lit('base rate')).with_columns(columns)
 

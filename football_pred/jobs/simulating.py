@@ -99,7 +99,7 @@ def projected_table_report(
         max_rows=30,
     )
 
-
+# %% ../../nbs/70_jobs/14_simulating.ipynb #f6fd262c
 def projected_table_reports(
     tables: Mapping[str, pl.DataFrame],  # By league
 ) -> list[Any]:  # Tables of great_tables
