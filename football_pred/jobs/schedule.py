@@ -242,7 +242,7 @@ def read_schedule(
     except yaml.YAMLError as error:
         one_line = str(error).replace('\n', ' ')
         raise JobError(f'{path} is not YAML: {one_line}') from None
-    has_keys = isinstance(content, dict) and REQUIRED_KEYS <= set(content)
+    has_keys = isinstance(content, dict) and set(content) >= REQUIRED_KEYS
     if not has_keys or not set(content) <= REQUIRED_KEYS | OPTIONAL_KEYS:
         raise JobError(
             f'{path} needs the keys needs and pipelines, '
