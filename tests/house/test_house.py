@@ -20,7 +20,7 @@ from packaging.utils import canonicalize_name
 from papermill.translators import PythonTranslator
 
 from football_pred.jobs.job_spec import check_params, load_job, read_params
-from football_pred.jobs.pipelines import load_schedule
+from football_pred.jobs.schedule import Project, check_shared_defaults, load_schedule
 from tools.house import LIBRARY, ROOT, imported_modules, is_below, read_modules, source_of
 from tools.readme import readme
 
@@ -141,6 +141,8 @@ def test_notebook_is_small(path):
 def test_params_are_known(path):
     if path.stem == 'schedule':
         assert load_schedule(ROOT).pipelines
+    elif path.stem == 'defaults':
+        assert check_shared_defaults(Project(ROOT))
     else:
         job = load_job(ROOT, path.stem)
         assert check_params(job, read_params(ROOT, job), path.name)

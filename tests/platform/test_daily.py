@@ -23,8 +23,7 @@ from football_pred.registry.registry import Registry
 ROOT = Path(__file__).parents[2]
 SEASONS = ['2324', '2425', '2526']
 SMALL = {
-    'collect': {'seasons': SEASONS},
-    'clean': {'seasons': SEASONS},
+    'defaults': {'seasons': SEASONS},
     'backtest': {
         'seasons': ['2526'],
         'models': {'base rate': {'class': 'BaseRate'}, 'Dixon-Coles': {'class': 'DixonColes'}},
@@ -54,11 +53,8 @@ def project(tmp_path_factory):
     (folder / 'params').mkdir()
     (folder / 'params/models').symlink_to(ROOT / 'params/models')
     for path in (ROOT / 'params').glob('*.yaml'):
-        (folder / 'params' / path.name).write_text(
-            yaml.safe_dump(
-                yaml.safe_load(path.read_text()) | SMALL.get(path.stem, {}), sort_keys=False
-            )
-        )
+        params = (yaml.safe_load(path.read_text()) or {}) | SMALL.get(path.stem, {})
+        (folder / 'params' / path.name).write_text(yaml.safe_dump(params, sort_keys=False))
     return folder
 
 
@@ -90,7 +86,7 @@ def rows(home: Path) -> dict[str, int]:
 
 
 def content(home: Path) -> dict[str, list[str]]:
-    "Rows of every table but the history of attempts, without the columns that name or time an attempt."
+    "Rows of every table but the runs, without the columns that name or time an attempt."
     engine = database(home)
     tables = [
         table

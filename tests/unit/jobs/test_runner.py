@@ -25,7 +25,7 @@ from football_pred.jobs.job_spec import JobError
 from football_pred.jobs.pipelines import run_pipeline
 from tests.support.services import free_port
 
-PARAMETERS = "as_of: str = '2026-03-01T00:00Z'  # Moment of looking\ntimes: int = 1  # How often"
+PARAMETERS = "as_of: str = '2026-03-01T00:00Z'  # Logical time\ntimes: int = 1  # How often"
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def settings(project, tmp_path, database_url):
 
 @pytest.fixture
 def engine(settings):
-    return open_database(settings.database)
+    return open_database(settings.database_dsn)
 
 
 def write_job(project: Path, *cells: str) -> None:
@@ -109,7 +109,7 @@ def endless(project, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ('given', 'message'),
+    ('overrides', 'message'),
     [
         ({'time': 2}, 'did you mean times'),
         ({'times': 'twice'}, 'valid integer'),
@@ -120,13 +120,13 @@ def endless(project, tmp_path):
     ids=str,
 )
 def test_wrong_parameter_is_refused_before_anything_starts(
-    settings, engine, project, given, message
+    settings, engine, project, overrides, message
 ):
     write_job(project, '1')
     with pytest.raises(JobError, match=message):
-        run_pipeline(settings, engine, 'work', given)
+        run_pipeline(settings, engine, 'work', overrides)
     assert recent_runs(engine) == []
-    assert not settings.reports.exists()
+    assert not settings.reports_folder.exists()
 
 
 def test_misspelt_and_ill_typed_params_files_are_named(settings, engine, project):
@@ -156,10 +156,10 @@ def test_success_leaves_notebook_page_index_and_row(settings, engine, project):
         1,
     )
     assert row['finished_at'] >= row['heartbeat_at'] >= row['started_at']
-    page = settings.reports / row['report']
+    page = settings.reports_folder / row['report']
     assert 'worked 3 times' in page.read_text()
     assert 'worked 3 times' in page.with_suffix('.ipynb').read_text()
-    assert row['report'] in (settings.reports / 'index.html').read_text()
+    assert row['report'] in (settings.reports_folder / 'index.html').read_text()
     assert [find_process(process) for process in row['processes'][1:]] == [None]
 
 
@@ -251,8 +251,8 @@ def test_secrets_are_masked_in_everything_that_is_stored(project, tmp_path, sqli
     engine = open_database(settings.database_dsn)
     write_job(
         project,
-        'from football_pred.core.settings import Settings\nprint(Settings().database)',
-        'raise ValueError(Settings().database)',
+        'from football_pred.core.settings import Settings\nprint(Settings().database_dsn)',
+        'raise ValueError(Settings().database_dsn)',
     )
     run_pipeline(settings, engine, 'work')
     stored = [path.read_text() for path in settings.reports_folder.rglob('*') if path.is_file()] + [
@@ -281,10 +281,10 @@ def test_a_signal_ends_the_run_in_order(settings, engine, endless, number, code,
     process = command(settings, 'run', 'work')
     started(engine, endless)
     process.send_signal(number)
-    _, told = process.communicate(timeout=30)
+    _, errors = process.communicate(timeout=30)
     row = one_run(engine)
     assert (process.returncode, row['state'], row['error_type']) == (code, 'cancelled', error)
-    assert 'Traceback' not in told
+    assert 'Traceback' not in errors
     assert find_process(row['processes'][1]) is None
 
 
@@ -292,9 +292,9 @@ def test_two_runs_at_once_are_one(settings, engine, endless):
     first = command(settings, 'run', 'work')
     row = started(engine, endless)
     second = command(settings, 'run', 'work', '-p', 'times', '2')
-    _, told = second.communicate(timeout=30)
+    _, errors = second.communicate(timeout=30)
     assert second.returncode == 3
-    assert f"work is already running since {row['started_at']:%Y-%m-%d %H:%M:%S} UTC" in told
+    assert f"work is already running since {row['started_at']:%Y-%m-%d %H:%M:%S} UTC" in errors
     with pytest.raises(AlreadyRunning):
         run_pipeline(settings, engine, 'work')
     assert len(recent_runs(engine)) == 1
@@ -313,7 +313,7 @@ def test_a_killed_run_is_found_and_its_kernel_stopped(settings, engine, endless,
     write_job(project, '1')
     (step,) = run_pipeline(settings, engine, 'work')
     assert step.state == 'succeeded'
-    assert {one['state'] for one in recent_runs(engine)} == {'succeeded', 'lost'}
+    assert {run['state'] for run in recent_runs(engine)} == {'succeeded', 'lost'}
     assert find_process(row['processes'][1]) is None
 
 
@@ -340,8 +340,8 @@ def test_what_was_done_is_not_done_again_unless_something_changed(settings, engi
     write_job(project, 'times')
     fixed = {'as_of': '2026-03-01T00:00Z'}
 
-    def state(given=fixed, **options):
-        return run_pipeline(settings, engine, 'work', given, **options)[0].state
+    def state(overrides=fixed, **options):
+        return run_pipeline(settings, engine, 'work', overrides, **options)[0].state
 
     assert state() == 'succeeded'
     assert state() == 'up to date'
@@ -369,7 +369,7 @@ def small_disk(tmp_path, sqlite):
 def test_full_disk_is_told_and_the_next_run_completes(settings, project, small_disk):
     write_job(project, '1')
     settings = settings.model_copy(update={'home': small_disk / 'home'})
-    engine = open_database(settings.database)
+    engine = open_database(settings.database_dsn)
     engine.dispose()
     ballast = small_disk / 'ballast'
 
@@ -381,21 +381,23 @@ def test_full_disk_is_told_and_the_next_run_completes(settings, project, small_d
     with pytest.raises(OSError, match='space'):
         fill()
     process = command(settings, 'run', 'work')
-    _, told = process.communicate(timeout=60)
-    assert process.returncode == 4, told
-    assert 'is there space' in told
-    assert 'Traceback' not in told
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 4, errors
+    assert 'is there space' in errors
+    assert 'Traceback' not in errors
     ballast.unlink()
     process = command(settings, 'run', 'work')
     assert (process.communicate(timeout=60)[0].count('✓'), process.returncode) == (1, 0)
-    assert 'running' not in {row['state'] for row in recent_runs(open_database(settings.database))}
+    assert 'running' not in {
+        row['state'] for row in recent_runs(open_database(settings.database_dsn))
+    }
 
 
 def test_read_only_home_is_told(settings, project, small_disk):
     write_job(project, '1')
     subprocess.run(['mount', '-o', 'remount,ro', small_disk], check=True)
     process = command(settings.model_copy(update={'home': small_disk / 'home'}), 'run', 'work')
-    _, told = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=60)
     assert process.returncode == 4
-    assert 'Read-only file system' in told
-    assert 'Traceback' not in told
+    assert 'Read-only file system' in errors
+    assert 'Traceback' not in errors

@@ -31,7 +31,7 @@ from tests.support.server import COMMAND
 from tests.support.server import wait_until as wait_for
 from tests.support.services import free_port, run_redis
 
-PARAMETERS = "as_of: str = '2026-03-01T00:00Z'  # Moment of looking\ntimes: int = 1  # How often"
+PARAMETERS = "as_of: str = '2026-03-01T00:00Z'  # Logical time\ntimes: int = 1  # How often"
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
@@ -77,7 +77,7 @@ def settings(project, tmp_path, redis):
 
 @pytest.fixture
 def engine(settings) -> Iterator:
-    engine = open_database(settings.database)
+    engine = open_database(settings.database_dsn)
     yield engine
     engine.dispose()
 
@@ -95,7 +95,7 @@ def environment(settings: Settings) -> dict[str, str]:
 def started(
     settings: Settings, *arguments: str, until: str, **changes: str
 ) -> Iterator[subprocess.Popen]:
-    "A command that has said that it is ready, until the end of the block; then it and its children are gone."
+    "A command that is ready, until the end of the block; then it and its children are killed."
     settings.home.mkdir(exist_ok=True)
     log = settings.home / f'{arguments[0]}-{datetime.now(UTC):%H%M%S%f}.log'
     with log.open('w') as out:
@@ -117,9 +117,9 @@ def started(
         children = psutil.Process(process.pid).children(recursive=True)
         yield process
     finally:
-        for one in [process, *children]:
-            if isinstance(one, subprocess.Popen) or one.is_running():
-                one.kill()
+        for child in [process, *children]:
+            if isinstance(child, subprocess.Popen) or child.is_running():
+                child.kill()
         process.wait(20)
 
 
@@ -127,14 +127,14 @@ def worker(settings: Settings, *arguments: str, **changes: str):
     return started(settings, 'worker', *arguments, until=' ready.', **changes)
 
 
-def told(result):
+def end_of(result):
     "The end of a task: what it returned, or its error."
     wait_until(result.ready)
     return result.result
 
 
-def order(settings: Settings, name: str = 'work', **given) -> dict:
-    return plan_to_order(plan_run(settings, name, given))
+def order(settings: Settings, name: str = 'work', **overrides) -> dict:
+    return plan_to_order(plan_run(settings, name, overrides))
 
 
 def sent(settings: Settings, order: dict):
@@ -152,18 +152,19 @@ def gate(tmp_path: Path) -> tuple[str, Path, Path]:
     here, leave = tmp_path / 'here', tmp_path / 'leave'
     text = (
         "from pathlib import Path\nimport time\n"
-        f"Path({str(here)!r}).open('a').write('x')\nwhile not Path({str(leave)!r}).exists(): time.sleep(0.05)"
+        f"Path({str(here)!r}).open('a').write('x')\n"
+        f"while not Path({str(leave)!r}).exists(): time.sleep(0.05)"
     )
     return text, here, leave
 
 
 def test_a_job_runs_on_a_worker_as_in_place(settings, engine, project):
     write_job(project, 'work', "print('worked', times, 'times')")
-    given = {'times': 3, 'as_of': '2026-03-01T00:00Z'}
+    overrides = {'times': 3, 'as_of': '2026-03-01T00:00Z'}
     with worker(settings):
-        (step,) = run_on_workers(settings, engine, 'work', given)
-        (again,) = run_on_workers(settings, engine, 'work', given)
-        (forced,) = run_on_workers(settings, engine, 'work', given, force=True)
+        (step,) = run_on_workers(settings, engine, 'work', overrides)
+        (again,) = run_on_workers(settings, engine, 'work', overrides)
+        (forced,) = run_on_workers(settings, engine, 'work', overrides, force=True)
     assert (step.state, again.state, again.run_id, forced.state) == (
         'succeeded',
         'up to date',
@@ -171,7 +172,7 @@ def test_a_job_runs_on_a_worker_as_in_place(settings, engine, project):
         'succeeded',
     )
     assert 'worked 3 times' in step.run.report.read_text()
-    assert run_pipeline(settings, engine, 'work', given)[0].state == 'up to date'
+    assert run_pipeline(settings, engine, 'work', overrides)[0].state == 'up to date'
     assert states(engine) == ['succeeded', 'succeeded']
 
 
@@ -187,21 +188,21 @@ def test_bad_orders_are_refused_before_anything_starts(settings, engine, project
     with worker(settings):
         for step, message in wrong:
             result = sent(settings, order(settings) | {'steps': [step]})
-            error = told(result)
+            error = end_of(result)
             assert (result.state, isinstance(error, JobError), message in str(error)) == (
                 'FAILURE',
                 True,
                 True,
             ), error
     assert recent_runs(engine) == []
-    assert not settings.reports.exists()
+    assert not settings.reports_folder.exists()
 
 
 def test_a_job_that_fails_fails_as_a_task_and_is_recorded_once(settings, engine, project):
     write_job(project, 'work', "assert times > 2, f'{times} is not above 2'")
     with worker(settings):
         result = sent(settings, order(settings))
-        error = told(result)
+        error = end_of(result)
         (step,) = run_on_workers(settings, engine, 'work')
     assert (result.state, type(error), error.args[0]['state']) == ('FAILURE', JobFailure, 'failed')
     assert (step.state, step.run.error) == ('failed', '1 is not above 2')
@@ -221,12 +222,12 @@ def test_a_pipeline_goes_as_in_place(settings, engine, project):
         worker(settings, '--queue', 'collect', '--queue', 'maintenance'),
         worker(settings, '--queue', 'train'),
     ):
-        asked = [COMMAND, 'run', 'daily', '-p', 'times', '5', '--as-of', '2026-03-01']
+        command = [COMMAND, 'run', 'daily', '-p', 'times', '5', '--as-of', '2026-03-01']
         first = subprocess.run(
-            [*asked, '--on', 'workers'], env=environment(settings), capture_output=True, text=True
+            [*command, '--on', 'workers'], env=environment(settings), capture_output=True, text=True
         )
         here = settings.model_copy(update={'home': settings.home.parent / 'here'})
-        in_place = subprocess.run(asked, env=environment(here), capture_output=True, text=True)
+        in_place = subprocess.run(command, env=environment(here), capture_output=True, text=True)
         second = run_on_workers(settings, engine, 'daily', {'as_of': '2026-03-01T00:00+00:00'})
     assert (first.returncode, in_place.returncode) == (1, 1), first.stdout + first.stderr
 
@@ -244,27 +245,27 @@ def test_a_pipeline_goes_as_in_place(settings, engine, project):
 def test_delivered_twice_it_runs_once(settings, engine, project, tmp_path):
     text, here, leave = gate(tmp_path)
     write_job(project, 'work', text)
-    asked = order(settings)
+    work_order = order(settings)
     with worker(settings, '--concurrency', '2') as process:
-        first = sent(settings, asked)
+        first = sent(settings, work_order)
         wait_until(here.exists)
-        second = sent(settings, asked | {'ids': ['second']})
+        second = sent(settings, work_order | {'ids': ['second']})
         wait_until(lambda: second.state == 'RETRY')
         assert 'already running' in str(second.result)
         leave.touch()
-        assert (told(first)['state'], told(second)['state']) == ('succeeded', 'up to date')
-        third = sent(settings, asked | {'ids': ['third']})
-        assert told(third)['run_id'] == first.result['run_id']
+        assert (end_of(first)['state'], end_of(second)['state']) == ('succeeded', 'up to date')
+        third = sent(settings, work_order | {'ids': ['third']})
+        assert end_of(third)['run_id'] == first.result['run_id']
         assert 'Traceback' not in process.log.read_text()
     assert (states(engine), here.read_text()) == (['succeeded'], 'x')
 
 
 def test_a_job_that_failed_is_not_run_again_by_a_second_delivery(settings, engine, project):
     write_job(project, 'work', "assert times > 2, f'{times} is not above 2'")
-    asked = order(settings)
+    work_order = order(settings)
     with worker(settings):
         first, second = (
-            told(sent(settings, asked | {'ids': [name]})) for name in ('first', 'second')
+            end_of(sent(settings, work_order | {'ids': [name]})) for name in ('first', 'second')
         )
     assert first.args == second.args
     assert states(engine) == ['failed']
@@ -290,13 +291,13 @@ def test_an_order_that_is_handed_out_anew_while_its_job_runs_waits(
             wait_until(lambda: 'is already running' in other.log.read_text())
             leave.touch()
             wait_until(lambda: "'up to date'" in other.log.read_text())
-        assert told(result)['run_id'] == recent_runs(engine)[0]['run_id']
+        assert end_of(result)['run_id'] == recent_runs(engine)[0]['run_id']
     assert (states(engine), here.read_text()) == (['succeeded'], 'x')
 
 
 @pytest.mark.parametrize('whom', ['child', 'all'])
 def test_killed_in_the_middle_it_is_run_once_more(settings, engine, project, tmp_path, whom):
-    "Of the whole worker nothing is left to give the order back: Redis hands it out anew when nobody can be at it any more."
+    "A killed worker cannot return its order: Redis delivers it again."
     text, here, leave = gate(tmp_path)
     write_job(project, 'work', text)
     with ExitStack() as stack:
@@ -311,7 +312,7 @@ def test_killed_in_the_middle_it_is_run_once_more(settings, engine, project, tmp
         if whom == 'all':
             hand_out_anew(settings)
             stack.enter_context(worker(settings))
-        assert told(result)['state'] == 'succeeded'
+        assert end_of(result)['state'] == 'succeeded'
     assert states(engine) == ['lost', 'succeeded']
     assert find_process(kernel) is None
 
@@ -320,10 +321,11 @@ def test_a_job_that_kills_its_worker_is_given_up(settings, engine, project):
     write_job(
         project,
         'work',
-        'import os, signal; os.kill(os.getppid(), signal.SIGKILL)\nimport threading; threading.Event().wait(30)',
+        'import os, signal; os.kill(os.getppid(), signal.SIGKILL)\n'
+        'import threading; threading.Event().wait(30)',
     )
     with worker(settings, FOOTBALL_JOB_RETRIES='1'):
-        error = told(sent(settings, order(settings)))
+        error = end_of(sent(settings, order(settings)))
     assert error.args[0] | {'run_id': None} == {
         'job': 'work',
         'state': 'lost',
@@ -342,7 +344,7 @@ def test_sigterm_waits_for_a_job_that_ends(settings, engine, project, tmp_path):
         process.terminate()
         wait_until(lambda: 'Soft Shutdown' in process.log.read_text())
         leave.touch()
-        assert told(result)['state'] == 'succeeded'
+        assert end_of(result)['state'] == 'succeeded'
     assert states(engine) == ['succeeded']
 
 
@@ -361,7 +363,7 @@ def test_sigterm_cancels_a_job_that_does_not_end_and_another_worker_runs_it(
         assert find_process(kernel) is None
     leave.touch()
     with worker(settings):
-        assert told(result)['state'] == 'succeeded'
+        assert end_of(result)['state'] == 'succeeded'
     assert states(engine) == ['cancelled', 'succeeded']
 
 
@@ -374,10 +376,10 @@ def test_redis_stopped_and_started_again(settings, engine, project, tmp_path):
                 update={'broker_url': Settings(broker_url=url).broker_url}
             )
             process = stack.enter_context(worker(settings))
-            assert told(sent(settings, order(settings)))['state'] == 'succeeded'
+            assert end_of(sent(settings, order(settings)))['state'] == 'succeeded'
         wait_until(lambda: 'Trying again in' in process.log.read_text())
         stack.enter_context(run_redis(port))
-        assert told(sent(settings, order(settings, times=2)))['state'] == 'succeeded'
+        assert end_of(sent(settings, order(settings, times=2)))['state'] == 'succeeded'
 
 
 def test_every_scheduled_entry_names_a_task():
@@ -433,7 +435,7 @@ def test_flower_asks_for_the_password(settings, project):
         assert [code(path) for path in paths] == [401] * 5
         assert [code(path, ('look', 'wrong')) for path in paths] == [401] * 5
         assert [code(path, look) for path in paths] == [200] * 5
-        assert told(sent(settings, order(settings)))['state'] == 'succeeded'
+        assert end_of(sent(settings, order(settings)))['state'] == 'succeeded'
         wait_until(
             lambda: (
                 'flower_events_total'
@@ -449,7 +451,7 @@ IN_PARTS = (
 
 
 def write_job_in_parts(project: Path, folder: Path, first: str = '') -> None:
-    "Each part leaves a file that says by which run it was computed; the whole computes what is missing and reads all."
+    "Each task leaves a file with its run; the whole job computes what is missing and reads all."
     write_job(
         project,
         'work',
@@ -501,7 +503,8 @@ def test_what_a_part_cannot_do_the_whole_tells(settings, engine, project, tmp_pa
     write_job_in_parts(
         project,
         tmp_path,
-        "assert part != 'E0', 'E0 is not there'\nassert part or Path('nowhere').exists(), 'nothing is there'",
+        "assert part != 'E0', 'E0 is not there'\n"
+        "assert part or Path('nowhere').exists(), 'nothing is there'",
     )
     with worker(settings):
         (step,) = run_on_workers(settings, engine, 'work')
