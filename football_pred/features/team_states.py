@@ -55,14 +55,14 @@ def _team_state_schema() -> dict[str, pl.DataType]:
 TEAM_STATE_SCHEMA: dict[str, pl.DataType] = _team_state_schema()
 TEAM_STATE_KEYS = ('team_key', 'known_at', 'season')  # precede the columns of the state
 
-# %% ../../nbs/30_features/02_team_states.ipynb #50f7766b
+# %% ../../nbs/30_features/02_team_states.ipynb #6753b1a5
 def team_key(
     country: str | pl.Expr,  # country, or the code of a league that is not listed
     team: str | pl.Expr,  # name of the team
 ) -> pl.Expr:  # text such as 'England/Arsenal'
     "Join country and team to a key that is unique among all teams."
-    parts = [value if isinstance(value, pl.Expr) else pl.lit(value) for value in (country, team)]
-    return pl.concat_str(parts, separator='/').alias('team_key')
+    columns = [value if isinstance(value, pl.Expr) else pl.lit(value) for value in (country, team)]
+    return pl.concat_str(columns, separator='/').alias('team_key')
 
 # %% ../../nbs/30_features/02_team_states.ipynb #8752c78e
 def _ratings_after_results(system: Elo | PiRatings, results: pl.DataFrame) -> pl.DataFrame:
@@ -85,7 +85,7 @@ def _with_statistics(results: pl.DataFrame) -> pl.DataFrame:
         pl.lit(None, pl.Int64).alias(name) for name in names if name not in results.columns
     )
 
-# %% ../../nbs/30_features/02_team_states.ipynb #539f8687
+# %% ../../nbs/30_features/02_team_states.ipynb #e0ed0372
 def build_team_states(
     matches: pl.DataFrame,  # matches frame of one country, in any order
     as_of: datetime,  # results known later are not used, UTC

@@ -71,7 +71,7 @@ def _match_problems() -> list[tuple[str, pl.Expr]]:
         ('result_known_at is not after kickoff', finished & (known_at <= kickoff)),
     ]
 
-# %% ../../nbs/25_ratings/02_elo_and_pi.ipynb #3d8872d3
+# %% ../../nbs/25_ratings/02_elo_and_pi.ipynb #6aa971e2
 def _check_matches(matches: pl.DataFrame) -> None:
     "Raise ValueError for missing columns, or for the first match with a problem."
     missing = [name for name in _REQUIRED_COLUMNS if name not in matches.columns]
@@ -150,7 +150,7 @@ class RatingSystem:
             _join_ratings(matches, 'away_team', self.history_, as_of),
         )
 
-# %% ../../nbs/25_ratings/02_elo_and_pi.ipynb #9d282b86
+# %% ../../nbs/25_ratings/02_elo_and_pi.ipynb #1295f964
 def _rating_history(system: RatingSystem, results: pl.DataFrame) -> pl.DataFrame:
     "Ratings of both teams after each result, two rows per result."
     home = results['home_team'].cast(pl.String)
@@ -184,7 +184,7 @@ def _join_ratings(
 def _elo_pass(
     home: list[int],  # number of the home team of each result, in the order of learning
     away: list[int],  # number of the away team
-    stakes: list[float],  # points that the result moves at most
+    factors: list[float],  # points that the result moves at most
     shares: list[float],  # result of the home team: 1, 0.5 or 0
     advantages: list[float],  # home advantage in points
     seasons: list[str],  # season of each result
@@ -196,15 +196,15 @@ def _elo_pass(
     after: list[float] = []
     last_season = [''] * len(rating)
     start = list(rating)
-    rows = zip(home, away, stakes, shares, advantages, seasons, strict=True)
-    for h, a, stake, share, advantage, season in rows:
+    rows = zip(home, away, factors, shares, advantages, seasons, strict=True)
+    for h, a, factor, share, advantage, season in rows:
         if carryover != 1:
             for team in (h, a):
                 if last_season[team] not in ('', season):
                     rating[team] = start[team] + carryover * (rating[team] - start[team])
                 last_season[team] = season
         expected = 1 / (1 + 10 ** ((rating[a] - rating[h] - advantage) / scale))
-        move = stake * (share - expected)
+        move = factor * (share - expected)
         rating[h] += move
         rating[a] -= move
         after += (rating[h], rating[a])
@@ -227,13 +227,13 @@ class Elo(RatingSystem):
         self, home: list[int], away: list[int], results: pl.DataFrame, n_teams: int
     ) -> np.ndarray:
         difference = (results['home_goals'] - results['away_goals']).to_numpy()
-        stakes = self.k * (1.0 + np.abs(difference)) ** self.goal_exponent
+        factors = self.k * (1.0 + np.abs(difference)) ** self.goal_exponent
         shares = (np.sign(difference) + 1) / 2
         advantages = np.where(results['neutral'].to_numpy(), 0.0, float(self.home_advantage))
         after = _elo_pass(
             home,
             away,
-            stakes.tolist(),
+            factors.tolist(),
             shares.tolist(),
             advantages.tolist(),
             results['season'].to_list(),
@@ -251,7 +251,7 @@ class Elo(RatingSystem):
         "Rate both teams of every match at its feature time."
         return _elo_before(self, matches.sort('kickoff', 'match_id'), as_of)
 
-# %% ../../nbs/25_ratings/02_elo_and_pi.ipynb #ceeb0d8f
+# %% ../../nbs/25_ratings/02_elo_and_pi.ipynb #d9871ed9
 def _elo_before(system: Elo, matches: pl.DataFrame, as_of: datetime | None) -> pl.DataFrame:
     "Elo of both teams before each match, carried over into its season."
     elo = pl.col('elo')

@@ -27,7 +27,7 @@ class TrainingMatches(NamedTuple):
     weight: np.ndarray  # weight of the match before decay, shape (matches,)
     as_of: datetime  # time of the fit, UTC
 
-# %% ../../nbs/25_ratings/01_match_arrays.ipynb #f525febc
+# %% ../../nbs/25_ratings/01_match_arrays.ipynb #a693b533
 Columns = dict[str, pl.Series]
 
 
@@ -56,7 +56,7 @@ def _read_text(columns: Columns, name: str) -> pl.Series:
     _check_not_empty(text, name)
     return text
 
-# %% ../../nbs/25_ratings/01_match_arrays.ipynb #024256d6
+# %% ../../nbs/25_ratings/01_match_arrays.ipynb #7dc771d7
 def _read_teams(columns: Columns) -> tuple[pl.Series, pl.Series]:
     "Home and away teams, which differ in every row."
     home = _read_text(columns, 'home_team')
@@ -84,7 +84,7 @@ def _read_numbers(columns: Columns, name: str, default: float) -> np.ndarray:
         f'{name} is {values[row]:g} in row {row}, expected a finite number of at least 0'
     )
 
-# %% ../../nbs/25_ratings/01_match_arrays.ipynb #21312f82
+# %% ../../nbs/25_ratings/01_match_arrays.ipynb #92fb6d84
 def _read_kickoffs(kickoff: pl.Series) -> np.ndarray:
     "Kick-offs in microseconds since 1970; without a time zone they are taken as UTC."
     if kickoff.is_empty():
@@ -121,7 +121,7 @@ def _sort_by_kickoff(matches: TrainingMatches, kickoff: np.ndarray) -> TrainingM
         matches.as_of,
     )
 
-
+# %% ../../nbs/25_ratings/01_match_arrays.ipynb #8c1dbb7b
 def read_training_matches(
     matches: object,  # `home_team`, `away_team`, `home_goals`, `away_goals`, `kickoff`
     as_of: datetime | None = None,  # time of the fit (UTC); None: the latest kick-off
@@ -147,7 +147,7 @@ def read_training_matches(
     read = TrainingMatches(home, away, home_goals, away_goals, neutral, age, weight, as_of)
     return _sort_by_kickoff(read, kickoff)
 
-# %% ../../nbs/25_ratings/01_match_arrays.ipynb #c01d8a1d
+# %% ../../nbs/25_ratings/01_match_arrays.ipynb #6ba08225
 def read_fixture_teams(
     fixtures: object,  # `home_team` and `away_team`, optional `neutral`; polars or pandas
 ) -> tuple[pl.Series, pl.Series, np.ndarray]:  # home, away, neutral venue (bool): (fixtures,)

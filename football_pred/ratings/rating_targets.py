@@ -64,7 +64,7 @@ def _check_shares(rating: RatingSpec) -> None:
     if abs(total - 1) > 1e-9 or rating.price not in (0, 1):
         raise ValueError(f'The shares {shares} sum to {total:g}, expected 1, and a price of 0 or 1')
 
-# %% ../../nbs/25_ratings/03_rating_targets.ipynb #a23432e9
+# %% ../../nbs/25_ratings/03_rating_targets.ipynb #7e32085c
 def read_rating_specs(
     ratings: Sequence[Mapping[str, Any] | RatingSpec],  # fields of `RatingSpec` and their values
 ) -> list[RatingSpec]:  # in the same order
@@ -117,7 +117,7 @@ def find_country_and_tier(
         names.replace_strict(tier, return_dtype=pl.Int64).to_numpy(),
     )
 
-# %% ../../nbs/25_ratings/03_rating_targets.ipynb #bb36098a
+# %% ../../nbs/25_ratings/03_rating_targets.ipynb #5e683b4b
 class Fixtures(NamedTuple):
     "Fixtures to be rated, in any order."
 
@@ -147,7 +147,7 @@ def as_polars(
     columns: Any = frame
     return pl.DataFrame({name: pl.Series(name, columns[name]) for name in names})
 
-# %% ../../nbs/25_ratings/03_rating_targets.ipynb #8c8dec52
+# %% ../../nbs/25_ratings/03_rating_targets.ipynb #1ac15872
 def _text_column(frame: object, name: str, height: int) -> pl.Series:
     "Column as text without nulls; empty text where the frame lacks the column."
     columns: Any = frame
@@ -174,7 +174,7 @@ def read_fixtures(
         season.to_numpy(),
     )
 
-# %% ../../nbs/25_ratings/03_rating_targets.ipynb #b3c04f91
+# %% ../../nbs/25_ratings/03_rating_targets.ipynb #a3d6ddd5
 RATING_STATISTICS = ('shots', 'shots_on_target', 'corners')  # of the home and of the away team
 OPENING_COLUMNS = tuple(f'opening_{outcome}' for outcome in OUTCOMES)
 CLOSING_COLUMNS = tuple(f'closing_{outcome}' for outcome in OUTCOMES)
@@ -209,7 +209,7 @@ def _known_at(frame: pl.DataFrame, kickoff: pl.Expr) -> pl.Expr:
         return midnight
     return pl.col('result_known_at').dt.epoch('us').fill_null(midnight)
 
-# %% ../../nbs/25_ratings/03_rating_targets.ipynb #202a6605
+# %% ../../nbs/25_ratings/03_rating_targets.ipynb #6132c3ed
 def _neutral(frame: pl.DataFrame) -> pl.Expr:
     "Whether the venue is neutral; False where that is unknown."
     if 'neutral' in frame.columns:
@@ -272,9 +272,9 @@ def has_valid_prices(
         raise ValueError(
             f'Prices {prices[row].tolist()} in row {row}, expected decimal prices above 1'
         )
-    complete: np.ndarray = (prices > 1).all(axis=1)
-    plausible: np.ndarray = (1 / prices).sum(axis=1) >= MIN_OVERROUND
-    return complete & plausible
+    overround: np.ndarray = (1 / prices).sum(axis=1)
+    valid: np.ndarray = np.logical_and((prices > 1).all(axis=1), overround >= MIN_OVERROUND)
+    return valid
 
 
 def rates_from_probabilities(
@@ -321,7 +321,7 @@ _RESULT_COLUMNS = (
     'usable',
 )
 
-# %% ../../nbs/25_ratings/03_rating_targets.ipynb #a28dd2cc
+# %% ../../nbs/25_ratings/03_rating_targets.ipynb #f9993818
 def _has_statistics() -> pl.Expr:
     "Whether shots, shots on target and corners of both teams are known."
     return pl.all_horizontal(pl.col(name).is_not_null() for name in _STATISTIC_COLUMNS)
@@ -362,7 +362,7 @@ def scale_to_goals(
         scaled[name] = results.select(**columns).to_numpy().T
     return scaled
 
-# %% ../../nbs/25_ratings/03_rating_targets.ipynb #2577e3ca
+# %% ../../nbs/25_ratings/03_rating_targets.ipynb #790534a5
 def rating_target(
     rating: RatingSpec,  # shares of the targets
     targets: Mapping[str, np.ndarray],  # of home and away, by share: shape (2, matches) each
@@ -388,7 +388,7 @@ def _league_points(goals_for: np.ndarray, goals_against: np.ndarray) -> np.ndarr
     points: np.ndarray = 3.0 * (goals_for > goals_against) + (goals_for == goals_against)
     return points
 
-# %% ../../nbs/25_ratings/03_rating_targets.ipynb #8ea07b41
+# %% ../../nbs/25_ratings/03_rating_targets.ipynb #dfcc1b76
 def _price_target(prices: np.ndarray, has_prices: np.ndarray, goals: np.ndarray) -> np.ndarray:
     "Rates implied by the closing prices, goals where there are none, shape (2, matches)."
     target = goals.copy()
