@@ -1,4 +1,4 @@
-"Features at training time are features at serving time, bit for bit, embedded and on PostgreSQL and Redis; and a store that is gone is told of."
+"Training and serving features are equal, bit for bit, embedded and on servers; outages."
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -13,20 +13,17 @@ from football_pred.features.feast_store import (
     apply_definitions,
     get_historical_features,
     get_online_features,
-    get_online_team_states,
     materialize_features,
     open_feature_store,
     push_features,
 )
 from football_pred.features.offline import (
-    FEATURE_SERVICES,
     FeatureStoreConfig,
     FeatureStoreError,
     read_offline_features,
-    service_schema,
     write_offline_features,
 )
-from football_pred.features.team_states import TEAM_STATE_SCHEMA, build_features_and_states
+from football_pred.features.team_states import build_features_and_states
 from football_pred.ingest.collect import SOURCES, collect_payloads, create_source
 from football_pred.ingest.load import load_new_payloads
 from football_pred.markets.prices import read_match_history
@@ -40,7 +37,7 @@ NAMES = list(FEATURE_NAMES)
 
 
 @pytest.fixture(scope='module')
-def made() -> pl.DataFrame:
+def factory_matches() -> pl.DataFrame:
     return two_divisions(n_teams=8, n_seasons=3)
 
 
@@ -66,18 +63,18 @@ def real(shared_data, tmp_path_factory) -> pl.DataFrame:
 
 
 @pytest.fixture(params=['embedded', 'servers'])
-def places(request, home) -> FeatureStoreConfig:
-    "Where features are kept: in files, or in PostgreSQL and Redis."
+def store_config(request, home) -> FeatureStoreConfig:
+    "Feature store in files, or in PostgreSQL and Redis."
     if request.param == 'embedded':
         return FeatureStoreConfig(home)
     url = request.getfixturevalue('postgresql').url.render_as_string(hide_password=False)
     return FeatureStoreConfig(home, url, request.getfixturevalue('redis'), url)
 
 
-def filled(places, features, states, as_of=AFTER_ALL, **options):
+def fill_store(store_config, features, states, as_of=AFTER_ALL, **options):
     "An open store with these rows in it."
-    write_offline_features(places, features, states)
-    store = open_feature_store(places)
+    write_offline_features(store_config, features, states)
+    store = open_feature_store(store_config)
     apply_definitions(store)
     materialize_features(store, as_of, **options)
     return store
@@ -93,7 +90,7 @@ def bits(frame: pl.DataFrame) -> dict[str, bytes]:
 
 
 def compare(store, features) -> int:
-    "How many matches were compared, in every feature, as they are trained on, as they are served and as they were built."
+    "Number of matches whose training, serving and computed features were compared."
     trained = get_historical_features(store, features.select('match_id', asked_at='feature_time'))
     served = get_online_features(store, features['match_id'].to_list())
     assert (
@@ -112,10 +109,10 @@ def compare(store, features) -> int:
 # ---- parity
 
 
-def test_every_real_match_of_a_season(places, real):
+def test_every_real_match_of_a_season(store_config, real):
     features, states = build_features_and_states(real, AFTER_ALL, COUNTRIES)
     season = features.filter(season='2425')
-    store = filled(places, features, states, since=season['feature_time'].min())
+    store = fill_store(store_config, features, states, since=season['feature_time'].min())
     assert compare(store, season) == 380
     assert season.select(NAMES).equals(
         build_features(real, AFTER_ALL).filter(season='2425').select(NAMES)
@@ -126,42 +123,19 @@ def test_every_real_match_of_a_season(places, real):
         get_online_features(store, features.filter(season='2223')['match_id'].head(1).to_list())
 
 
-def test_every_made_match(places, made):
-    features, states = build_features_and_states(made, AFTER_ALL, COUNTRIES)
-    store = filled(places, features, states)
-    assert compare(store, features) == made.height
+def test_every_match_of_the_factory(store_config, factory_matches):
+    features, states = build_features_and_states(factory_matches, AFTER_ALL, COUNTRIES)
+    store = fill_store(store_config, features, states)
+    assert compare(store, features) == factory_matches.height
     assert min(features.height - features[name].null_count() for name in NAMES) > 20
     assert max(features[name].null_count() for name in NAMES) > 20
-    for service in FEATURE_SERVICES:
-        some = features.sample(20, seed=1)
-        assert bits(
-            get_online_features(store, some['match_id'].to_list(), service).drop('match_id')
-        ) == bits(some.select(*service_schema(service)))
-        asked = some.select('match_id', asked_at='feature_time')
-        assert bits(
-            get_historical_features(store, asked, service).drop('match_id', 'asked_at')
-        ) == bits(some.select(*service_schema(service)))
 
 
-def test_teams_are_served_as_they_are(places, made):
-    features, states = build_features_and_states(made, AFTER_ALL, COUNTRIES)
-    store = filled(places, features, states)
-    latest = states.group_by('team_key', maintain_order=True).last().sort('team_key')
-    served = get_online_team_states(store, latest['team_key'].to_list())
-    assert served.schema == latest.select('team_key', *TEAM_STATE_SCHEMA).schema
-    assert bits(served.drop('team_key', 'last_date')) == bits(
-        latest.select(*TEAM_STATE_SCHEMA).drop('last_date')
-    )
-    assert served['last_date'].to_list() == latest['last_date'].to_list()
-    assert {key.split('/')[0] for key in latest['team_key']} == {'England', 'SIM'}
-    assert get_online_team_states(store, []).schema == served.schema
-
-
-def test_a_state_says_what_a_match_is_told(made):
-    "Looked up at the feature time, the states of both teams hold every number of a match that is about one of them."
-    features, states = build_features_and_states(made, AFTER_ALL, COUNTRIES)
+def test_states_equal_the_features_of_a_match(factory_matches):
+    "At the feature time, the states of both teams hold every feature of one team."
+    features, states = build_features_and_states(factory_matches, AFTER_ALL, COUNTRIES)
     matches = features.join(
-        made.select('match_id', 'home_team', 'away_team', 'neutral', 'date'),
+        factory_matches.select('match_id', 'home_team', 'away_team', 'neutral', 'date'),
         on='match_id',
         maintain_order='left',
     )
@@ -171,13 +145,13 @@ def test_a_state_says_what_a_match_is_told(made):
         separator='/',
     )
     for side in ('home', 'away'):
-        asked = (
+        entities = (
             matches.with_columns(team=f'{side}_team')
             .with_columns(team_key=key)
             .with_row_index('row')
             .sort('feature_time')
         )
-        found = asked.join_asof(
+        joined = entities.join_asof(
             states,
             left_on='feature_time',
             right_on='known_at',
@@ -185,11 +159,9 @@ def test_a_state_says_what_a_match_is_told(made):
             suffix='_now',
             check_sortedness=False,
         ).sort('row')
-        pi, same = (
-            [pl.col(f'{ground}_pi_now') for ground in ('home', 'away')],
-            pl.col('season') == pl.col('season_now'),
-        )
-        found = found.with_columns(
+        pi = [pl.col(f'{ground}_pi_now') for ground in ('home', 'away')]
+        same = pl.col('season') == pl.col('season_now')
+        joined = joined.with_columns(
             pi=pl.when('neutral').then((pi[0] + pi[1]) / 2).otherwise(pi[side == 'away']),
             venue_points_5=f'{side}_venue_points_5_now',
             played=pl.when(same).then('played').otherwise(0),
@@ -197,24 +169,25 @@ def test_a_state_says_what_a_match_is_told(made):
         )
         for name in [name.removeprefix('home_') for name in NAMES if name.startswith('home_')]:
             assert (
-                found[name].cast(pl.Float64).to_list()
-                == found[f'{side}_{name}'].cast(pl.Float64).to_list()
+                joined[name].cast(pl.Float64).to_list()
+                == joined[f'{side}_{name}'].cast(pl.Float64).to_list()
             ), name
 
 
-# ---- nothing of the future
+# ---- no leakage
 
 
-def test_a_join_leaks_nothing(places, made):
-    "Every number of every later match and price is another, and what is joined up to then is the same."
+def test_a_join_leaks_nothing(store_config, factory_matches):
+    "Other later results and prices change no earlier features."
     cutoff = datetime(2022, 10, 4, tzinfo=UTC)
-    later, priced = pl.col('result_known_at') > cutoff, pl.col('opening_known_at') > cutoff
+    later = pl.col('result_known_at') > cutoff
+    priced = pl.col('opening_known_at') > cutoff
     numbers = [
         name
-        for name in made.columns
-        if name.startswith(('home_', 'away_')) and made[name].dtype.is_integer()
+        for name in factory_matches.columns
+        if name.startswith(('home_', 'away_')) and factory_matches[name].dtype.is_integer()
     ]
-    scrambled = made.with_columns(
+    scrambled = factory_matches.with_columns(
         *[
             pl.when(later)
             .then(pl.col(name) + pl.int_range(pl.len()) * i % 5 + 1)
@@ -230,39 +203,45 @@ def test_a_join_leaks_nothing(places, made):
             for i, name in enumerate(('opening_home', 'opening_draw', 'opening_away'), start=1)
         ],
     )
-    asked = made.filter(feature_time() <= cutoff).select('match_id', asked_at=pl.lit(cutoff))
-    after = made.filter(feature_time() > cutoff).select('match_id', asked_at=feature_time())
-    found = []
-    for frame in (made, scrambled):
-        store = filled(places, *build_features_and_states(frame, AFTER_ALL, COUNTRIES))
-        found.append(
+    entities = factory_matches.filter(feature_time() <= cutoff).select(
+        'match_id', asked_at=pl.lit(cutoff)
+    )
+    after = factory_matches.filter(feature_time() > cutoff).select(
+        'match_id', asked_at=feature_time()
+    )
+    joined = []
+    for frame in (factory_matches, scrambled):
+        store = fill_store(store_config, *build_features_and_states(frame, AFTER_ALL, COUNTRIES))
+        joined.append(
             (
-                bits(get_historical_features(store, asked).select(NAMES)),
+                bits(get_historical_features(store, entities).select(NAMES)),
                 bits(get_historical_features(store, after).select(NAMES)),
             )
         )
-    assert asked.height > 100
-    assert found[0][0] == found[1][0]
+    assert entities.height > 100
+    assert joined[0][0] == joined[1][0]
     assert all(
-        found[0][1][name] != found[1][1][name]
+        joined[0][1][name] != joined[1][1][name]
         for name in NAMES
         if not name.endswith(('_rest_days', '_played'))
     )
     with pytest.raises(
-        FeatureStoreError, match='has no features in the offline store at the moment asked for'
+        FeatureStoreError, match='has no features in the offline store as of its asked_at'
     ):
         get_historical_features(store, after.head(3).with_columns(asked_at=pl.lit(cutoff)))
 
 
-def test_the_moment_is_that_of_the_data(places, made):
-    "What is served at a moment is what was known then, however long ago that is."
+def test_materialized_features_are_as_of_the_data(store_config, factory_matches):
+    "Served features are those known at `as_of`, however long ago that is."
     as_of = datetime(2022, 10, 1, 9, tzinfo=UTC)
-    features, states = build_features_and_states(mask_future_results(made, as_of), as_of, COUNTRIES)
-    store = filled(places, features, states, as_of)
-    assert compare(store, features) == made.height
+    features, states = build_features_and_states(
+        mask_future_results(factory_matches, as_of), as_of, COUNTRIES
+    )
+    store = fill_store(store_config, features, states, as_of)
+    assert compare(store, features) == factory_matches.height
     assert features.filter(feature_time=as_of).height > 100
-    everything, all_states = build_features_and_states(made, AFTER_ALL, COUNTRIES)
-    write_offline_features(places, everything, all_states)
+    everything, all_states = build_features_and_states(factory_matches, AFTER_ALL, COUNTRIES)
+    write_offline_features(store_config, everything, all_states)
     assert (
         materialize_features(store, as_of - timedelta(days=30))[0]
         < features.filter(pl.col('feature_time') < as_of).height
@@ -272,26 +251,22 @@ def test_the_moment_is_that_of_the_data(places, made):
 # ---- changes
 
 
-def test_a_result_changes_what_is_served(places, made):
-    before, after = datetime(2022, 10, 1, tzinfo=UTC), datetime(2022, 10, 9, tzinfo=UTC)
-    features, states = build_features_and_states(made, before, COUNTRIES)
-    store = filled(places, features, states, before)
-    new_features, new_states = build_features_and_states(made, after, COUNTRIES)
+def test_a_result_changes_the_served_features(store_config, factory_matches):
+    before = datetime(2022, 10, 1, tzinfo=UTC)
+    after = datetime(2022, 10, 9, tzinfo=UTC)
+    features, states = build_features_and_states(factory_matches, before, COUNTRIES)
+    store = fill_store(store_config, features, states, before)
+    new_features, new_states = build_features_and_states(factory_matches, after, COUNTRIES)
     added = new_states.join(states, on=['team_key', 'known_at'], how='anti')
     now, then = (
         frame.select('feature_time', *NAMES).hash_rows() for frame in (new_features, features)
     )
     changed = new_features.filter(now != then)
-    key = added['team_key'][0]
-    old = get_online_team_states(store, [key])
     assert push_features(store, changed, added) == (changed.height, added['team_key'].n_unique())
+    assert compare(store, new_features) == factory_matches.height
     assert (
-        get_online_team_states(store, [key])['elo'].to_list()
-        == new_states.filter(team_key=key)['elo'].tail(1).to_list()
-        != old['elo'].to_list()
+        read_offline_features(store_config, 'teams').sort('known_at', 'team_key').equals(new_states)
     )
-    assert compare(store, new_features) == made.height
-    assert read_offline_features(places, 'teams').sort('known_at', 'team_key').equals(new_states)
     corrected = new_features.head(1).with_columns(
         home_elo=pl.lit(1234.5), market_home=pl.lit(None, pl.Float64), home_points_5=pl.lit(2.5)
     )
@@ -299,14 +274,14 @@ def test_a_result_changes_what_is_served(places, made):
     assert compare(store, corrected) == 1
 
 
-def test_writing_again_adds_nothing(places, made):
-    features, states = build_features_and_states(made, AFTER_ALL, COUNTRIES)
-    store = filled(places, features, states)
+def test_writing_again_adds_nothing(store_config, factory_matches):
+    features, states = build_features_and_states(factory_matches, AFTER_ALL, COUNTRIES)
+    store = fill_store(store_config, features, states)
 
-    def kept():
-        return read_offline_features(places, 'matches').sort('match_id'), read_offline_features(
-            places, 'teams'
-        ).sort('team_key', 'known_at')
+    def read_stored():
+        return read_offline_features(store_config, 'matches').sort(
+            'match_id'
+        ), read_offline_features(store_config, 'teams').sort('team_key', 'known_at')
 
     def listed():
         return {
@@ -318,23 +293,23 @@ def test_writing_again_adds_nothing(places, made):
             for view in store.feast_store.list_feature_views()
         }
 
-    once, registry = kept(), listed()
-    filled(places, features, states)
+    once, registry = read_stored(), listed()
+    fill_store(store_config, features, states)
     push_features(store, features.head(5), states.tail(5))
-    assert all(one.equals(two) for one, two in zip(once, kept(), strict=True))
+    assert all(first.equals(second) for first, second in zip(once, read_stored(), strict=True))
     assert listed() == registry
-    assert compare(open_feature_store(places), features) == features.height
+    assert compare(open_feature_store(store_config), features) == features.height
     fewer = features.head(10)
-    write_offline_features(places, fewer, states.head(0))
+    write_offline_features(store_config, fewer, states.head(0))
     assert (
-        read_offline_features(places, 'matches').height,
-        read_offline_features(places, 'teams').height,
+        read_offline_features(store_config, 'matches').height,
+        read_offline_features(store_config, 'teams').height,
     ) == (10, 0)
 
 
-def test_many_threads_are_served_at_once(places, made):
-    features, states = build_features_and_states(made, AFTER_ALL, COUNTRIES)
-    store = filled(places, features, states)
+def test_many_threads_are_served_at_once(store_config, factory_matches):
+    features, states = build_features_and_states(factory_matches, AFTER_ALL, COUNTRIES)
+    store = fill_store(store_config, features, states)
 
     def serve(start: int):
         return bits(
@@ -345,21 +320,21 @@ def test_many_threads_are_served_at_once(places, made):
 
     starts = list(range(0, 400, 20))
     with ThreadPoolExecutor(8) as pool:
-        found = list(pool.map(serve, starts))
-    assert found == [bits(features[start : start + 20].select(NAMES)) for start in starts]
+        joined = list(pool.map(serve, starts))
+    assert joined == [bits(features[start : start + 20].select(NAMES)) for start in starts]
 
 
-# ---- stores that are gone
+# ---- outages
 
 
-def test_redis_gone_and_back(home, made):
-    features, states = build_features_and_states(made, AFTER_ALL, COUNTRIES)
-    ids, port = features['match_id'].head(2).to_list(), free_port()
+def test_redis_gone_and_back(home, factory_matches):
+    features, states = build_features_and_states(factory_matches, AFTER_ALL, COUNTRIES)
+    ids = features['match_id'].head(2).to_list()
+    port = free_port()
     with run_redis(port) as url:
-        store = filled(FeatureStoreConfig(home, online_url=url), features, states)
+        store = fill_store(FeatureStoreConfig(home, online_url=url), features, states)
     for call in (
         lambda: get_online_features(store, ids),
-        lambda: get_online_team_states(store, ['SIM/other 1']),
         lambda: materialize_features(store, AFTER_ALL),
     ):
         with pytest.raises(
@@ -375,20 +350,21 @@ def test_redis_gone_and_back(home, made):
         )
 
 
-def test_postgresql_gone_and_back(home, made):
+def test_postgresql_gone_and_back(home, factory_matches):
     with run_postgresql() as server:
         url = url_of_server(server)
-        features, states = build_features_and_states(made.head(200), AFTER_ALL, COUNTRIES)
-        places, asked = (
-            FeatureStoreConfig(home, url, registry_url=url),
-            features.select('match_id', asked_at='feature_time').tail(5),
+        features, states = build_features_and_states(
+            factory_matches.head(200), AFTER_ALL, COUNTRIES
         )
-        store = filled(places, features, states)
+        store_config = FeatureStoreConfig(home, url, registry_url=url)
+        entities = features.select('match_id', asked_at='feature_time').tail(5)
+        store = fill_store(store_config, features, states)
         server.stop()
-        ids, other = asked['match_id'].to_list(), open_feature_store(places)
+        ids = entities['match_id'].to_list()
+        other = open_feature_store(store_config)
         for call in (
-            lambda: get_historical_features(store, asked),
-            lambda: write_offline_features(places, features, states),
+            lambda: get_historical_features(store, entities),
+            lambda: write_offline_features(store_config, features, states),
             lambda: apply_definitions(store),
             lambda: get_online_features(other, ids),
         ):
@@ -397,7 +373,7 @@ def test_postgresql_gone_and_back(home, made):
         assert get_online_features(store, ids).height == 5  # what was opened before serves on
         server.start()
         assert (
-            bits(get_historical_features(store, asked).select(NAMES))
+            bits(get_historical_features(store, entities).select(NAMES))
             == bits(get_online_features(other, ids).select(NAMES))
             == bits(features.tail(5).select(NAMES))
         )
@@ -413,22 +389,22 @@ def test_a_store_that_was_never_filled(home):
         open_feature_store(FeatureStoreConfig(home, online_url='http://localhost'))
 
 
-def test_a_store_opened_before_it_was_filled(places, made):
-    early = open_feature_store(places)
-    features, states = build_features_and_states(made.head(50), AFTER_ALL, COUNTRIES)
-    filled(places, features, states)
+def test_a_store_opened_before_it_was_filled(store_config, factory_matches):
+    early = open_feature_store(store_config)
+    features, states = build_features_and_states(factory_matches.head(50), AFTER_ALL, COUNTRIES)
+    fill_store(store_config, features, states)
     assert compare(early, features) == 50
 
 
 def test_passwords_are_not_shown(home):
-    places = FeatureStoreConfig(home, 'postgresql+psycopg://writer:hush@127.0.0.1:1/football')
-    assert 'hush' not in repr(places)
-    with pytest.raises(FeatureStoreError) as told:
+    store_config = FeatureStoreConfig(home, 'postgresql+psycopg://writer:hush@127.0.0.1:1/football')
+    assert 'hush' not in repr(store_config)
+    with pytest.raises(FeatureStoreError) as error:
         write_offline_features(
-            places,
+            store_config,
             *(
                 read.head(0)
                 for read in build_features_and_states(two_divisions(4, 1), AFTER_ALL, {})
             ),
         )
-    assert 'hush' not in str(told.value)
+    assert 'hush' not in str(error.value)

@@ -1,4 +1,4 @@
-"Bookmaker margins: published values, other implementations, each method's own rule of the bookmaker, and prices that are none."
+"Bookmaker margins: published values, other implementations, the rule of each method, errors."
 
 import numpy as np
 import penaltyblog
@@ -78,7 +78,8 @@ PYBETTOR_ANSWERS = {
     'bb': [0.22993796, 0.26245747, 0.50760456],
     'jsd': [0.23152161, 0.26341082, 0.50506756],
 }
-# Published by the Python packages penaltyblog (tests, which ask for four decimals), shin and goto_conversion (documentation)
+# Published by the Python packages penaltyblog (tests, four decimals), shin and goto_conversion
+# (documentation)
 OTHER_ANSWERS = [
     ('multiplicative', [2.7, 2.3, 4.4], [0.358738, 0.4211273, 0.2201347], 1e-7),
     ('additive', [2.7, 2.3, 4.4], [0.3595618, 0.423974, 0.2164642], 1e-7),
@@ -116,14 +117,14 @@ def test_published_by_others(method, prices, expected, tolerance):
 
 
 @st.composite
-def chances(draw, least=0.03, outcomes=(2, 6)):
+def probability_vectors(draw, least=0.03, outcomes=(2, 6)):
     "Probabilities of one market, none below `least`."
     size = draw(st.integers(*outcomes))
     weights = np.array(draw(st.lists(st.floats(0.05, 1), min_size=size, max_size=size)))
     return least + (1 - size * least) * weights / weights.sum()
 
 
-@given(chances(), st.floats(1, 1.15))
+@given(probability_vectors(), st.floats(1, 1.15))
 @settings(max_examples=60, deadline=None)
 def test_penaltyblog_agrees(p, margin):
     assume(p.max() * margin < 0.99)
@@ -193,7 +194,7 @@ BOOKMAKERS = {
 
 
 @pytest.mark.parametrize('method', BOOKMAKERS)
-@given(p=chances(), size=st.floats(0, 0.12))
+@given(p=probability_vectors(), size=st.floats(0, 0.12))
 @settings(max_examples=60, deadline=None)
 def test_margin_is_taken_off_as_it_was_put_on(method, p, size):
     r = BOOKMAKERS[method](p, size)
@@ -207,7 +208,7 @@ def coin_divergence(p, r):
     return rel_entr(coins, coins.mean(axis=0)).sum() / 2
 
 
-@given(chances(least=0.08), st.floats(0.95, 1.12))
+@given(probability_vectors(least=0.08), st.floats(0.95, 1.12))
 @settings(max_examples=40, deadline=None)
 def test_all_outcomes_are_blurred_alike(p, margin):
     assume(p.max() * margin < 0.99)
@@ -222,7 +223,7 @@ def test_all_outcomes_are_blurred_alike(p, margin):
 
 
 @every_method
-@given(p=chances(least=0.08), margin=st.floats(1, 1.08))
+@given(p=probability_vectors(least=0.08), margin=st.floats(1, 1.08))
 @settings(max_examples=60, deadline=None)
 def test_fair_probabilities_are_probabilities(method, p, margin):
     assume(p.max() * margin < 0.97)
@@ -255,7 +256,7 @@ def test_markets_do_not_touch_each_other(method):
 
 
 @every_method
-def test_nothing_there(method):
+def test_missing_prices(method):
     assert fair_probabilities(np.empty((0, 3)), method).shape == (0, 3)
     assert np.isnan(fair_probabilities([[np.nan] * 3, [2.5, np.nan, 2.9]], method)).all()
 
@@ -323,12 +324,12 @@ def closing_prices(shared_data):
 
 @every_method
 def test_real_prices(closing_prices, method):
-    "Every method has an answer for every match, and they differ by less than four points in a hundred."
+    "Every method has an answer for every match, and they differ by less than four points."
     fair = fair_probabilities(closing_prices, method)
-    there = ~np.isnan(fair).any(axis=1)
-    assert there.sum() > 8900
-    assert np.array_equal(there, ~np.isnan(closing_prices).any(axis=1))
-    assert np.abs(fair[there] - fair_probabilities(closing_prices)[there]).max() < 0.04
+    complete = ~np.isnan(fair).any(axis=1)
+    assert complete.sum() > 8900
+    assert np.array_equal(complete, ~np.isnan(closing_prices).any(axis=1))
+    assert np.abs(fair[complete] - fair_probabilities(closing_prices)[complete]).max() < 0.04
 
 
 def test_prices_are_not_changed():
@@ -359,16 +360,17 @@ def test_prices_are_not_changed():
         (
             [[2.1, 3.4, 3.6], [2.1, 3.7, 4.3]],
             'bb',
-            "row 1 have an overround of 0.9790, and the method 'balanced book' needs 1 or more; use power",
+            "row 1 have an overround of 0.9790, and the method 'balanced book' needs 1 or more; "
+            'use power',
         ),
         (
             [[1.01, 21, 101]],
             'additive',
-            "row 0 leave no chance to their outsider by the method 'additive'; use power",
+            "row 0 leave no probability to their outsider by the method 'additive'; use power",
         ),
-        ([[1.01, 21, 101]], 'bb', 'leave no chance to their outsider'),
-        ([[1.01, 21, 101]], 'goto', 'leave no chance to their outsider'),
-        ([[1 / 0.87, 5, 10, 20, 50, 100]], 'jsd', 'leave no chance to their outsider'),
+        ([[1.01, 21, 101]], 'bb', 'leave no probability to their outsider'),
+        ([[1.01, 21, 101]], 'goto', 'leave no probability to their outsider'),
+        ([[1 / 0.87, 5, 10, 20, 50, 100]], 'jsd', 'leave no probability to their outsider'),
     ],
 )
 def test_bad_prices(prices, method, message):

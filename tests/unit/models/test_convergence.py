@@ -11,32 +11,10 @@ from football_pred.core.numerics import softmax
 from football_pred.models.logits import fit_ordered_logit
 from football_pred.models.poisson import AVERAGE_TEAM, PoissonGoals, regression_rows
 from football_pred.models.softmax_regression import fit_poisson_regression, fit_softmax
-from football_pred.models.stacked_ratings import StackedRatings
-from football_pred.ratings import team_strengths
-from football_pred.ratings.match_arrays import decay_weights, read_training_matches
-from football_pred.ratings.rating_targets import (
-    MICROSECONDS_PER_DAY,
-    build_rating_data,
-    read_fixtures,
-    read_rating_specs,
-    read_results,
-)
-from football_pred.ratings.team_strengths import (
-    LEVEL_PRIOR,
-    PRIOR_LOG_RATES,
-    OnlineTeamStrengths,
-    StrengthParameters,
-    newton_step,
-)
+from football_pred.ratings.match_arrays import read_training_matches
 from tests.support.factories import MODELS, two_divisions
 
 MATCHES = two_divisions()
-RATINGS = {
-    name: read_rating_specs(model.ratings)
-    for name, model in MODELS.items()
-    if isinstance(model, StackedRatings)
-}
-every_rating = pytest.mark.parametrize('ratings', RATINGS.values(), ids=RATINGS)
 
 
 def slope(function, at, step=1e-5):
@@ -46,90 +24,6 @@ def slope(function, at, step=1e-5):
     return np.array([function(at + one) - function(at - one) for one in around]).reshape(
         at.shape
     ) / (2 * step)
-
-
-# Team rates
-
-
-def likelihood(values, seen, at, carried, r, rating):
-    "Penalised log-likelihood of one rating, match by match, as the formula has it."
-    known = carried.strengths
-    attack, defence, level = np.split(values, np.cumsum([len(known.teams)] * 2))
-    level = level.reshape(-1, 2)
-    home, away = (np.array([known.teams[name] for name in side]) for side in (seen.home, seen.away))
-    league = np.array([known.leagues[name] for name in seen.league])
-    weight = seen.weight[r] * decay_weights(
-        (at - seen.moment) / MICROSECONDS_PER_DAY, rating.half_life
-    )
-    total = 0.0
-    for i, j, ground, goals in (
-        (home, away, 1 - seen.neutral, seen.target[r, 0]),
-        (away, home, 0 * seen.neutral, seen.target[r, 1]),
-    ):
-        logs = level[league, ground] + attack[i] - defence[j]
-        total += weight @ (goals * logs - np.exp(logs))
-    mean = -rating.tier_gap * (known.tier - 1)
-    return (
-        total
-        - rating.ridge * (((attack - mean) ** 2).sum() + ((defence - mean) ** 2).sum()) / 2
-        - LEVEL_PRIOR * ((level - PRIOR_LOG_RATES) ** 2).sum() / 2
-    )
-
-
-@every_rating
-def test_gradient_of_team_rates(ratings):
-    results = read_results(MATCHES.filter(pl.col('league') != 'SIM'))
-    seen, at = (
-        build_rating_data(results, ratings),
-        int(results['usable'].max()) + 3 * MICROSECONDS_PER_DAY,
-    )
-    half = int(results['usable'][300])
-    carried = OnlineTeamStrengths(ratings).update(
-        seen.take(results['usable'].to_numpy() <= half), half
-    )
-    carried.update(seen.take(results['usable'].to_numpy() > half), at)
-    known, rng = carried.strengths, np.random.default_rng(1)
-    point = StrengthParameters(
-        *(
-            part + rng.normal(0, 0.3, part.shape)
-            for part in (known.attack, known.defence, known.level)
-        )
-    )
-    mean = -known.gap[:, None] * (known.tier - 1)
-    _, gradient, _, _ = newton_step(point, carried.statistics, mean, carried.ridge)
-    for r, rating in enumerate(ratings):
-        exact = np.concatenate([part[r].ravel() for part in gradient])
-        by_differences = slope(
-            lambda values, r=r, rating=rating: likelihood(values, seen, at, carried, r, rating),
-            np.concatenate([part[r].ravel() for part in point]),
-        )
-        assert np.abs(exact).max() > 1
-        np.testing.assert_allclose(
-            by_differences, exact, rtol=1e-6, atol=1e-6 * np.abs(exact).max()
-        )
-
-
-@every_rating
-def test_every_fit_of_a_walk_of_team_rates_is_at_its_maximum(ratings, monkeypatch):
-    left = []
-
-    def settled(point, tables, mean, ridge, settle=team_strengths.newton_solve):
-        end = settle(point, tables, mean, ridge)
-        _, gradient, _, _ = newton_step(end[0], tables, mean, ridge)
-        left.append(max(np.abs(part).max() for part in gradient) / (1 + tables.total.max()))
-        return end
-
-    monkeypatch.setattr(team_strengths, 'newton_solve', settled)
-    for country in (['E0', 'E1'], ['SIM']):
-        results = read_results(MATCHES.filter(pl.col('league').is_in(country)))
-        team_strengths.walk_forward_strengths(
-            build_rating_data(results, ratings),
-            read_fixtures(results),
-            results['moment'].to_numpy() - 1,
-            ratings,
-        )
-    assert len(left) > 250
-    assert max(left) < 1e-9
 
 
 # Models that are fitted anew
