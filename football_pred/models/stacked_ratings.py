@@ -375,7 +375,7 @@ class StackedRatings(SerializableEstimator):
         probabilities, rates, rho = _predict(self, fixtures)
         home_rate, away_rate = rates.T
         largest = self.max_goals if max_goals is None else max_goals
-        grid = score_grid(home_rate, away_rate, rho=rho, max_goals=largest)  # type: ignore[arg-type]  # one rho for each match
+        grid = score_grid(home_rate, away_rate, rho, largest)
         return _rescale_grid(grid, probabilities)
 
     def predict_rates(self, fixtures: object) -> np.ndarray:  # (fixtures, 2): home, away

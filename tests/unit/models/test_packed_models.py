@@ -1,4 +1,4 @@
-"Packed models of the release before are unpacked, verified and give the same forecasts to the last bit."
+"Packed models of the last release are unpacked, verified and forecast the same to the last bit."
 
 import json
 from pathlib import Path
