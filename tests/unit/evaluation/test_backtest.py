@@ -9,14 +9,16 @@ from sklearn.base import BaseEstimator
 
 from football_pred.core.sample_league import sample_matches, sample_strengths
 from football_pred.evaluation.backtest import (
-    LeakageError,
-    assert_no_leakage,
     finished_matches,
     refit_times,
-    scramble_after,
     to_football_data_uk,
-    truncate_after,
     walk_forward,
+)
+from football_pred.evaluation.leakage import (
+    LeakageError,
+    assert_no_leakage,
+    scramble_after,
+    truncate_after,
 )
 from football_pred.markets.score_grid import outcome_codes
 from football_pred.models.base_rate import BaseRate

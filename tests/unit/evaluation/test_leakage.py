@@ -10,14 +10,15 @@ import polars as pl
 import pytest
 from sklearn.base import clone
 
-from football_pred.evaluation.backtest import (
+from football_pred.evaluation.backtest import walk_forward
+from football_pred.evaluation.leakage import (
     LeakageError,
     assert_no_leakage,
     fixtures_as_of,
     scramble_after,
-    walk_forward,
 )
 from football_pred.features.build import FEATURES, build_features
+from football_pred.models.base import walks_forward
 from football_pred.models.dixon_coles import DixonColes
 from football_pred.models.online_dixon_coles import OnlineDixonColes
 from football_pred.models.stacked_ratings import StackedRatings
@@ -36,7 +37,7 @@ CUTOFFS = [
 class CarriedAlong(OnlineDixonColes):
     "The carried model as it is meant to be used: each league from one moment of asking to the next."
 
-    def walk(self, history, targets):
+    def predict_walk_forward(self, history, targets):
         said = np.empty((targets.height, 3))
         rows = targets.with_row_index('row')
         for (league,), asked in rows.group_by('league', maintain_order=True):
@@ -83,10 +84,10 @@ def with_hindsight(model, frame):
             vars(self).update(learned)
             return self
 
-        if hasattr(model, 'predict_walk_forward'):
+        if walks_forward(model):
 
-            def walk(self, history, targets):
-                return super().walk(
+            def predict_walk_forward(self, history, targets):
+                return super().predict_walk_forward(
                     history, targets.with_columns(pl.col('as_of') + timedelta(days=8))
                 )
 
@@ -137,7 +138,7 @@ class ClosingPrice:
     def get_params(self, deep=True):
         return {'frame': self.frame}
 
-    def walk(self, history, targets):
+    def predict_walk_forward(self, history, targets):
         prices = (
             targets.join(self.frame, on='match_id', how='left', maintain_order='left')
             .select(pl.col('closing_home', 'closing_draw', 'closing_away').fill_null(3.0))
@@ -220,7 +221,7 @@ def test_one_pass_says_what_a_fit_on_what_was_known_says(name):
         .otherwise('as_of')
     )
     asked = fixtures_as_of(targets)
-    said = clone(model).walk(MATCHES, asked)
+    said = clone(model).predict_walk_forward(MATCHES, asked)
     for row in rng.choice(targets.height, 6, replace=False):
         as_of = asked['as_of'][int(row)]
         fitted = clone(model).fit(MATCHES.filter(pl.col('result_known_at') <= as_of), as_of)

@@ -11,7 +11,7 @@ import pytest
 
 from football_pred.core.as_of import mask_future_results
 from football_pred.core.sample_league import sample_matches, sample_strengths
-from football_pred.evaluation.backtest import LeakageError, assert_no_leakage
+from football_pred.evaluation.leakage import LeakageError, assert_no_leakage
 from football_pred.features.build import (
     FEATURE_KEYS,
     FEATURE_NAMES,

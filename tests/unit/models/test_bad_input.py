@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 from sklearn.base import clone
 
+from football_pred.models.base import walks_forward
 from football_pred.models.feature_model import FeatureModel
 from football_pred.models.serialization import new_model
 from tests.support.factories import MODELS, two_divisions, with_numbers
@@ -135,7 +136,7 @@ def test_odd_matches_give_sane_probabilities(name, odd, as_of):
         LATER if as_of == 'much later' else matches['result_known_at'].max() + timedelta(days=1)
     )
     kind, why = REFUSED.get(odd, (None, ''))
-    if (kind == 'walk' and hasattr(model, 'predict_walk_forward')) or (
+    if (kind == 'walk' and walks_forward(model)) or (
         kind == 'teams_' and isinstance(model, FeatureModel)
     ):
         with pytest.raises(ValueError, match=why):

@@ -8,6 +8,7 @@ import pytest
 from sklearn.base import clone
 
 from football_pred.core.numerics import softmax
+from football_pred.models.base import walks_forward
 from football_pred.models.logits import fit_ordered_logit
 from football_pred.models.poisson import AVERAGE_TEAM, PoissonGoals, regression_rows
 from football_pred.models.softmax_regression import fit_poisson_regression, fit_softmax
@@ -34,7 +35,7 @@ def slope(function, at, step=1e-5):
     [
         name
         for name, model in MODELS.items()
-        if not hasattr(model, 'predict_walk_forward') and name != 'GradientBoosting'
+        if not walks_forward(model) and name != 'GradientBoosting'
     ],
 )
 def test_every_fit_of_a_walk_converges(name):
