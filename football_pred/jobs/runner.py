@@ -316,16 +316,19 @@ def _attach(settings: Settings, output: Path) -> None:
     "Give the report to the MLflow runs that the job named in `attach.json`; the run is none the worse when MLflow is away."
     if not (named := output.with_name('attach.json')).exists():
         return
-    from football_pred.registry.mlflow_client import MlflowReportClient, RegistryUnavailable
+    from football_pred.registry.mlflow_client import (
+        MlflowRegistryClient,
+        RegistryUnavailable,
+        log_report,
+    )
 
     where, files = (
         settings.registry_options,
         [file for file in (output, output.with_suffix('.html')) if file.exists()],
     )
     try:
-        MlflowReportClient(where['uri'], where['artifacts']).log_report(
-            json.loads(named.read_bytes()), files
-        )
+        mlflow = MlflowRegistryClient(where['uri'], where['artifacts'])
+        log_report(mlflow, json.loads(named.read_bytes()), files)
     except RegistryUnavailable as error:
         warnings.warn(f'the report of {output.parent.name} is not in MLflow: {error}', stacklevel=2)
 
