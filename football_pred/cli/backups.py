@@ -79,7 +79,7 @@ def backups_restore(name: str) -> None:
     "Bring backup NAME, by default the latest, back into the database of the settings, which must be empty."
     from football_pred.core.backup import BackupError, restore_database, restore_files
     from football_pred.core.database import open_database
-    from football_pred.forecasts.ledger import verify_ledger
+    from football_pred.forecasts.ledger_verification import verify_ledger
 
     settings = _settings()
     try:

@@ -361,7 +361,7 @@ def ledger_group() -> None:
 @ledger_group.command('verify')
 def ledger_verify() -> None:
     "Compute every seal anew and say what was edited, inserted or removed."
-    from football_pred.forecasts.ledger import verify_ledger
+    from football_pred.forecasts.ledger_verification import verify_ledger
 
     settings, engine = _open()
     found = verify_ledger(engine, settings.anchors)

@@ -29,7 +29,7 @@ from ..core.files import write_atomic
 from ..core.parsing import did_you_mean
 from ..models.serialization import ModelError, model_spec, packed_model_version
 
-# %% ../../nbs/45_registry/01_mlflow_client.ipynb #bcdb80a7
+# %% ../../nbs/45_registry/01_mlflow_client.ipynb #6a35ee95
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -51,11 +51,11 @@ def configure_mlflow() -> None:
         os.environ.setdefault(name, value)
     os.environ['MLFLOW_ALLOW_PICKLE_DESERIALIZATION'] = 'false'
 
-# %% ../../nbs/45_registry/01_mlflow_client.ipynb #a4995c38
+# %% ../../nbs/45_registry/01_mlflow_client.ipynb #7f8048a4
 class RegistryUnavailable(ModelError):
     "MLflow does not answer, or answers with an error."
 
-# %% ../../nbs/45_registry/01_mlflow_client.ipynb #ed2a3f95
+# %% ../../nbs/45_registry/01_mlflow_client.ipynb #c1568fab
 def _model_signature() -> Any:
     "Columns that a model reads and returns, as a signature of MLflow."
     from mlflow.models import ModelSignature
@@ -111,7 +111,7 @@ def save_pyfunc_model(
             pip_requirements=['football_pred'],
         )
 
-# %% ../../nbs/45_registry/01_mlflow_client.ipynb #3634ad46
+# %% ../../nbs/45_registry/01_mlflow_client.ipynb #fd011693
 TRIAL_METRICS = {  # of a version, from its trial
     name: pl.Float64() for name in ('matches', 'rps', 'log_loss', 'calibration_error')
 }
@@ -126,7 +126,7 @@ class TrialResults:
     tags: Mapping[str, str] | None = None  # code version, run id, page of the report, ...
     artifacts: Mapping[str, bytes] | None = None  # plots and tables by path
 
-# %% ../../nbs/45_registry/01_mlflow_client.ipynb #a118058b
+# %% ../../nbs/45_registry/01_mlflow_client.ipynb #9c347160
 @contextmanager
 def _file_lock(
     path: Path | None,  # file of the lock; None: no lock is needed
@@ -153,10 +153,11 @@ def _create_database(
     temporary = path.with_suffix('.part')
     for leftover in path.parent.glob(f'{temporary.name}*'):
         leftover.unlink()
-    SqlAlchemyStore(f'sqlite:///{temporary}', artifacts).engine.dispose()
+    store: Any = SqlAlchemyStore
+    store(f'sqlite:///{temporary}', artifacts).engine.dispose()
     os.replace(temporary, path)
 
-# %% ../../nbs/45_registry/01_mlflow_client.ipynb #273d1614
+# %% ../../nbs/45_registry/01_mlflow_client.ipynb #8b34cdbd
 @contextmanager
 def _mlflow_errors(
     uri: str,  # of MLflow, replaced in messages of errors: it may hold a password
@@ -214,7 +215,7 @@ class MlflowRegistryClient:
         with _mlflow_errors(self.uri, self.location), _file_lock(lock):
             yield
 
-# %% ../../nbs/45_registry/01_mlflow_client.ipynb #11657a88
+# %% ../../nbs/45_registry/01_mlflow_client.ipynb #a6c063fb
 def _read_pages(
     search: Any,  # search method of MLflow's client
     *filters: str,  # arguments of the search
@@ -235,7 +236,7 @@ def read_registered_models(
     models = _read_pages(mlflow.client.search_registered_models)
     return {model.name: model for model in models}
 
-# %% ../../nbs/45_registry/01_mlflow_client.ipynb #9e236b09
+# %% ../../nbs/45_registry/01_mlflow_client.ipynb #d47cd998
 def no_trained_model(
     league: str,  # league code
     leagues: Sequence[str],  # leagues that have a model
@@ -258,7 +259,7 @@ def read_registered_model(
         raise no_trained_model(league, list(models))
     return models[league]
 
-# %% ../../nbs/45_registry/01_mlflow_client.ipynb #9c357397
+# %% ../../nbs/45_registry/01_mlflow_client.ipynb #185abd22
 def read_model_versions(
     mlflow: MlflowRegistryClient,  # in a session
     league: str,  # league code
@@ -288,7 +289,7 @@ def find_version(
     hint = did_you_mean(str(version), numbers + digests)
     raise ModelError(f'league {league} has no version {version!r}{hint}')
 
-# %% ../../nbs/45_registry/01_mlflow_client.ipynb #7681124b
+# %% ../../nbs/45_registry/01_mlflow_client.ipynb #97c190c0
 EXPERIMENT = 'football_pred'
 
 
@@ -298,18 +299,17 @@ def _experiment_id(mlflow: MlflowRegistryClient) -> str:
 
     experiment = mlflow.client.get_experiment_by_name(EXPERIMENT)
     if experiment is not None:
-        return experiment.experiment_id
+        return str(experiment.experiment_id)
+    folder = mlflow.artifacts or None
     try:
-        return mlflow.client.create_experiment(
-            EXPERIMENT, artifact_location=mlflow.artifacts or None
-        )
+        return str(mlflow.client.create_experiment(EXPERIMENT, artifact_location=folder))
     except MlflowException:  # another process created it meanwhile
         experiment = mlflow.client.get_experiment_by_name(EXPERIMENT)
         if experiment is None:
             raise
-        return experiment.experiment_id
+        return str(experiment.experiment_id)
 
-# %% ../../nbs/45_registry/01_mlflow_client.ipynb #a6ff717e
+# %% ../../nbs/45_registry/01_mlflow_client.ipynb #565597e5
 def _run_metrics(
     results: TrialResults,  # scores of the trial and of its folds
     timestamp: int,  # milliseconds since 1970, UTC
@@ -338,7 +338,7 @@ def _run_params(
     params['class'] = spec['class']
     return [Param(key, str(value)[:500]) for key, value in params.items()]
 
-# %% ../../nbs/45_registry/01_mlflow_client.ipynb #651faa68
+# %% ../../nbs/45_registry/01_mlflow_client.ipynb #025cae67
 def _log_artifacts(
     client: Any,  # MLflow's client
     run_id: str,  # MLflow's run
@@ -365,9 +365,10 @@ def _create_version(
     with suppress(MlflowException):
         client.create_registered_model(league)  # exists from the second version on
     source = f'{run.info.artifact_uri}/model'
-    return client.create_model_version(league, source, run.info.run_id, tags=dict(tags)).version
+    version = client.create_model_version(league, source, run.info.run_id, tags=dict(tags))
+    return str(version.version)
 
-# %% ../../nbs/45_registry/01_mlflow_client.ipynb #52901678
+# %% ../../nbs/45_registry/01_mlflow_client.ipynb #3e17c166
 def log_version(
     mlflow: MlflowRegistryClient,  # in a session
     league: str,  # league code

@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 from mlflow.models import set_model
-from mlflow.pyfunc import PythonModel
+from mlflow.pyfunc.model import PythonModel
 
 # %% ../../nbs/45_registry/02_pyfunc.ipynb #93fcee29
 class PyfuncForecaster(PythonModel):

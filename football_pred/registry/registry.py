@@ -58,7 +58,7 @@ class ModelVersion:
     source: str  # 'registry': confirmed by MLflow; 'copy': from the last refresh
     number: str  # number in MLflow, counted up within the league
 
-# %% ../../nbs/45_registry/04_registry.ipynb #9fb3d043
+# %% ../../nbs/45_registry/04_registry.ipynb #23a4f224
 def _verify_digest(
     version: Any,  # MLflow's model version
     digest: str,  # of the bytes that were downloaded
@@ -71,7 +71,7 @@ def _verify_digest(
             f'registered: its digest is {digest}, not {expected}; it is not used'
         )
 
-# %% ../../nbs/45_registry/04_registry.ipynb #8ca83e15
+# %% ../../nbs/45_registry/04_registry.ipynb #b7d31352
 def _download(
     mlflow: MlflowRegistryClient,  # in a session
     version: Any,  # MLflow's model version
@@ -107,7 +107,7 @@ def fetch_content(
         local_copies.write_content(digest, content)
     return local_copies.read_content(digest)
 
-# %% ../../nbs/45_registry/04_registry.ipynb #675fe284
+# %% ../../nbs/45_registry/04_registry.ipynb #9ac7a39b
 def _pointer_to(version: Any) -> dict[str, str]:
     "Name, digest and number of MLflow's model version."
     return {
@@ -168,7 +168,7 @@ class ServingModels:
         is_confirmed = (league, alias) in self.confirmed
         return replace(model, source='registry') if is_confirmed else model
 
-# %% ../../nbs/45_registry/04_registry.ipynb #bd94ef9d
+# %% ../../nbs/45_registry/04_registry.ipynb #ed83408a
 def _refresh_alias(
     serving: ServingModels,  # models in use
     league: str,  # league code
@@ -178,13 +178,16 @@ def _refresh_alias(
 ) -> None:
     "Update the local copy of the model that has an alias."
     pointer = serving.local_copies.read_pointer(league, alias)
-    if was_confirmed and pointer and pointer['number'] == number:
-        if serving.local_copies.has_content(pointer['version']):
-            return
+    if was_confirmed and pointer is not None and pointer['number'] == number:
+        is_current = serving.local_copies.has_content(pointer['version'])
+    else:
+        is_current = False
+    if is_current:
+        return
     with serving.mlflow.session():
         serving.publish(league, alias, find_version(serving.mlflow, league, number))
 
-
+# %% ../../nbs/45_registry/04_registry.ipynb #43c3b376
 def _refresh_league(
     serving: ServingModels,  # models in use
     league: str,  # league code
@@ -208,7 +211,7 @@ def _refresh_league(
                 problems.append(str(error))
     return confirmed, problems
 
-# %% ../../nbs/45_registry/04_registry.ipynb #68b4d99b
+# %% ../../nbs/45_registry/04_registry.ipynb #c7d4c1b4
 def refresh_serving_models(
     serving: ServingModels,  # models in use; their local copies are updated
 ) -> list[str]:  # problems; empty when MLflow confirmed every model
@@ -254,7 +257,7 @@ def _remove_challenger(
     if pointer and pointer['version'] == champion.tags['version']:
         serving.local_copies.write_pointer(league, 'challenger', None)
 
-# %% ../../nbs/45_registry/04_registry.ipynb #07eb79fb
+# %% ../../nbs/45_registry/04_registry.ipynb #030440ce
 MAX_HISTORY = 50  # numbers of champions that the tag holds
 
 
@@ -291,7 +294,7 @@ class ChampionHistory(NamedTuple):
             return self.numbers
         return [*self.numbers, number]
 
-# %% ../../nbs/45_registry/04_registry.ipynb #b32ed95c
+# %% ../../nbs/45_registry/04_registry.ipynb #6b9a9620
 def read_champion_history(
     registered_model: Any,  # MLflow's registered model of a league
 ) -> ChampionHistory:
@@ -317,7 +320,7 @@ def champion_before(
         )
     return history.numbers[-2]
 
-# %% ../../nbs/45_registry/04_registry.ipynb #584c3d0f
+# %% ../../nbs/45_registry/04_registry.ipynb #97bd6a21
 class ChampionChange(NamedTuple):
     "Request to change the champion of a league."
 
@@ -354,7 +357,7 @@ def _record_change(
     mlflow.client.set_registered_model_tag(change.league, 'champions', json.dumps(tag))
     return last
 
-# %% ../../nbs/45_registry/04_registry.ipynb #618948eb
+# %% ../../nbs/45_registry/04_registry.ipynb #8173e567
 def change_champion(
     serving: ServingModels,  # models in use, in a session of their MLflow
     change: ChampionChange,  # the request
@@ -376,7 +379,7 @@ def change_champion(
     serving.publish(change.league, 'champion', version)
     return last_change
 
-# %% ../../nbs/45_registry/04_registry.ipynb #102a972d
+# %% ../../nbs/45_registry/04_registry.ipynb #6d0ecd02
 def write_champion_change(
     connection: Connection,  # in a write transaction
     last_change: Mapping[str, Any],  # from `change_champion`
@@ -391,7 +394,7 @@ def write_champion_change(
         actor = last_change['actor']
         write_audit_entry(connection, actor, last_change['action'], league, dict(last_change), at)
 
-# %% ../../nbs/45_registry/04_registry.ipynb #5471dfc1
+# %% ../../nbs/45_registry/04_registry.ipynb #740c859b
 VERSION_SCHEMA = {
     'number': pl.Int64(),
     'name': pl.String(),
@@ -428,7 +431,7 @@ def list_versions(
         )
     return pl.DataFrame(rows, schema=VERSION_SCHEMA, orient='row')
 
-# %% ../../nbs/45_registry/04_registry.ipynb #124a533b
+# %% ../../nbs/45_registry/04_registry.ipynb #355bf618
 def load_version(
     mlflow: MlflowRegistryClient,  # not in a session: this opens one
     local_copies: LocalCopies,  # copies of models
@@ -463,7 +466,7 @@ def register_version(
         number = log_version(mlflow, league, model, name, trained_on, content, results)
     return str(number), content
 
-# %% ../../nbs/45_registry/04_registry.ipynb #a2cf20f1
+# %% ../../nbs/45_registry/04_registry.ipynb #ef68f322
 def assign_challenger(
     serving: ServingModels,  # models in use
     league: str,  # league code
@@ -615,7 +618,7 @@ class Registry:
         assert champion is not None
         return champion
 
-# %% ../../nbs/45_registry/04_registry.ipynb #696d1f58
+# %% ../../nbs/45_registry/04_registry.ipynb #ceca108c
 def load_serving_models(
     registry: Registry,  # models of all leagues
 ) -> tuple[dict[str, ModelVersion], dict[str, str]]:  # champions; reasons for missing ones

@@ -17,7 +17,8 @@ from football_pred.core.database import count_rows, open_database, read_frame
 from football_pred.core.job_runs import find_process, recent_runs
 from football_pred.core.parsing import parse_datetime
 from football_pred.core.settings import Settings
-from football_pred.forecasts.ledger import read_settled_forecasts, verify_ledger
+from football_pred.forecasts.ledger import read_settled_forecasts
+from football_pred.forecasts.ledger_verification import verify_ledger
 from football_pred.registry.mlflow_client import find_version
 from football_pred.registry.registry import Registry
 

@@ -80,7 +80,7 @@ class MlflowServer:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 300
         while time.monotonic() < deadline:
             assert self.process.poll() is None, 'the server ended'
             try:
@@ -105,9 +105,11 @@ def server(postgresql_server, object_store):
     boto3.client('s3', endpoint_url=object_store, **keys).create_bucket(Bucket='football')
     with new_database(postgresql_server) as url:
         server = MlflowServer(url, object_store)
-        server.start()
-        yield server
-        server.stop()
+        try:
+            server.start()
+            yield server
+        finally:
+            server.stop()
 
 
 @pytest.fixture(scope='session')
