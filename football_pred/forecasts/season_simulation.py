@@ -105,7 +105,8 @@ def _invert(
     for goals in range(1, weights.shape[1]):
         weights[:, goals] += weights[:, goals - 1]
     target = uniform.T * weights[:, -1]
-    return (weights[:, :-1] <= target[:, None]).sum(axis=1)
+    goals_drawn: np.ndarray = (weights[:, :-1] <= target[:, None]).sum(axis=1)
+    return goals_drawn
 
 
 def draw_tilted_scores(
@@ -190,7 +191,9 @@ def _tilts(
     home_loads = root[home] - root[size + away]
     away_loads = root[away] - root[size + home]
     loads = np.stack([home_loads, away_loads])  # of log rates, shape (2, fixtures, 2 teams)
-    return draws @ loads.transpose(0, 2, 1) - (loads**2).sum(axis=2)[:, None, :] / 2
+    half_variances = (loads**2).sum(axis=2)[:, None, :] / 2
+    tilts: np.ndarray = draws @ loads.transpose(0, 2, 1) - half_variances
+    return tilts
 
 # %% ../../nbs/50_forecasts/06_season_simulation.ipynb #d449cd46
 Zones = Mapping[str, tuple[int, int]]  # first and last place; counted from the bottom if negative

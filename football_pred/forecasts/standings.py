@@ -265,7 +265,8 @@ def _count_better(
 ) -> np.ndarray:  # int64 of shape (rows, teams)
     "Count the teams that are better by key, or level by key and better by value."
     key = key * (int(value.max(initial=0) - value.min(initial=0)) + 1) - value.astype(np.int64)
-    return (key[:, None, :] < key[:, :, None]).sum(axis=2)
+    counts: np.ndarray = (key[:, None, :] < key[:, :, None]).sum(axis=2)
+    return counts
 
 # %% ../../nbs/50_forecasts/05_standings.ipynb #20224c1d
 def _have_not_met(
@@ -303,7 +304,8 @@ def _direct_values(
     is_waiting = (level & have_not_met).any(axis=2)
     is_waiting = (level & is_waiting[:, None, :]).any(axis=2)  # any team of the group
     sums = [head_to_head_sums(matches, n_teams, tie_break) for matches in match_sets]
-    return (level * sum(sums)).sum(axis=2) * ~is_waiting
+    values: np.ndarray = (level * sum(sums)).sum(axis=2) * ~is_waiting
+    return values
 
 # %% ../../nbs/50_forecasts/05_standings.ipynb #73dce2c9
 def _rows_with_ties(key: np.ndarray) -> np.ndarray:  # numbers of simulations

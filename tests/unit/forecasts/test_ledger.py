@@ -3,6 +3,7 @@
 import json
 import math
 import multiprocessing
+import multiprocessing.synchronize
 import shutil
 import sqlite3
 from collections.abc import Iterator
