@@ -105,7 +105,7 @@ def backups_restore(name: str) -> None:
     """
     from football_pred.core.backup import BackupError
     from football_pred.core.database import open_database
-    from football_pred.forecasts.ledger import verify_ledger
+    from football_pred.forecasts.ledger_verification import verify_ledger
 
     settings = _load_settings()
     try:

@@ -34,7 +34,7 @@ from ..core.job_runs import latest_successful_run
 from ..core.outbox import write_audit_entry
 from ..core.settings import Settings, environment_variables, mask_secrets
 from ..features.offline import FeatureStoreConfig, read_offline_features
-from ..forecasts.ledger import verify_ledger
+from ..forecasts.ledger_verification import verify_ledger
 from ..registry.registry import Registry
 
 # %% ../../nbs/70_jobs/06_platform_checks.ipynb #386794ef

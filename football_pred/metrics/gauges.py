@@ -44,7 +44,7 @@ from football_pred.core.schema import (
 from ..core.settings import Settings
 from ..ingest.team_names import read_unresolved_names
 from .catalog import Sample
-from ..registry.registry import LocalCopies
+from ..registry.local_copies import LocalCopies
 
 # %% ../../nbs/61_metrics/03_gauges.ipynb #190b1499
 def read_running(

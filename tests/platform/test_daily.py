@@ -17,7 +17,9 @@ from football_pred.core.database import count_rows, open_database, read_frame
 from football_pred.core.job_runs import find_process, recent_runs
 from football_pred.core.parsing import parse_datetime
 from football_pred.core.settings import Settings
-from football_pred.forecasts.ledger import read_settled_forecasts, verify_ledger
+from football_pred.forecasts.ledger import read_settled_forecasts
+from football_pred.forecasts.ledger_verification import verify_ledger
+from football_pred.registry.mlflow_client import find_version
 from football_pred.registry.registry import Registry
 
 ROOT = Path(__file__).parents[2]
@@ -127,7 +129,7 @@ def test_the_champion_passed_the_gate(undisturbed):
         ('E0-goals-only', ['challenger']),
         ('E0-dixon-coles', ['champion']),
     ]
-    run = registry.client.get_run(registry._find_version('E0', '1').run_id).data
+    run = registry.mlflow.client.get_run(find_version(registry.mlflow, 'E0', '1').run_id).data
     assert (settings.reports_folder / run.tags['report']).exists()
     assert run.metrics['rps_high'] < 0  # better than the base rate
     [told] = read_frame(database(undisturbed), select(schema.audit_log))['detail'].to_list()

@@ -15,7 +15,8 @@ from football_pred.core.database import count_rows, open_engine, read_frame, wri
 from football_pred.core.files import read_payload, read_snapshot_records
 from football_pred.core.maintenance import create_partitions
 from football_pred.core.settings import Settings
-from football_pred.forecasts.ledger import append_forecasts, settle_forecasts, verify_ledger
+from football_pred.forecasts.ledger import append_forecasts, settle_forecasts
+from football_pred.forecasts.ledger_verification import verify_ledger
 from football_pred.forecasts.predict import forecast_fixtures, upcoming_fixtures
 from football_pred.ingest.collect import SOURCES, collect_payloads, create_source
 from football_pred.ingest.load import REBUILT_TABLES, load_new_payloads, rebuild_tables

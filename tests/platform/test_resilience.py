@@ -14,7 +14,7 @@ from sqlalchemy.exc import OperationalError
 from football_pred.core.database import open_database
 from football_pred.core.schema import events, job_runs, matches, predictions
 from football_pred.core.settings import Settings
-from football_pred.forecasts.ledger import verify_ledger
+from football_pred.forecasts.ledger_verification import verify_ledger
 from tests.support.production_day import AS_OF, kill, ordered, production
 from tests.support.server import wait_until
 

@@ -33,7 +33,8 @@ from football_pred.core.settings import Settings
 from football_pred.markets.prices import read_match_history
 from football_pred.models.dixon_coles import DixonColes
 from football_pred.models.serialization import pack_model, packed_model_version
-from football_pred.registry.registry import LocalCopies, Registry
+from football_pred.registry.local_copies import LocalCopies
+from football_pred.registry.registry import Registry
 from tests.support.server import run, serving, wait_until
 from tests.support.services import free_port, run_redis
 
@@ -873,7 +874,7 @@ def test_without_a_model_nothing_is_forecast_until_one_is_published(home, matche
     version = registry.list_versions('E0').filter(pl.col('aliases').list.contains('champion'))[
         'version'
     ][0]
-    registry.client.delete_registered_model_alias('E0', 'champion')
+    registry.mlflow.client.delete_registered_model_alias('E0', 'champion')
     with serving(bare) as address:
         for path in (
             '/health/ready',

@@ -23,7 +23,8 @@ from football_pred.core.backup import (
 )
 from football_pred.core.database import count_rows, write_transaction
 from football_pred.core.outbox import emit_event
-from football_pred.forecasts.ledger import append_forecasts, settle_forecasts, verify_ledger
+from football_pred.forecasts.ledger import append_forecasts, settle_forecasts
+from football_pred.forecasts.ledger_verification import verify_ledger
 from football_pred.forecasts.predict import forecast_fixtures, upcoming_fixtures
 from football_pred.ingest.collect import SOURCES, collect_payloads, create_source
 from football_pred.ingest.load import load_new_payloads

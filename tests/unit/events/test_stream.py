@@ -34,7 +34,8 @@ from football_pred.events.kafka import (
 from football_pred.events.on_result import find_next_fixtures
 from football_pred.events.outbox_relay import run_relay, send_unsent_events
 from football_pred.features.team_states import build_features_and_states
-from football_pred.forecasts.ledger import append_forecasts, verify_ledger
+from football_pred.forecasts.ledger import append_forecasts
+from football_pred.forecasts.ledger_verification import verify_ledger
 from football_pred.forecasts.predict import forecast_fixtures, upcoming_fixtures
 from football_pred.ingest.collect import collect_payloads
 from football_pred.ingest.load import load_new_payloads

@@ -1,8 +1,9 @@
-"The ledger under attack: what the database refuses by itself, and what is found by verifying when its guards are gone."
+"The ledger under attack: what triggers refuse, and what verification finds without them."
 
 import json
 import math
 import multiprocessing
+import multiprocessing.synchronize
 import shutil
 import sqlite3
 from collections.abc import Iterator
@@ -35,20 +36,20 @@ from football_pred.forecasts.ledger import (
     compute_seal,
     read_settled_forecasts,
     settle_forecasts,
-    verify_ledger,
 )
+from football_pred.forecasts.ledger_verification import LedgerVerification, verify_ledger
 from football_pred.forecasts.predict import forecast_fixtures
 
 MATCHES = sample_matches(sample_strengths(6))
-COMING = MATCHES.tail(9)  # three rounds of three
-NOW = COMING['kickoff'].min() - timedelta(days=1)
-AFTER_ALL = MATCHES['result_known_at'].max()
+UPCOMING = MATCHES.tail(9)  # three rounds of three
+NOW = UPCOMING['kickoff'].min() - timedelta(days=1)
+END = MATCHES['result_known_at'].max()
 FORECASTS = schema.predictions.columns.keys()
 SETTLED = schema.settlements.columns.keys()
 
 
 class Fixed:
-    "A model that has an opinion about every match, and the same one each time."
+    "A model with fixed random probabilities and rates."
 
     def predict_proba(self, fixtures: pl.DataFrame) -> np.ndarray:
         return np.random.default_rng(5).dirichlet([4, 3, 3], fixtures.height)
@@ -57,7 +58,7 @@ class Fixed:
         return np.random.default_rng(6).gamma(5, 0.3, (fixtures.height, 2))
 
 
-SAID = forecast_fixtures(Fixed(), COMING)
+PREDICTED = forecast_fixtures(Fixed(), UPCOMING)
 
 
 def open_ledger(home: Path) -> Engine:
@@ -89,8 +90,8 @@ def open_ledger(home: Path) -> Engine:
     return engine
 
 
-def append(home: Path, engine: Engine, said: pl.DataFrame, **changes: object) -> int:
-    told = dict(
+def append(home: Path, engine: Engine, forecasts: pl.DataFrame, **changes: object) -> int:
+    options = dict(
         model='SIM-fixed',
         model_version='1',
         as_of=NOW,
@@ -99,11 +100,11 @@ def append(home: Path, engine: Engine, said: pl.DataFrame, **changes: object) ->
         feature_fingerprint='f',
         run_id='r',
     )
-    return append_forecasts(engine, home / 'anchors.jsonl', said, **(told | changes))
+    return append_forecasts(engine, home / 'anchors.jsonl', forecasts, **(options | changes))
 
 
-def verify(home: Path) -> ledger.LedgerVerification:
-    "What somebody finds who opens the ledger anew."
+def verify(home: Path) -> LedgerVerification:
+    "Verify the ledger by a new connection."
     engine = open_database(Settings(home=home).database_dsn)
     try:
         return verify_ledger(engine, home / 'anchors.jsonl')
@@ -145,7 +146,7 @@ def stored(connection: sqlite3.Connection, table: str, where: str) -> dict[str, 
     return dict(zip([column[0] for column in cursor.description], cursor.fetchone(), strict=True))
 
 
-def sealed_anew(row: dict[str, object], **changes: object) -> dict[str, object]:
+def with_seal(row: dict[str, object], **changes: object) -> dict[str, object]:
     "A stored forecast with changes and a seal that fits them, made as the ledger makes it."
     row = row | changes
     moments = {
@@ -158,7 +159,7 @@ def sealed_anew(row: dict[str, object], **changes: object) -> dict[str, object]:
 def following(connection: sqlite3.Connection, **changes: object) -> dict[str, object]:
     "A forecast that would stand at the end of the chain, if it were not for the changes."
     last = stored(connection, 'predictions', 'sequence = 9')
-    return sealed_anew(
+    return with_seal(
         last,
         **(
             dict(sequence=10, previous_seal=last['seal'], prediction_id='f' * 32, model_version='2')
@@ -168,10 +169,10 @@ def following(connection: sqlite3.Connection, **changes: object) -> dict[str, ob
 
 
 def reseal(connection: sqlite3.Connection, first: int, **changes: object) -> None:
-    "Change one forecast and make the chain anew from there to the end."
+    "Change one forecast and rebuild the chain from there to the end."
     previous = stored(connection, 'predictions', f'sequence = {first}')['previous_seal']
     for sequence in range(first, 10):
-        row = sealed_anew(
+        row = with_seal(
             stored(connection, 'predictions', f'sequence = {sequence}'),
             previous_seal=previous,
             **changes,
@@ -190,11 +191,11 @@ def original(tmp_path_factory, sqlite) -> Path:
         append(
             home,
             engine,
-            SAID[3 * batch : 3 * batch + 3],
+            PREDICTED[3 * batch : 3 * batch + 3],
             as_of=NOW + timedelta(hours=batch),
             run_id=f'r{batch}',
         )
-    settle_forecasts(engine, MATCHES, AFTER_ALL, 's')
+    settle_forecasts(engine, MATCHES, END, 's')
     engine.dispose()
     return home
 
@@ -212,7 +213,7 @@ def intruder(sealed) -> Iterator[sqlite3.Connection]:
 
 @pytest.fixture
 def free(intruder) -> sqlite3.Connection:
-    "An intruder who has taken the guards off."
+    "An intruder who has dropped the triggers."
     unguard(intruder)
     return intruder
 
@@ -228,8 +229,13 @@ def fresh(home) -> Iterator[Engine]:
 
 
 def test_an_untouched_ledger_has_no_problems(sealed):
-    found = verify(sealed)
-    assert (found.forecasts, found.settlements, found.anchors, found.problems) == (9, 9, 3, [])
+    verification = verify(sealed)
+    assert (
+        verification.forecasts,
+        verification.settlements,
+        verification.anchors,
+        verification.problems,
+    ) == (9, 9, 3, [])
 
 
 def test_the_last_anchor_is_the_head_of_the_chain(sealed):
@@ -240,7 +246,7 @@ def test_the_last_anchor_is_the_head_of_the_chain(sealed):
     )
 
 
-# ---- guards in place
+# ---- with triggers
 
 CHANGES = (
     [
@@ -258,8 +264,10 @@ CHANGES = (
         'DELETE FROM settlements WHERE revision = 1',
         'REPLACE INTO predictions SELECT * FROM predictions',
         'REPLACE INTO settlements SELECT * FROM settlements',
-        'INSERT INTO predictions SELECT * FROM predictions WHERE true ON CONFLICT DO UPDATE SET p_home = 0.9',
-        'INSERT INTO settlements SELECT * FROM settlements WHERE true ON CONFLICT DO UPDATE SET rps = 0',
+        'INSERT INTO predictions SELECT * FROM predictions WHERE true '
+        'ON CONFLICT DO UPDATE SET p_home = 0.9',
+        'INSERT INTO settlements SELECT * FROM settlements WHERE true '
+        'ON CONFLICT DO UPDATE SET rps = 0',
     ]
 )
 
@@ -273,8 +281,8 @@ def test_the_database_refuses_to_change_what_is_written(sealed, intruder, statem
 
 def test_a_forecast_that_follows_the_last_one_can_be_added(sealed, intruder):
     insert(intruder, 'predictions', following(intruder))
-    found = verify(sealed)
-    assert (found.forecasts, found.problems) == (10, [])
+    verification = verify(sealed)
+    assert (verification.forecasts, verification.problems) == (10, [])
 
 
 @pytest.mark.parametrize(
@@ -347,7 +355,7 @@ def test_the_database_refuses_a_settlement_that_exists(sealed, intruder, how):
 
 @pytest.mark.parametrize('minutes', [0, 1, 1_000_000])
 def test_the_database_refuses_a_forecast_at_or_after_kickoff(sealed, intruder, minutes):
-    moment = COMING['kickoff'][-1] + timedelta(minutes=minutes)
+    moment = UPCOMING['kickoff'][-1] + timedelta(minutes=minutes)
     with pytest.raises(sqlite3.IntegrityError, match='before_kickoff'):
         insert(intruder, 'predictions', following(intruder, as_of=f'{moment:%Y-%m-%d %H:%M:%S.%f}'))
     assert verify(sealed).problems == []
@@ -374,7 +382,7 @@ def test_a_forecast_with_a_false_seal_gets_in_and_is_named(sealed, intruder):
     assert 'forecast 10 of' in problems(sealed)
 
 
-# ---- guards off: forecasts
+# ---- without triggers: forecasts
 
 
 def other(name: str, value: object) -> object:
@@ -435,7 +443,7 @@ def test_a_value_that_makes_no_sense_is_named(sealed, free, name, value):
 
 
 @pytest.mark.parametrize(
-    ('gone', 'said'),
+    ('removed', 'problem'),
     [
         ([1], 'forecast 1 was removed'),
         ([5], 'forecast 5 was removed'),
@@ -447,38 +455,38 @@ def test_a_value_that_makes_no_sense_is_named(sealed, free, name, value):
     ],
     ids=str,
 )
-def test_forecasts_that_were_removed_are_named(sealed, free, gone, said):
-    free.execute(f"DELETE FROM predictions WHERE sequence IN ({', '.join(map(str, gone))})")
-    assert said in problems(sealed)
+def test_forecasts_that_were_removed_are_named(sealed, free, removed, problem):
+    free.execute(f"DELETE FROM predictions WHERE sequence IN ({', '.join(map(str, removed))})")
+    assert problem in problems(sealed)
 
 
-def test_removal_that_is_hidden_by_counting_anew_is_named(sealed, free):
+def test_removal_that_is_hidden_by_renumbering_is_named(sealed, free):
     free.execute('DELETE FROM predictions WHERE sequence = 4')
     free.execute('UPDATE predictions SET sequence = sequence - 1 WHERE sequence > 4')
-    found = problems(sealed)
-    assert 'forecast 4 does not follow the one before it' in found
-    assert 'removed from the end' in found
+    text = problems(sealed)
+    assert 'forecast 4 does not follow the one before it' in text
+    assert 'removed from the end' in text
 
 
-@pytest.mark.parametrize(('one', 'two'), [(1, 2), (4, 6), (1, 9)])
-def test_two_forecasts_that_changed_places_are_named(sealed, free, one, two):
-    for before, after in ((one, -1), (two, one), (-1, two)):
+@pytest.mark.parametrize(('first', 'second'), [(1, 2), (4, 6), (1, 9)])
+def test_two_forecasts_that_changed_places_are_named(sealed, free, first, second):
+    for before, after in ((first, -1), (second, first), (-1, second)):
         free.execute('UPDATE predictions SET sequence = ? WHERE sequence = ?', (after, before))
-    found = problems(sealed)
-    for place in (one, two):
-        assert f'forecast {place} of' in found
+    text = problems(sealed)
+    for place in (first, second):
+        assert f'forecast {place} of' in text
 
 
 @pytest.mark.parametrize(
-    'kept',
+    'columns',
     [['sequence', 'previous_seal', 'seal'], ['sequence']],
     ids=['with new seals', 'with their seals'],
 )
-def test_two_forecasts_that_changed_contents_are_named(sealed, free, kept):
-    one, two = (stored(free, 'predictions', f'sequence = {sequence}') for sequence in (4, 5))
+def test_two_forecasts_that_changed_contents_are_named(sealed, free, columns):
+    first, second = (stored(free, 'predictions', f'sequence = {sequence}') for sequence in (4, 5))
     free.execute('DELETE FROM predictions WHERE sequence IN (4, 5)')
-    for place, content in ((one, two), (two, one)):
-        insert(free, 'predictions', content | {name: place[name] for name in kept})
+    for place, content in ((first, second), (second, first)):
+        insert(free, 'predictions', content | {name: place[name] for name in columns})
     assert 'forecast 4 of' in problems(sealed)
 
 
@@ -498,35 +506,35 @@ def test_a_table_that_was_dropped_is_found(sealed, intruder):
 def test_a_forecast_that_was_slipped_in_is_named(sealed, free, sealed_well):
     before, row = stored(free, 'predictions', 'sequence = 4'), following(free)
     row = (
-        sealed_anew(row, sequence=5, previous_seal=before['seal'])
+        with_seal(row, sequence=5, previous_seal=before['seal'])
         if sealed_well
         else row | {'sequence': 5}
     )
     free.execute('UPDATE predictions SET sequence = -sequence - 1 WHERE sequence > 4')
     free.execute('UPDATE predictions SET sequence = -sequence WHERE sequence < 0')
     insert(free, 'predictions', row)
-    found = problems(sealed)
-    assert 'forecast 6 does not follow the one before it' in found
-    assert ('forecast 5 of' in found) == (not sealed_well)
+    text = problems(sealed)
+    assert 'forecast 6 does not follow the one before it' in text
+    assert ('forecast 5 of' in text) == (not sealed_well)
 
 
 @pytest.mark.parametrize('first', [1, 3, 5, 9])
-def test_a_chain_that_was_made_anew_is_named(sealed, free, first):
+def test_a_rebuilt_chain_is_named(sealed, free, first):
     reseal(free, first, p_home=0.1, p_draw=0.1, p_away=0.8)
     free.execute('DELETE FROM settlements')
     assert (
-        'forecast 9 has another seal than was noted outside the database: the chain was made anew'
+        'forecast 9 has another seal than its anchor outside the database: the chain was rebuilt'
         in problems(sealed)
     )
 
 
-def test_a_chain_that_was_made_anew_and_went_on_is_named(sealed, free):
+def test_a_rebuilt_chain_and_went_on_is_named(sealed, free):
     reseal(free, 8, run_id='another')
     engine = open_database(f"sqlite:///{sealed / 'football.db'}")
-    assert append(sealed, engine, SAID, model='SIM-next') == 9
+    assert append(sealed, engine, PREDICTED, model='SIM-next') == 9
     engine.dispose()
     assert (
-        'forecast 9 has another seal than was noted outside the database: the chain was made anew'
+        'forecast 9 has another seal than its anchor outside the database: the chain was rebuilt'
         in verify(sealed).problems
     )
 
@@ -536,18 +544,20 @@ def test_a_chain_that_was_cut_and_went_on_otherwise_is_named(sealed, free, again
     free.execute('DELETE FROM settlements')
     free.execute('DELETE FROM predictions WHERE sequence > 5')
     engine = open_database(f"sqlite:///{sealed / 'football.db'}")
-    append(sealed, engine, SAID[:again], model='SIM-better')
+    append(sealed, engine, PREDICTED[:again], model='SIM-better')
     engine.dispose()
     assert {
         1: 'forecasts 7 to 9 were removed',
-        4: 'two different heads for forecast 9',
+        4: 'two different seals of forecast 9',
         9: 'forecast 9 has another seal',
     }[again] in problems(sealed)
 
 
 def test_a_forecast_that_was_sealed_for_a_match_under_way_is_named(sealed, free):
     insert(
-        free, 'predictions', following(free, as_of=f"{COMING['kickoff'][-1]:%Y-%m-%d %H:%M:%S.%f}")
+        free,
+        'predictions',
+        following(free, as_of=f"{UPCOMING['kickoff'][-1]:%Y-%m-%d %H:%M:%S.%f}"),
     )
     assert 'forecast 10' in problems(sealed)
 
@@ -592,12 +602,12 @@ def test_no_change_of_any_value_goes_unnoticed(sealed, free, sequence, change):
         free.execute(f'UPDATE predictions SET {name} = ? WHERE sequence = ?', (before[name], place))
 
 
-# ---- guards off: anchors and settlements
+# ---- without triggers: anchors and settlements
 
 
 def test_missing_anchors_are_named(sealed):
     (sealed / 'anchors.jsonl').unlink()
-    assert 'no head was noted outside the database' in problems(sealed)
+    assert 'no anchor outside the database' in problems(sealed)
 
 
 @pytest.mark.parametrize(
@@ -633,10 +643,10 @@ def test_an_anchor_is_noted_also_behind_a_torn_line(sealed, torn):
     with open(sealed / 'anchors.jsonl', 'ab') as file:
         file.write(torn)
     engine = open_database(f"sqlite:///{sealed / 'football.db'}")
-    assert append(sealed, engine, SAID, model='SIM-next') == 9
+    assert append(sealed, engine, PREDICTED, model='SIM-next') == 9
     engine.dispose()
-    found = verify(sealed)
-    assert (found.anchors, len(found.problems)) == (4, 1)
+    verification = verify(sealed)
+    assert (verification.anchors, len(verification.problems)) == (4, 1)
 
 
 @pytest.mark.parametrize(
@@ -696,19 +706,24 @@ def test_a_settlement_without_a_forecast_is_named(sealed, intruder):
 
 
 def test_appending_twice_adds_nothing(home, fresh):
-    assert [append(home, fresh, SAID), append(home, fresh, SAID)] == [9, 0]
+    assert [append(home, fresh, PREDICTED), append(home, fresh, PREDICTED)] == [9, 0]
     assert ((home / 'anchors.jsonl').read_text().count('\n'), verify(home).problems) == (1, [])
 
 
 def test_what_is_missing_is_added_and_what_is_there_is_left(home, fresh):
-    assert [append(home, fresh, SAID[::2]), append(home, fresh, SAID)] == [5, 4]
+    assert [append(home, fresh, PREDICTED[::2]), append(home, fresh, PREDICTED)] == [5, 4]
     assert (count_rows(fresh)['predictions'], verify(home).problems) == (9, [])
 
 
 def test_nothing_to_add_is_nothing(home, fresh):
-    assert append(home, fresh, SAID.clear()) == 0
-    found = verify(home)
-    assert (found.forecasts, found.anchors, found.head_seal, found.problems) == (
+    assert append(home, fresh, PREDICTED.clear()) == 0
+    verification = verify(home)
+    assert (
+        verification.forecasts,
+        verification.anchors,
+        verification.head_seal,
+        verification.problems,
+    ) == (
         0,
         0,
         schema.GENESIS_SEAL,
@@ -717,22 +732,23 @@ def test_nothing_to_add_is_nothing(home, fresh):
 
 
 def test_the_moment_counts_and_not_its_time_zone(home, fresh):
-    there = timezone(timedelta(hours=2))
+    zone = timezone(timedelta(hours=2))
     assert [
-        append(home, fresh, SAID, as_of=NOW.astimezone(there), created_at=NOW.astimezone(there)),
-        append(home, fresh, SAID),
+        append(home, fresh, PREDICTED, as_of=NOW.astimezone(zone), created_at=NOW.astimezone(zone)),
+        append(home, fresh, PREDICTED),
     ] == [9, 0]
     assert verify(home).problems == []
 
 
 @pytest.mark.parametrize('hours', [0, 1])
 def test_a_forecast_at_or_after_kickoff_is_refused_with_all_that_came_with_it(home, fresh, hours):
-    first = SAID['kickoff'].min()
+    first = PREDICTED['kickoff'].min()
     with pytest.raises(
         ValueError,
-        match=f"match {SAID['match_id'][0]} kicked off at {first:%Y-%m-%d %H:%M} UTC.*made before the match",
+        match=f"match {PREDICTED['match_id'][0]} kicked off at {first:%Y-%m-%d %H:%M} UTC"
+        '.*made before the match',
     ):
-        append(home, fresh, SAID, as_of=first + timedelta(hours=hours))
+        append(home, fresh, PREDICTED, as_of=first + timedelta(hours=hours))
     assert (count_rows(fresh)['predictions'], (home / 'anchors.jsonl').exists()) == (0, False)
 
 
@@ -741,19 +757,19 @@ def test_a_forecast_at_or_after_kickoff_is_refused_with_all_that_came_with_it(ho
     [('match_id', 'nowhere'), ('p_home', 0.9), ('predicted_result', 'home'), ('confidence', None)],
 )
 def test_one_bad_forecast_keeps_all_out(home, fresh, name, value):
-    last = pl.col('match_id') == SAID['match_id'][-1]
+    last = pl.col('match_id') == PREDICTED['match_id'][-1]
     with pytest.raises(DBAPIError):
         append(
             home,
             fresh,
-            SAID.with_columns(pl.when(last).then(pl.lit(value)).otherwise(name).alias(name)),
+            PREDICTED.with_columns(pl.when(last).then(pl.lit(value)).otherwise(name).alias(name)),
         )
     assert (count_rows(fresh)['predictions'], verify(home).problems) == (0, [])
 
 
 def test_the_same_match_twice_in_one_append_keeps_all_out(home, fresh):
     with pytest.raises(DBAPIError, match=r'exists already|duplicate key'):
-        append(home, fresh, pl.concat([SAID, SAID[:1]]))
+        append(home, fresh, pl.concat([PREDICTED, PREDICTED[:1]]))
     assert count_rows(fresh)['predictions'] == 0
 
 
@@ -761,7 +777,7 @@ def test_the_same_match_twice_in_one_append_keeps_all_out(home, fresh):
 
 
 def test_a_crash_before_the_anchor_is_made_up_for_by_the_next_run(home, fresh, monkeypatch):
-    append(home, fresh, SAID[:3])
+    append(home, fresh, PREDICTED[:3])
 
     def crash(*_):
         raise KeyboardInterrupt
@@ -769,24 +785,24 @@ def test_a_crash_before_the_anchor_is_made_up_for_by_the_next_run(home, fresh, m
     with monkeypatch.context() as patch:
         patch.setattr(ledger, 'anchor_head', crash)
         with pytest.raises(KeyboardInterrupt):
-            append(home, fresh, SAID)
+            append(home, fresh, PREDICTED)
     assert ((home / 'anchors.jsonl').read_text().count('\n'), count_rows(fresh)['predictions']) == (
         1,
         9,
     )
-    assert append(home, fresh, SAID) == 0
-    found = verify(home)
-    assert (found.forecasts, found.anchors, found.problems) == (9, 2, [])
+    assert append(home, fresh, PREDICTED) == 0
+    verification = verify(home)
+    assert (verification.forecasts, verification.anchors, verification.problems) == (9, 2, [])
 
 
 def test_an_anchor_that_cannot_be_written_is_an_error_that_the_next_run_makes_up_for(home, fresh):
     (home / 'anchors.jsonl').mkdir()
     with pytest.raises(OSError, match=r'anchors\.jsonl'):
-        append(home, fresh, SAID)
+        append(home, fresh, PREDICTED)
     (home / 'anchors.jsonl').rmdir()
-    assert append(home, fresh, SAID) == 0
-    found = verify(home)
-    assert (found.forecasts, found.anchors, found.problems) == (9, 1, [])
+    assert append(home, fresh, PREDICTED) == 0
+    verification = verify(home)
+    assert (verification.forecasts, verification.anchors, verification.problems) == (9, 1, [])
 
 
 def append_much(home: Path, model: str, start: multiprocessing.synchronize.Barrier) -> None:
@@ -795,7 +811,7 @@ def append_much(home: Path, model: str, start: multiprocessing.synchronize.Barri
     start.wait(60)
     for turn in range(10):
         for name in (model, 'SIM-common'):
-            append(home, engine, SAID, model=name, as_of=NOW + timedelta(minutes=turn))
+            append(home, engine, PREDICTED, model=name, as_of=NOW + timedelta(minutes=turn))
     engine.dispose()
 
 
@@ -810,8 +826,8 @@ def test_processes_that_append_at_once_make_one_chain(home, fresh):
     for process in processes:
         process.join(60)
     assert [process.exitcode for process in processes] == [0, 0]
-    found = verify(home)
-    assert (found.forecasts, found.problems) == (3 * 10 * 9, [])
+    verification = verify(home)
+    assert (verification.forecasts, verification.problems) == (3 * 10 * 9, [])
     written = read_frame(
         fresh,
         select(
@@ -838,23 +854,23 @@ def rewrite(engine: Engine, place: int, **columns: object) -> None:
     with write_transaction(engine) as connection:
         connection.execute(
             update(schema.matches)
-            .where(schema.matches.c.match_id == COMING['match_id'][place])
+            .where(schema.matches.c.match_id == UPCOMING['match_id'][place])
             .values(columns)
         )
 
 
 def test_nothing_is_settled_before_its_result_is_known(home, fresh):
-    append(home, fresh, SAID)
-    for known_at in COMING['result_known_at'].unique().sort():
+    append(home, fresh, PREDICTED)
+    for known_at in UPCOMING['result_known_at'].unique().sort():
         assert settle_at(fresh, known_at - timedelta(seconds=1)).height == 0
-        due = COMING.filter(pl.col('result_known_at') == known_at)
+        due = UPCOMING.filter(pl.col('result_known_at') == known_at)
         assert settle_at(fresh, known_at).height == due.height
     assert (count_rows(fresh)['settlements'], verify(home).problems) == (9, [])
 
 
 def test_a_settlement_holds_the_scores_of_the_forecast(home, fresh):
-    append(home, fresh, SAID)
-    settle_at(fresh, AFTER_ALL)
+    append(home, fresh, PREDICTED)
+    settle_at(fresh, END)
     for row in read_settled_forecasts(fresh).to_dicts():
         home_goals, away_goals, given = (
             row['home_goals'],
@@ -878,13 +894,13 @@ def test_a_settlement_holds_the_scores_of_the_forecast(home, fresh):
     'status', ['postponed', 'abandoned', 'cancelled', 'awarded', 'in_play', 'scheduled']
 )
 def test_a_match_that_is_not_finished_stays_open(home, fresh, status):
-    append(home, fresh, SAID)
+    append(home, fresh, PREDICTED)
     if status == 'awarded':
         rewrite(fresh, 4, status=status, home_goals=3, away_goals=0)
     else:
         rewrite(fresh, 4, status=status, home_goals=None, away_goals=None, result_known_at=None)
-    assert settle_at(fresh, AFTER_ALL)['prediction_id'].n_unique() == 8
-    later = AFTER_ALL + timedelta(days=30)
+    assert settle_at(fresh, END)['prediction_id'].n_unique() == 8
+    later = END + timedelta(days=30)
     rewrite(
         fresh,
         4,
@@ -901,8 +917,8 @@ def test_a_match_that_is_not_finished_stays_open(home, fresh, status):
 
 
 def test_settling_twice_adds_nothing(home, fresh):
-    append(home, fresh, SAID)
-    assert [settle_at(fresh, AFTER_ALL + timedelta(days=days)).height for days in (0, 0, 1)] == [
+    append(home, fresh, PREDICTED)
+    assert [settle_at(fresh, END + timedelta(days=days)).height for days in (0, 0, 1)] == [
         9,
         0,
         0,
@@ -911,28 +927,28 @@ def test_settling_twice_adds_nothing(home, fresh):
 
 @pytest.mark.parametrize('side', ['home_goals', 'away_goals'])
 def test_a_corrected_result_adds_a_revision_and_the_latest_counts(home, fresh, side):
-    append(home, fresh, SAID)
-    settle_at(fresh, AFTER_ALL)
-    for revision, goals in ((2, COMING[side][0] + 7), (3, COMING[side][0])):
+    append(home, fresh, PREDICTED)
+    settle_at(fresh, END)
+    for revision, goals in ((2, UPCOMING[side][0] + 7), (3, UPCOMING[side][0])):
         rewrite(fresh, 0, **{side: goals})
-        assert settle_at(fresh, AFTER_ALL).select('revision', side).rows() == [(revision, goals)]
+        assert settle_at(fresh, END).select('revision', side).rows() == [(revision, goals)]
         latest = read_settled_forecasts(fresh)
         assert (
             latest.height,
-            latest.filter(match_id=COMING['match_id'][0]).select('revision', side).rows(),
+            latest.filter(match_id=UPCOMING['match_id'][0]).select('revision', side).rows(),
         ) == (9, [(revision, goals)])
     assert (count_rows(fresh)['settlements'], verify(home).problems) == (11, [])
 
 
 def test_every_forecast_of_a_match_is_settled(home, fresh):
     for hour in range(3):
-        append(home, fresh, SAID, as_of=NOW + timedelta(hours=hour))
-    assert settle_at(fresh, AFTER_ALL).height == 27
+        append(home, fresh, PREDICTED, as_of=NOW + timedelta(hours=hour))
+    assert settle_at(fresh, END).height == 27
 
 
 def test_a_forecast_that_was_certain_and_wrong_is_no_edited_settlement(home, fresh):
     sure = pl.when(pl.col('home_goals') > pl.col('away_goals')).then(0.0).otherwise(1.0)
-    scored = SAID.with_columns(
+    scored = PREDICTED.with_columns(
         p_home=sure,
         p_draw=pl.lit(0.0),
         p_away=1 - sure,
@@ -940,5 +956,5 @@ def test_a_forecast_that_was_certain_and_wrong_is_no_edited_settlement(home, fre
         confidence=pl.lit(1.0),
     )
     append(home, fresh, scored)
-    assert settle_at(fresh, AFTER_ALL)['log_loss'].is_infinite().all()
+    assert settle_at(fresh, END)['log_loss'].is_infinite().all()
     assert verify(home).problems == []

@@ -1,4 +1,4 @@
-"Season simulation: against every possible season of a small league, a season that is over, and the laws of chance."
+"Season simulation: every possible season of a small league, a finished season, probabilities."
 
 from itertools import permutations, product
 
@@ -22,14 +22,14 @@ from football_pred.forecasts.season_simulation import (
 from football_pred.forecasts.standings import league_table, remaining_fixtures
 from football_pred.markets.score_grid import score_grid
 from football_pred.models.dixon_coles import DixonColes
-from tests.unit.forecasts.test_standings import FINAL, bundled
+from tests.support.final_tables import FINAL_TABLES, premier_league_season
 
 SEASON = sample_matches(sample_strengths(8, seed=3), seed=3).sort('kickoff')
 HALF = SEASON.head(28)
-LEFT = remaining_fixtures(HALF)
+FIXTURES = remaining_fixtures(HALF)
 MODEL = DixonColes(half_life=None).fit(HALF)
-GRIDS = MODEL.predict_grid(LEFT)
-UNSURE = estimate_strength_uncertainty(MODEL.strengths())
+GRIDS = MODEL.predict_grid(FIXTURES)
+UNCERTAINTY = estimate_strength_uncertainty(MODEL.strengths())
 NONE = np.empty((0, 11, 11))
 
 
@@ -43,26 +43,28 @@ SMALL = pl.DataFrame(
 
 
 def every_season(matches, fixtures, grids, league):
-    "Chance of every place of every team, season by season; what no rule separates is shared."
+    "Probability of every place of every team, season by season; what no rule separates is shared."
     teams = sorted(set(matches['home_team']) | set(matches['away_team']))
-    chances = np.zeros((len(teams), len(teams)))
+    probabilities = np.zeros((len(teams), len(teams)))
     scores = list(product(range(grids.shape[1]), repeat=2))
     for season in product(scores, repeat=len(fixtures)):
-        chance = np.prod([grids[m][score] for m, score in enumerate(season)])
+        probability = np.prod([grids[m][score] for m, score in enumerate(season)])
         goals = fixtures.with_columns(
             pl.Series('home_goals', [s[0] for s in season]),
             pl.Series('away_goals', [s[1] for s in season]),
         )
-        both = pl.concat([matches, goals])
+        season_matches = pl.concat([matches, goals])
         # Names decide where no rule does, so every order of names is tried.
         orders = list(permutations(range(len(teams))))
         for order in orders:
             name = dict(zip(teams, [teams[i] for i in order], strict=True))
-            renamed = both.with_columns(pl.col('home_team', 'away_team').replace_strict(name))
+            renamed = season_matches.with_columns(
+                pl.col('home_team', 'away_team').replace_strict(name)
+            )
             back = {new: old for old, new in name.items()}
             for place, team in enumerate(league_table(renamed, league)['team']):
-                chances[teams.index(back[team]), place] += chance / len(orders)
-    return chances
+                probabilities[teams.index(back[team]), place] += probability / len(orders)
+    return probabilities
 
 
 @pytest.mark.parametrize('league', ['E0', 'SP1'])
@@ -77,30 +79,30 @@ def test_every_season_of_three_teams(league):
     tilted = simulate_season(
         SMALL, fixtures, grids, league, n, nothing_unsure
     ).position_probabilities()
-    for found in (certain, tilted):
-        assert np.abs(found - expected).max() < 4.5 * np.sqrt(0.25 / n)
+    for estimated in (certain, tilted):
+        assert np.abs(estimated - expected).max() < 4.5 * np.sqrt(0.25 / n)
 
 
 def test_expected_points_are_those_of_the_grids():
-    season = simulate_season(HALF, LEFT, GRIDS, simulations=40_000)
+    season = simulate_season(HALF, FIXTURES, GRIDS, simulations=40_000)
     home_win, away_win = (np.tril(GRIDS, -1).sum(axis=(1, 2)), np.triu(GRIDS, 1).sum(axis=(1, 2)))
     draw = 1 - home_win - away_win
     expected = dict(league_table(HALF).select('team', 'points').iter_rows())
     for home, away, h, d, a in zip(
-        LEFT['home_team'], LEFT['away_team'], home_win, draw, away_win, strict=True
+        FIXTURES['home_team'], FIXTURES['away_team'], home_win, draw, away_win, strict=True
     ):
         expected[home] += 3 * h + d
         expected[away] += 3 * a + d
-    found = dict(projected_table(season).select('team', 'expected_points').iter_rows())
-    assert max(abs(found[team] - expected[team]) for team in expected) < 0.1
+    points = dict(projected_table(season).select('team', 'expected_points').iter_rows())
+    assert max(abs(points[team] - expected[team]) for team in expected) < 0.1
 
 
 # A season that is over
 
 
-@pytest.mark.parametrize('season', FINAL)
+@pytest.mark.parametrize('season', FINAL_TABLES)
 def test_finished_seasons_are_certain(season):
-    matches = bundled(season)
+    matches = premier_league_season(season)
     over = simulate_season(matches, remaining_fixtures(matches), NONE, simulations=20)
     table = league_table(matches)
     assert over.table.equals(table)
@@ -149,22 +151,22 @@ def test_sure_champion():
 
 
 @pytest.mark.parametrize('league', ['E0', 'SP1', 'D1', 'F1', None])
-@pytest.mark.parametrize('uncertainty', [None, UNSURE])
+@pytest.mark.parametrize('uncertainty', [None, UNCERTAINTY])
 def test_places_are_permutations(league, uncertainty):
-    season = simulate_season(HALF, LEFT, GRIDS, league, 700, uncertainty)
+    season = simulate_season(HALF, FIXTURES, GRIDS, league, 700, uncertainty)
     assert (np.sort(season.positions, axis=1) == np.arange(1, 9)).all()
-    chances = season.position_probabilities()
-    assert np.allclose(chances.sum(axis=0), 1)
-    assert np.allclose(chances.sum(axis=1), 1)
+    probabilities = season.position_probabilities()
+    assert np.allclose(probabilities.sum(axis=0), 1)
+    assert np.allclose(probabilities.sum(axis=1), 1)
     ordered = np.take_along_axis(season.points, np.argsort(season.positions, axis=1), axis=1)
     assert (np.diff(ordered, axis=1) <= 0).all()  # nobody stands above a team with more points
 
 
-@pytest.mark.parametrize('uncertainty', [None, UNSURE])
+@pytest.mark.parametrize('uncertainty', [None, UNCERTAINTY])
 def test_reproducible(uncertainty):
     def run(simulations=1200, seed=7):
         return simulate_season(
-            HALF, LEFT, GRIDS, simulations=simulations, uncertainty=uncertainty, seed=seed
+            HALF, FIXTURES, GRIDS, simulations=simulations, uncertainty=uncertainty, seed=seed
         )
 
     first, again, other, longer = run(), run(), run(seed=8), run(3100)
@@ -176,29 +178,35 @@ def test_reproducible(uncertainty):
 
 def test_order_of_fixtures_and_matches_does_not_matter_much():
     reverse = slice(None, None, -1)
-    there = simulate_season(HALF, LEFT, GRIDS, simulations=20_000).position_probabilities()
+    forward = simulate_season(HALF, FIXTURES, GRIDS, simulations=20_000).position_probabilities()
     back = simulate_season(
-        HALF[reverse], LEFT[reverse], GRIDS[reverse], simulations=20_000
+        HALF[reverse], FIXTURES[reverse], GRIDS[reverse], simulations=20_000
     ).position_probabilities()
-    assert np.abs(there - back).max() < 0.025
+    assert np.abs(forward - back).max() < 0.025
 
 
 def test_deductions():
-    season = simulate_season(HALF, LEFT, GRIDS, simulations=300, deductions={'team_03': 50})
+    season = simulate_season(HALF, FIXTURES, GRIDS, simulations=300, deductions={'team_03': 50})
     assert season.position_probabilities()[3, -1] == 1
     assert season.table['team'][-1] == 'team_03'
     assert np.array_equal(
-        season.points[:, 3] + 50, simulate_season(HALF, LEFT, GRIDS, simulations=300).points[:, 3]
+        season.points[:, 3] + 50,
+        simulate_season(HALF, FIXTURES, GRIDS, simulations=300).points[:, 3],
     )
 
 
 def test_uncertainty_makes_seasons_less_certain():
     def spread(uncertainty):
-        season = simulate_season(HALF, LEFT, GRIDS, simulations=5000, uncertainty=uncertainty)
+        season = simulate_season(HALF, FIXTURES, GRIDS, simulations=5000, uncertainty=uncertainty)
         return season.points.std(axis=0), season.points.mean(axis=0)
 
     certain, unsure, wild = (
-        spread(one) for one in (None, UNSURE, UNSURE._replace(covariance=UNSURE.covariance * 8))
+        spread(uncertainty)
+        for uncertainty in (
+            None,
+            UNCERTAINTY,
+            UNCERTAINTY._replace(covariance=UNCERTAINTY.covariance * 8),
+        )
     )
     assert (unsure[0] > certain[0]).all()
     assert (wild[0] > 1.2 * certain[0]).all()
@@ -217,13 +225,15 @@ def test_a_team_is_as_strong_in_all_matches_of_a_simulation():
 
 
 def test_uncertainty_of_other_teams_is_left_out():
-    variance = np.diag(UNSURE.covariance)
+    variance = np.diag(UNCERTAINTY.covariance)
     more = StrengthUncertainty(
-        [*reversed(UNSURE.teams), 'another'], np.diag(np.r_[variance[7::-1], 9, variance[:7:-1], 9])
+        [*reversed(UNCERTAINTY.teams), 'another'],
+        np.diag(np.r_[variance[7::-1], 9, variance[:7:-1], 9]),
     )
-    same = simulate_season(HALF, LEFT, GRIDS, simulations=50, uncertainty=more)
+    same = simulate_season(HALF, FIXTURES, GRIDS, simulations=50, uncertainty=more)
     assert np.array_equal(
-        same.points, simulate_season(HALF, LEFT, GRIDS, simulations=50, uncertainty=UNSURE).points
+        same.points,
+        simulate_season(HALF, FIXTURES, GRIDS, simulations=50, uncertainty=UNCERTAINTY).points,
     )
 
 
@@ -297,7 +307,7 @@ def test_cells_of_no_chance_are_never_drawn():
 
 
 def test_finish_table():
-    season = simulate_season(HALF, LEFT, GRIDS, 'D1', simulations=2000)
+    season = simulate_season(HALF, FIXTURES, GRIDS, 'D1', simulations=2000)
     finish = projected_table(season, coverage=0.5)
     assert finish.columns[6:] == list(LEAGUE_ZONES['D1'])
     assert finish['title'].sum() == pytest.approx(1)
@@ -312,68 +322,71 @@ def test_finish_table():
     ).all()
     assert (finish['points'] <= finish['points_low']).all()
     assert projected_table(season, {}).columns[-1] == 'expected_position'
-    assert projected_table(simulate_season(HALF, LEFT, GRIDS, simulations=5)).columns[6:] == list(
-        DEFAULT_ZONES
-    )
+    assert projected_table(simulate_season(HALF, FIXTURES, GRIDS, simulations=5)).columns[
+        6:
+    ] == list(DEFAULT_ZONES)
 
 
 # Bad input
 
-AWAY = LEFT.with_columns(away_team='home_team')
+AWAY = FIXTURES.with_columns(away_team='home_team')
 
 
 @pytest.mark.parametrize(
     ('call', 'message'),
     [
-        (lambda: simulate_season(HALF, LEFT, GRIDS, simulations=0), 'simulations is 0'),
+        (lambda: simulate_season(HALF, FIXTURES, GRIDS, simulations=0), 'simulations is 0'),
         (
-            lambda: simulate_season(HALF, LEFT, GRIDS[1:]),
+            lambda: simulate_season(HALF, FIXTURES, GRIDS[1:]),
             r'grids have the shape \(27, 11, 11\), expected \(28, G\+1, G\+1\) for 28 fixtures',
         ),
-        (lambda: simulate_season(HALF, LEFT, GRIDS[0]), r'grids have the shape \(11, 11\)'),
-        (lambda: simulate_season(HALF, LEFT, GRIDS * 0.99), 'grid of fixture 0 sums to 0.99'),
+        (lambda: simulate_season(HALF, FIXTURES, GRIDS[0]), r'grids have the shape \(11, 11\)'),
+        (lambda: simulate_season(HALF, FIXTURES, GRIDS * 0.99), 'grid of fixture 0 sums to 0.99'),
         (
-            lambda: simulate_season(HALF, LEFT, np.where(GRIDS > 0, np.nan, 0)),
+            lambda: simulate_season(HALF, FIXTURES, np.where(GRIDS > 0, np.nan, 0)),
             'grid of fixture 0 has cells that are not 0 or more',
         ),
         (
-            lambda: simulate_season(HALF, LEFT.drop('away_team'), GRIDS),
+            lambda: simulate_season(HALF, FIXTURES.drop('away_team'), GRIDS),
             'Column away_team is missing from fixtures',
         ),
         (lambda: simulate_season(HALF, AWAY, GRIDS), 'a team cannot play itself'),
         (
-            lambda: simulate_season(SEASON, LEFT, GRIDS),
-            'is there 2 times among matches and fixtures, more than meetings=1',
+            lambda: simulate_season(SEASON, FIXTURES, GRIDS),
+            'occurs 2 times in matches and fixtures, more than home_meetings=1',
         ),
         (
-            lambda: simulate_season(HALF, LEFT, GRIDS, deductions={'team_0': 3}),
-            "deductions name 'team_0', which does not play here; did you mean",
+            lambda: simulate_season(HALF, FIXTURES, GRIDS, deductions={'team_0': 3}),
+            "deductions name 'team_0', which is not a team here; did you mean",
         ),
         (
-            lambda: simulate_season(HALF.with_columns(home_goals=-1), LEFT, GRIDS),
+            lambda: simulate_season(HALF.with_columns(home_goals=-1), FIXTURES, GRIDS),
             'home_goals is -1.0 in row 0',
         ),
         (
             lambda: simulate_season(
-                HALF, LEFT, GRIDS, uncertainty=StrengthUncertainty(['x'], np.eye(2))
+                HALF, FIXTURES, GRIDS, uncertainty=StrengthUncertainty(['x'], np.eye(2))
             ),
-            "uncertainty does not know 'team_00'",
+            "uncertainty has no team 'team_00'",
         ),
         (
             lambda: simulate_season(
-                HALF, LEFT, GRIDS, uncertainty=UNSURE._replace(covariance=np.eye(8))
+                HALF, FIXTURES, GRIDS, uncertainty=UNCERTAINTY._replace(covariance=np.eye(8))
             ),
             r'shape \(8, 8\), expected .* \(16, 16\)',
         ),
         (
             lambda: simulate_season(
-                HALF, LEFT, GRIDS, uncertainty=UNSURE._replace(covariance=-np.eye(16))
+                HALF, FIXTURES, GRIDS, uncertainty=UNCERTAINTY._replace(covariance=-np.eye(16))
             ),
             'covariance has the eigenvalue -1',
         ),
         (
             lambda: simulate_season(
-                HALF, LEFT, GRIDS, uncertainty=UNSURE._replace(covariance=np.full((16, 16), np.nan))
+                HALF,
+                FIXTURES,
+                GRIDS,
+                uncertainty=UNCERTAINTY._replace(covariance=np.full((16, 16), np.nan)),
             ),
             'expected finite numbers',
         ),
@@ -383,22 +396,24 @@ AWAY = LEFT.with_columns(away_team='home_team')
         ),
         (
             lambda: estimate_strength_uncertainty(MODEL.strengths(), ridge=-1000),
-            'nothing is known about it',
+            'its strength is undetermined',
         ),
         (
             lambda: projected_table(
-                simulate_season(HALF, LEFT, GRIDS, simulations=2), {'top': (1, 9)}
+                simulate_season(HALF, FIXTURES, GRIDS, simulations=2), {'top': (1, 9)}
             ),
             r"zone 'top' has the places \(1, 9\), of 8 teams",
         ),
         (
             lambda: projected_table(
-                simulate_season(HALF, LEFT, GRIDS, simulations=2), {'top': (0, 1)}
+                simulate_season(HALF, FIXTURES, GRIDS, simulations=2), {'top': (0, 1)}
             ),
             "zone 'top'",
         ),
         (
-            lambda: projected_table(simulate_season(HALF, LEFT, GRIDS, simulations=2), coverage=90),
+            lambda: projected_table(
+                simulate_season(HALF, FIXTURES, GRIDS, simulations=2), coverage=90
+            ),
             'coverage is 90',
         ),
     ],

@@ -1,4 +1,4 @@
-"The registry: MLflow as a file and as a real server, the verified copy, and what happens when any of it is killed, changed or not there."
+"The registry: MLflow as a file and as a server, killed, changed or missing, and local copies."
 
 import json
 import os
@@ -8,7 +8,6 @@ import subprocess
 import sys
 import time
 import uuid
-from datetime import UTC, datetime
 from pathlib import Path
 
 import boto3
@@ -21,30 +20,21 @@ from mlflow.exceptions import MlflowException
 from sqlalchemy import create_engine, select
 
 from football_pred.core.database import read_frame
-from football_pred.core.sample_league import sample_matches, sample_strengths
 from football_pred.core.schema import audit_log, events
 from football_pred.core.settings import Settings
-from football_pred.models.base_rate import BaseRate
-from football_pred.models.dixon_coles import DixonColes
-from football_pred.models.serialization import ModelError, pack_model, packed_model_version
-from football_pred.models.stacked_ratings import StackedRatings
-from football_pred.registry.mlflow_client import TrialResults
+from football_pred.models.serialization import ModelError, packed_model_version
+from football_pred.registry.mlflow_client import TrialResults, find_version, log_report
 from football_pred.registry.registry import Registry
+from tests.support.registry_models import (
+    AS_OF,
+    FIXTURES,
+    MODELS,
+    NOW,
+    VERSIONS,
+    embedded_registry,
+    register,
+)
 from tests.support.services import new_database
-
-MATCHES = sample_matches(sample_strengths(8, seed=2), n_seasons=2, seed=2)
-AS_OF = MATCHES['result_known_at'].max().isoformat()
-FIXTURES = MATCHES.select('home_team', 'away_team', 'league', 'season', 'neutral').head(20)
-MODELS = {
-    'SIM-base-rate': BaseRate().fit(MATCHES),
-    'SIM-dixon-coles': DixonColes().fit(MATCHES),
-    'SIM-goals-only': StackedRatings().fit(MATCHES),
-}
-NOW = datetime(2026, 4, 1, tzinfo=UTC)
-VERSIONS = {
-    name: packed_model_version(pack_model(model, name, {'as_of': AS_OF}))
-    for name, model in MODELS.items()
-}
 
 
 class MlflowServer:
@@ -90,7 +80,7 @@ class MlflowServer:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 300
         while time.monotonic() < deadline:
             assert self.process.poll() is None, 'the server ended'
             try:
@@ -115,14 +105,16 @@ def server(postgresql_server, object_store):
     boto3.client('s3', endpoint_url=object_store, **keys).create_bucket(Bucket='football')
     with new_database(postgresql_server) as url:
         server = MlflowServer(url, object_store)
-        server.start()
-        yield server
-        server.stop()
+        try:
+            server.start()
+            yield server
+        finally:
+            server.stop()
 
 
 @pytest.fixture(scope='session')
 def empty_database(tmp_path_factory):
-    "An MLflow database without anything in it: making one takes seconds."
+    "An empty MLflow database; creating one takes seconds."
     folder = tmp_path_factory.mktemp('mlflow')
     registry = Registry(
         f'sqlite:///{folder}/mlflow.db', str(folder / 'artifacts'), folder / 'models'
@@ -131,19 +123,11 @@ def empty_database(tmp_path_factory):
     return folder / 'mlflow.db'
 
 
-def embedded(home: Path) -> dict:
-    return {
-        'uri': f'sqlite:///{home}/mlflow.db',
-        'artifacts': str(home / 'artifacts'),
-        'copies': home / 'models',
-    }
-
-
 @pytest.fixture
 def place(home, empty_database):
     "Where an embedded registry is."
     shutil.copy(empty_database, home / 'mlflow.db')
-    return embedded(home)
+    return embedded_registry(home)
 
 
 @pytest.fixture(params=['file', 'server'])
@@ -156,21 +140,6 @@ def anywhere(request, home, place):
         'artifacts': '',
         'copies': home / 'models',
     }, f'S{uuid.uuid4().hex[:6]}'
-
-
-def register(registry: Registry, name: str, league: str = 'SIM') -> str:
-    return registry.register(
-        league,
-        MODELS[name],
-        name,
-        {'as_of': AS_OF},
-        TrialResults(
-            {'rps': 0.2, 'matches': 60},
-            [{'rps': 0.21}, {'rps': 0.19}],
-            {'run_id': 'r'},
-            {'tables/verdict.json': b'{}'},
-        ),
-    ).version
 
 
 def test_from_training_to_rollback(anywhere, engine):
@@ -196,10 +165,10 @@ def test_from_training_to_rollback(anywhere, engine):
     assert registry.rollback(league, 'ada', 'another').version == base
     with pytest.raises(ModelError, match='nothing to go back to'):
         registry.rollback(league, 'ada', 'too far')
-    told = read_frame(
+    entries = read_frame(
         engine, select(audit_log.c.actor, audit_log.c.action).order_by(audit_log.c.sequence)
     )
-    assert told.rows() == [
+    assert entries.rows() == [
         ('ada', 'promote'),
         ('job train', 'promote'),
         ('job train', 'promote'),
@@ -210,7 +179,7 @@ def test_from_training_to_rollback(anywhere, engine):
         'payload'
     ].to_list()
     moves = [(base, None), (better, base), (third, better), (better, third), (base, better)]
-    assert [(one['model_version'], one['previous']) for one in payloads] == moves
+    assert [(payload['model_version'], payload['previous']) for payload in payloads] == moves
     table = registry.list_versions(league)
     assert table['number'].to_list() == [3, 2, 1]
     assert table.filter(pl.col('aliases').list.contains('champion'))['version'].to_list() == [base]
@@ -221,13 +190,11 @@ def test_the_report_of_a_training_is_kept_with_its_run(served_home):
     settings = Settings(home=served_home)
     registry = Registry(**settings.registry_options)
     (notebook,) = served_home.glob('reports/train/*/train.ipynb')
-    (made,) = registry.find_mlflow_runs(notebook.parent.name)
-    assert made == registry._find_version('E0', registry.champion('E0').version).run_id
+    (mlflow_run,) = registry.find_mlflow_runs(notebook.parent.name)
+    assert mlflow_run == find_version(registry.mlflow, 'E0', registry.champion('E0').version).run_id
     for file in (notebook, notebook.with_suffix('.html')):
-        assert (
-            Path(registry.client.download_artifacts(made, f'report/{file.name}')).read_bytes()
-            == file.read_bytes()
-        )
+        report = registry.mlflow.client.download_artifacts(mlflow_run, f'report/{file.name}')
+        assert Path(report).read_bytes() == file.read_bytes()
     cells = json.loads(notebook.read_text())['cells']
     assert all(cell['execution_count'] for cell in cells if cell['cell_type'] == 'code'), 'complete'
 
@@ -238,11 +205,11 @@ def test_a_report_is_attached_anywhere(anywhere, home):
     trial = TrialResults({}, tags={'run_id': f'train-{league}'})
     registry.register(league, MODELS['SIM-base-rate'], 'SIM-base-rate', {'as_of': AS_OF}, trial)
     (home / 'train.html').write_text('<h1>Train</h1>')
-    made = registry.find_mlflow_runs(f'train-{league}')
-    registry.log_report(made, [home / 'train.html'])
+    mlflow_runs = registry.find_mlflow_runs(f'train-{league}')
+    log_report(registry.mlflow, mlflow_runs, [home / 'train.html'])
     assert [
-        Path(registry.client.download_artifacts(one, 'report/train.html')).read_text()
-        for one in made
+        Path(registry.mlflow.client.download_artifacts(run, 'report/train.html')).read_text()
+        for run in mlflow_runs
     ] == ['<h1>Train</h1>']
     assert registry.find_mlflow_runs('train-of-nobody') == []
 
@@ -259,13 +226,13 @@ def test_mlflow_loads_our_model_with_the_same_probabilities(anywhere):
         ), name
     with pytest.raises(MlflowException, match='home_team'):
         loaded.predict(FIXTURES.drop('home_team').to_pandas())
-    run = registry.client.get_run(registry._find_version(league, '1').run_id)
+    run = registry.mlflow.client.get_run(find_version(registry.mlflow, league, '1').run_id)
     assert (run.data.tags['run_id'], run.data.params['as_of'], run.data.metrics['fold_rps']) == (
         'r',
         AS_OF,
         0.19,
     )
-    assert {file.path for file in registry.client.list_artifacts(run.info.run_id)} == {
+    assert {file.path for file in registry.mlflow.client.list_artifacts(run.info.run_id)} == {
         'model',
         'tables',
     }
@@ -332,13 +299,13 @@ def test_a_changed_artifact_is_never_served(place):
     path.write_bytes(path.read_bytes() + b' ')
     (place['copies'] / 'versions' / f'{better}.json').unlink()
     with pytest.raises(
-        ModelError, match='artifact of version 2 of SIM was changed after it was kept'
+        ModelError, match='artifact of version 2 of SIM was changed after it was registered'
     ):
         registry.promote('SIM', better, 'ada', 'try')
-    registry.client.set_registered_model_alias('SIM', 'champion', '2')  # somebody does it past us
+    registry.mlflow.client.set_registered_model_alias('SIM', 'champion', '2')  # by another program
     other = Registry(**place)
     [problem] = other.refresh()
-    assert 'was changed after it was kept' in problem
+    assert 'was changed after it was registered' in problem
     assert (other.champion('SIM').name, other.champion('SIM').source) == ('SIM-base-rate', 'copy')
     path.unlink()
     assert 'artifact of version 2 of SIM cannot be read' in other.refresh()[0]
@@ -362,14 +329,14 @@ def test_an_alias_moved_past_us_is_followed(place):
     for name in MODELS:
         register(registry, name)
     registry.promote('SIM', '1', 'ada', 'the first')
-    registry.client.set_registered_model_alias('SIM', 'champion', '3')
+    registry.mlflow.client.set_registered_model_alias('SIM', 'champion', '3')
     assert Registry(**place).champion('SIM').number == '1'
     assert registry.refresh() == []
     assert registry.champion('SIM').number == '3'
     registry.promote('SIM', '2', 'ada', 'the second')
     assert registry.rollback('SIM', 'ada', 'a doubt').number == '3'
-    registry.client.delete_registered_model_alias('SIM', 'champion')
-    assert registry.refresh() == ['MLflow knows no champion of SIM; the last known one stays']
+    registry.mlflow.client.delete_registered_model_alias('SIM', 'champion')
+    assert registry.refresh() == ['MLflow has no champion of SIM: the last champion stays in use']
     assert (registry.champion('SIM').number, registry.champion('SIM').source) == ('3', 'copy')
 
 
@@ -389,12 +356,10 @@ def test_mistakes_are_answered(place):
     ):
         with pytest.raises(ModelError, match=r'did you mean SIM\?'):
             ask()
-    with pytest.raises(
-        ModelError,
-        match=f"no version '{VERSIONS['SIM-base-rate'][:12]}'; did you mean {VERSIONS['SIM-base-rate']}",
-    ):
-        registry.promote('SIM', VERSIONS['SIM-base-rate'][:12], 'ada', 'try')
-    with pytest.raises(ModelError, match='say who does it and why'):
+    version = VERSIONS['SIM-base-rate']
+    with pytest.raises(ModelError, match=f"no version '{version[:12]}'; did you mean {version}"):
+        registry.promote('SIM', version[:12], 'ada', 'try')
+    with pytest.raises(ModelError, match='promote of SIM needs an actor and a reason'):
         registry.promote('SIM', '1', 'ada', '')
     with pytest.raises(ValueError, match='clock is missing'):
         Registry(**place, engine=create_engine('sqlite://'))
@@ -404,7 +369,7 @@ def python(code: str, place: dict) -> subprocess.Popen:
     "Another process, with `registry` in it."
     start = f'''import os, sys
 from pathlib import Path
-from tests.unit.registry.test_registry import *
+from tests.support.registry_models import *
 registry = Registry({place["uri"]!r}, {place["artifacts"]!r}, Path({str(place["copies"])!r}))
 '''
     return subprocess.Popen(
@@ -422,31 +387,32 @@ def test_the_champion_is_read_without_mlflow(place):
     code = f'''import sys
 from pathlib import Path
 from football_pred.registry.registry import Registry
-found = Registry({place["uri"]!r}, {place["artifacts"]!r}, Path({str(place["copies"])!r})).champion('SIM')
-print(found.name, found.source, 'mlflow' in sys.modules)'''
-    told = subprocess.run(
+registry = Registry({place["uri"]!r}, {place["artifacts"]!r}, Path({str(place["copies"])!r}))
+champion = registry.champion('SIM')
+print(champion.name, champion.source, 'mlflow' in sys.modules)'''
+    printed = subprocess.run(
         [sys.executable, '-c', code], text=True, capture_output=True, check=True
     ).stdout
-    assert told.split() == ['SIM-dixon-coles', 'copy', 'False']
+    assert printed.split() == ['SIM-dixon-coles', 'copy', 'False']
 
 
 def test_two_trainings_at_once_on_a_new_home(home):
-    "Neither meets a database that is half made, and both versions are kept."
-    place = embedded(home)
-    both = [
+    "Neither meets an incomplete database, and both versions are registered."
+    place = embedded_registry(home)
+    processes = [
         python(f"print(register(registry, {name!r}))", place)
         for name in ('SIM-base-rate', 'SIM-dixon-coles')
     ]
-    for one, name in zip(both, ('SIM-base-rate', 'SIM-dixon-coles'), strict=True):
-        told, errors = one.communicate(timeout=120)
-        assert (told.strip(), one.returncode) == (VERSIONS[name], 0), errors
+    for process, name in zip(processes, ('SIM-base-rate', 'SIM-dixon-coles'), strict=True):
+        output, errors = process.communicate(timeout=120)
+        assert (output.strip(), process.returncode) == (VERSIONS[name], 0), errors
     assert set(Registry(**place).list_versions('SIM')['version']) == {
         VERSIONS[name] for name in ('SIM-base-rate', 'SIM-dixon-coles')
     }
 
 
 @pytest.mark.parametrize(
-    'moment',
+    'operation',
     [
         'log_artifacts',
         'create_model_version',
@@ -454,11 +420,11 @@ def test_two_trainings_at_once_on_a_new_home(home):
         'set_registered_model_tag',
     ],
 )
-def test_killed_mid_way_nothing_is_half(place, engine, moment):
+def test_killed_mid_way_nothing_is_half(place, engine, operation):
     registry = Registry(**place, engine=engine, clock=lambda: NOW)
     registry.promote('SIM', register(registry, 'SIM-base-rate'), 'ada', 'the first')
     killed = python(
-        f'''registry.client.{moment} = lambda *_, **__: os.kill(os.getpid(), 9)
+        f'''registry.mlflow.client.{operation} = lambda *_, **__: os.kill(os.getpid(), 9)
 registry.promote('SIM', register(registry, 'SIM-dixon-coles'), 'job train', 'it is better')''',
         place,
     )
@@ -476,7 +442,7 @@ registry.promote('SIM', register(registry, 'SIM-dixon-coles'), 'job train', 'it 
     payloads = read_frame(engine, select(events.c.payload).order_by(events.c.sequence))[
         'payload'
     ].to_list()
-    assert [(one['model_version'], one['change']) for one in payloads] == [
+    assert [(payload['model_version'], payload['change']) for payload in payloads] == [
         (VERSIONS['SIM-base-rate'], 1),
         (VERSIONS['SIM-dixon-coles'], 2),
     ]
@@ -484,7 +450,7 @@ registry.promote('SIM', register(registry, 'SIM-dixon-coles'), 'job train', 'it 
 
 
 def test_a_database_killed_while_it_was_made(home):
-    place = embedded(home)
+    place = embedded_registry(home)
     killed = python(
         '''import mlflow.store.db.utils as utils
 utils._upgrade_db = lambda *_: os.kill(os.getpid(), 9)
