@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Features', 'fingerprints_by_match', 'FeatureTable', 'open_warm_store', 'read_online', 'OnlineStore', 'FeatureReader']
 
-# %% ../../nbs/62_api/10_feature_reader.ipynb #ccf44a10
+# %% ../../nbs/62_api/10_feature_reader.ipynb #3a81ac50
 import time
 from collections.abc import Callable, Sequence
 from importlib import import_module
@@ -21,7 +21,7 @@ from football_pred.features.offline import (
     read_offline_features,
 )
 
-# %% ../../nbs/62_api/10_feature_reader.ipynb #1ad0ef27
+# %% ../../nbs/62_api/10_feature_reader.ipynb #6010d750
 Features = dict[str, Any] | None  # by name, in the order of `FEATURE_NAMES`; None: there are none
 
 
@@ -33,7 +33,7 @@ def fingerprints_by_match(
         return {}
     return {row['match_id'][0]: features_fingerprint(row) for row in table.partition_by('match_id')}
 
-# %% ../../nbs/62_api/10_feature_reader.ipynb #9405ba2d
+# %% ../../nbs/62_api/10_feature_reader.ipynb #3f8859a8
 class FeatureTable:
     "Features of upcoming fixtures as the job wrote them last."
 
@@ -70,7 +70,7 @@ class FeatureTable:
         row = rows.row(0, named=True)
         return {name: row.get(name) for name in FEATURE_NAMES}
 
-# %% ../../nbs/62_api/10_feature_reader.ipynb #3821cf6c
+# %% ../../nbs/62_api/10_feature_reader.ipynb #499bc2c9
 def open_warm_store(
     config: FeatureStoreConfig,  # location of the store
 ) -> Any:  # store that has answered once
@@ -101,7 +101,7 @@ def read_online(
         return None  # without a cause the store has answered: it has no such match
     return features.select(FEATURE_NAMES).row(0, named=True)
 
-# %% ../../nbs/62_api/10_feature_reader.ipynb #916a13d9
+# %% ../../nbs/62_api/10_feature_reader.ipynb #6daaf1dc
 class OnlineStore:
     "Online feature store, opened in the background."
 
@@ -141,7 +141,7 @@ class OnlineStore:
         self.problem = ''
         return features
 
-# %% ../../nbs/62_api/10_feature_reader.ipynb #31a8cdc9
+# %% ../../nbs/62_api/10_feature_reader.ipynb #ebd866f5
 class FeatureReader:
     "Reads the features of a match, online or else from the table of the last run."
 

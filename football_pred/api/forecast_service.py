@@ -31,7 +31,7 @@ from football_pred.forecasts.snapshot import (
     to_response,
 )
 
-# %% ../../nbs/62_api/08_forecast_service.ipynb #2eafba6d
+# %% ../../nbs/62_api/08_forecast_service.ipynb #b43ef2ab
 def resolve_futures(
     futures: Iterable[asyncio.Future[bytes]],  # of requests that wait for the same value
     value: bytes | Exception,  # an exception is raised in every request
@@ -45,7 +45,7 @@ def resolve_futures(
         else:
             future.set_result(value)
 
-# %% ../../nbs/62_api/08_forecast_service.ipynb #cc58a9c0
+# %% ../../nbs/62_api/08_forecast_service.ipynb #21d10574
 Compute = Callable[[Sequence[str]], Awaitable[Mapping[str, bytes]]]
 
 
@@ -84,7 +84,7 @@ class RequestBatcher:
             for key, futures in batch.items():
                 resolve_futures(futures, values.get(key, KeyError(key)))
 
-# %% ../../nbs/62_api/08_forecast_service.ipynb #84aaea51
+# %% ../../nbs/62_api/08_forecast_service.ipynb #028d9059
 def make_entry(
     served: ServedSnapshot,  # snapshot in use
     match_id: str,  # of a fixture of the snapshot; KeyError for any other
@@ -123,7 +123,7 @@ def get_entry(
         served.entries[match_id] = entry
     return entry
 
-# %% ../../nbs/62_api/08_forecast_service.ipynb #df6411d8
+# %% ../../nbs/62_api/08_forecast_service.ipynb #91f8749d
 def upcoming_of(
     served: ServedSnapshot,  # snapshot in use
     match_ids: Iterable[str],  # of any matches
@@ -138,7 +138,7 @@ def upcoming_of(
         if match_id in row_numbers and kickoffs[row_numbers[match_id]] > now
     ]
 
-# %% ../../nbs/62_api/08_forecast_service.ipynb #bf90183c
+# %% ../../nbs/62_api/08_forecast_service.ipynb #e17c36fd
 _log = logging.getLogger('football_pred.api.forecast_service')
 
 
@@ -170,7 +170,7 @@ async def store_new_forecasts(
         ) from error
     served.stored_at.update(stored_at)
 
-# %% ../../nbs/62_api/08_forecast_service.ipynb #cc44e3bb
+# %% ../../nbs/62_api/08_forecast_service.ipynb #c750727a
 class ServedForecast(NamedTuple):
     "Forecast of a match, ready to send."
 
@@ -213,7 +213,7 @@ class ForecastService:
         except KeyError:
             return None
 
-# %% ../../nbs/62_api/08_forecast_service.ipynb #653ce6e5
+# %% ../../nbs/62_api/08_forecast_service.ipynb #46b4f8a8
 async def compute_and_store(
     service: ForecastService,  # with its serving state
     match_ids: Sequence[str],  # of any matches
@@ -240,7 +240,7 @@ async def compute_and_store(
     metrics.duration.observe(time.perf_counter() - started)
     return responses
 
-# %% ../../nbs/62_api/08_forecast_service.ipynb #babf678b
+# %% ../../nbs/62_api/08_forecast_service.ipynb #a2254446
 def find_entry(
     service: ForecastService,  # with its serving state
     match_id: str,  # KeyError, when it is no fixture of the snapshot or has kicked off
@@ -272,7 +272,7 @@ async def serve_forecast(
     entry.stored_counter.inc()
     return ServedForecast(content, cached)
 
-# %% ../../nbs/62_api/08_forecast_service.ipynb #e7862ee8
+# %% ../../nbs/62_api/08_forecast_service.ipynb #4e285e0b
 def count_served(
     telemetry: Telemetry,  # metrics of the server
     forecasts: Iterable[tuple[str, str]],  # league and model of each forecast that is served
