@@ -59,7 +59,7 @@ def lazy_feature_store(
 
     return open_store
 
-# %% ../../nbs/60_events/04_consumer.ipynb #9ab60057
+# %% ../../nbs/60_events/04_consumer.ipynb #6ba35bc8
 @dataclass(frozen=True)
 class MessageBatch:
     "Messages that were received together, decoded and sorted."
@@ -78,7 +78,7 @@ class MessageBatch:
             offsets[message.topic(), message.partition()] = message.offset() + after_last
         return [TopicPartition(*partition, offset) for partition, offset in offsets.items()]
 
-# %% ../../nbs/60_events/04_consumer.ipynb #7ba2dba0
+# %% ../../nbs/60_events/04_consumer.ipynb #6035b002
 def _kafka_message(raw: Any) -> KafkaMessage:
     "A message of Kafka's client as a `KafkaMessage`."
     return KafkaMessage(raw.topic(), raw.key(), raw.value(), raw.headers() or [])
@@ -130,7 +130,7 @@ def send_dead_letters(
     if failures:
         raise KafkaUnavailable(f'{len(failures)} dead letters were not delivered: {failures[0]}')
 
-# %% ../../nbs/60_events/04_consumer.ipynb #84c67fc7
+# %% ../../nbs/60_events/04_consumer.ipynb #2371d3a3
 def process_batch(
     context: ProcessingContext,
     batch: MessageBatch,  # from `decode_batch`
@@ -149,7 +149,7 @@ def process_batch(
         send_dead_letters(producer, invalid)
     return processed
 
-# %% ../../nbs/60_events/04_consumer.ipynb #ddd95d55
+# %% ../../nbs/60_events/04_consumer.ipynb #6deac353
 def commit_offsets(
     consumer: Any,  # from `kafka.open_consumer`
     batch: MessageBatch,  # processed
@@ -187,7 +187,7 @@ def seek_back(
             about = {'place': str(partition), 'reason': str(error)}
             _log.warning('cannot read the messages again', extra={'about': about})
 
-# %% ../../nbs/60_events/04_consumer.ipynb #1a96cb6d
+# %% ../../nbs/60_events/04_consumer.ipynb #1a2a2b1a
 STARTUP_LOOKBACK = timedelta(days=1)
 RECHECK_INTERVAL = timedelta(minutes=1)
 
@@ -208,7 +208,7 @@ def log_processed(
         counts = {'messages': len(batch.messages), 'unusable': len(batch.invalid)}
         _log.info('results processed', extra={'about': counts | vars(processed)})
 
-# %% ../../nbs/60_events/04_consumer.ipynb #7b6c0ca6
+# %% ../../nbs/60_events/04_consumer.ipynb #1c2a27a8
 class ResultConsumer:
     "Processes results from Kafka, and those that become usable without an event."
 

@@ -51,7 +51,7 @@ from football_pred.metrics.counters import (
 )
 from ..registry.registry import Registry
 
-# %% ../../nbs/61_metrics/06_exporter.ipynb #29948b1f
+# %% ../../nbs/61_metrics/06_exporter.ipynb #06d1f28e
 class QueryTimer:
     "Durations of the queries of an engine, by collector."
 
@@ -119,7 +119,7 @@ class ExporterDatabase:
         with self.engine.connect() as connection:
             yield connection
 
-# %% ../../nbs/61_metrics/06_exporter.ipynb #f30951ee
+# %% ../../nbs/61_metrics/06_exporter.ipynb #3123502d
 Clock = Callable[[], datetime]  # UTC
 Lags = Mapping[tuple[str, str], float]  # events by consumer group and topic
 
@@ -152,7 +152,7 @@ class CollectorState:
         self.scores = performance.SampleCache()
         self.training_matches = drift.TrainingMatches(self.database.engine)
 
-# %% ../../nbs/61_metrics/06_exporter.ipynb #e093f472
+# %% ../../nbs/61_metrics/06_exporter.ipynb #4f5eefb6
 def collect_fetches(
     state: CollectorState,
 ) -> list[Sample]:
@@ -176,7 +176,7 @@ def collect_jobs(
             *gauges.job_samples(connection, state.jobs, now, lease_seconds),
         ]
 
-# %% ../../nbs/61_metrics/06_exporter.ipynb #bb9f2490
+# %% ../../nbs/61_metrics/06_exporter.ipynb #60c33fa0
 @contextmanager
 def updated_ledger(
     state: CollectorState,
@@ -195,7 +195,7 @@ def collect_ledger(
         missing = len(missing_triggers(connection))
         return [*ledger_samples(ledger), Sample('football_ledger_guards_missing', (), missing)]
 
-# %% ../../nbs/61_metrics/06_exporter.ipynb #b85eb993
+# %% ../../nbs/61_metrics/06_exporter.ipynb #6a0c88cd
 def collect_records(
     state: CollectorState,
 ) -> list[Sample]:
@@ -213,7 +213,7 @@ def collect_records(
         state.scores,
     )
 
-# %% ../../nbs/61_metrics/06_exporter.ipynb #d6241da4
+# %% ../../nbs/61_metrics/06_exporter.ipynb #72b22858
 def collect_drift(
     state: CollectorState,
 ) -> list[Sample]:
@@ -237,7 +237,7 @@ def collect_drift(
         )
     return samples
 
-# %% ../../nbs/61_metrics/06_exporter.ipynb #8fb1f7f3
+# %% ../../nbs/61_metrics/06_exporter.ipynb #7abf6d6a
 def collect_fixtures(
     state: CollectorState,
 ) -> list[Sample]:
@@ -262,7 +262,7 @@ def collect_events(
     with state.database.connect() as connection:
         return gauges.outbox_samples(connection)
 
-# %% ../../nbs/61_metrics/06_exporter.ipynb #9fd0ab0a
+# %% ../../nbs/61_metrics/06_exporter.ipynb #71c6e2b7
 def collect_consumers(
     state: CollectorState,
 ) -> list[Sample]:
@@ -284,7 +284,7 @@ def collect_models(
         raise ConnectionError('; '.join(problems))
     return gauges.model_samples(registry.local_copies)
 
-# %% ../../nbs/61_metrics/06_exporter.ipynb #4dccd0f9
+# %% ../../nbs/61_metrics/06_exporter.ipynb #95b476bd
 def collect_tables(
     state: CollectorState,
 ) -> list[Sample]:
@@ -313,7 +313,7 @@ def collect_backups(
     "Count the backups."
     return gauges.backup_samples(state.settings.backups_folder)
 
-# %% ../../nbs/61_metrics/06_exporter.ipynb #e3d9a8b2
+# %% ../../nbs/61_metrics/06_exporter.ipynb #7af5bb89
 COLLECTORS: dict[str, Callable[[CollectorState], list[Sample]]] = {
     'collection': collect_fetches,
     'jobs': collect_jobs,
@@ -371,7 +371,7 @@ def _failure_reason(error: Exception, secrets: Iterable[str]) -> str:
     original = getattr(error, 'orig', None) or error
     return mask_secrets(f'{type(error).__name__}: {original}'.splitlines()[0], secrets)
 
-# %% ../../nbs/61_metrics/06_exporter.ipynb #09b1b4a8
+# %% ../../nbs/61_metrics/06_exporter.ipynb #553790c7
 def run_collector(
     collectors: MetricCollectors,
     name: str,  # name of the collector
@@ -448,7 +448,7 @@ def current_samples(
     samples += database.queries.samples()
     return [*samples, Sample('football_system_info', versions, 1)]
 
-# %% ../../nbs/61_metrics/06_exporter.ipynb #d62b8adf
+# %% ../../nbs/61_metrics/06_exporter.ipynb #5be0a12b
 class PageCollector:
     "Gives prometheus_client the samples of the page."
 
@@ -463,7 +463,7 @@ class PageCollector:
         "Nothing: the metrics on the page depend on what was read."
         return []
 
-# %% ../../nbs/61_metrics/06_exporter.ipynb #35688253
+# %% ../../nbs/61_metrics/06_exporter.ipynb #bdae83df
 class CollectorThreads:
     "One thread for each collector, that runs its cycles until it is stopped."
 
@@ -494,7 +494,7 @@ class CollectorThreads:
         for thread in self._threads:
             thread.join(5)
 
-# %% ../../nbs/61_metrics/06_exporter.ipynb #e6e0e3f4
+# %% ../../nbs/61_metrics/06_exporter.ipynb #f9a1a0d1
 class Exporter:
     "Runs the collectors, and gives Prometheus the samples of their latest cycles."
 
@@ -535,7 +535,7 @@ class Exporter:
         self._threads.stop()
         self.collectors.state.database.engine.dispose()
 
-# %% ../../nbs/61_metrics/06_exporter.ipynb #cb3519c8
+# %% ../../nbs/61_metrics/06_exporter.ipynb #389c1eee
 def exporter_overview(
     exporter: Exporter,  # with its latest cycles
 ) -> dict[str, Any]:  # JSON at `/`
