@@ -391,7 +391,7 @@ def replay_command(check: bool) -> None:
     from rich.table import Table
 
     from football_pred.core.job_runs import hold_lease
-    from football_pred.ingest.collect import SOURCES, create_source
+    from football_pred.ingest.sources import SOURCES, create_source
     from football_pred.ingest.load import rebuild_tables
 
     settings, engine = _open()

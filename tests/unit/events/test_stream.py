@@ -43,9 +43,9 @@ from football_pred.markets.prices import read_match_history
 from football_pred.models.dixon_coles import DixonColes
 from football_pred.registry.registry import Registry
 from tests.support.kafka import Broker, read_all, run_kafka
+from tests.support.pages import FAST, Host
 from tests.support.server import COMMAND
 from tests.support.server import wait_until as wait_at_most
-from tests.unit.ingest.test_real_sources import FAST, Host
 
 NOW, LIBRARY = datetime(2026, 4, 1, tzinfo=UTC), Path(__file__).parents[3] / 'football_pred'
 BEFORE, LATER = (

@@ -38,8 +38,9 @@ from football_pred.features.build import FEATURES
 from football_pred.features.offline import FeatureStoreConfig, read_offline_features
 from football_pred.forecasts.ledger import append_forecasts, settle_forecasts
 from football_pred.forecasts.predict import forecast_fixtures
-from football_pred.ingest.collect import collect_payloads, create_source
-from football_pred.ingest.http import FetchLimits
+from football_pred.ingest.collect import collect_payloads
+from football_pred.ingest.http_messages import FetchLimits
+from football_pred.ingest.sources import create_source
 from football_pred.markets.prices import read_match_history
 from football_pred.metrics.exporter import CycleResult, Exporter, MetricCollectors, collector_status
 from football_pred.metrics.performance import CALENDAR_FEATURES
