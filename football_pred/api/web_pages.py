@@ -37,7 +37,7 @@ from football_pred.forecasts.queries import (
     read_table_and_projection,
 )
 from ..forecasts.snapshot import ForecastSnapshot
-from ..ingest.contract import season_years
+from ..ingest.competitions import season_years
 from ..reporting.html_report import STATE_SYMBOLS, render_template
 
 # %% ../../nbs/62_api/09_web_pages.ipynb #c3a4808e

@@ -391,8 +391,8 @@ def replay_command(check: bool) -> None:
     from rich.table import Table
 
     from football_pred.core.job_runs import hold_lease
-    from football_pred.ingest.sources import SOURCES, create_source
     from football_pred.ingest.load import rebuild_tables
+    from football_pred.ingest.sources import SOURCES, create_source
 
     settings, engine = _open()
     console = _console()

@@ -255,7 +255,7 @@ def _price_row(
         'phase': 'opening',
     }
 
-
+# %% ../../nbs/10_ingest/08_api_sources.ipynb #200ab37a
 def parse_event_odds(
     event: dict[str, Any],  # entry of the response
     context: str,  # name of the entry, for the error
@@ -322,6 +322,14 @@ def _odds_api_paths(leagues: Sequence[str], seasons: Sequence[str], regions: str
             season_years(season, league)
     return {league: f'sports/{code}/odds?{query}' for league, code in codes.items()}
 
+
+def _plan_odds(base_url: str, paths: dict[str, str]) -> list[SourceRequest]:
+    "Request the odds of each league."
+    return [
+        SourceRequest('the_odds_api', f'{base_url}/{path}', league, None, 'odds')
+        for league, path in paths.items()
+    ]
+
 # %% ../../nbs/10_ingest/08_api_sources.ipynb #dcace32a
 class TheOddsApi(TokenSource):
     "Read prices of fixtures from The Odds API, version 4."
@@ -347,11 +355,7 @@ class TheOddsApi(TokenSource):
         include_fixtures: bool = False,  # no effect: there is nothing but fixtures
     ) -> list[SourceRequest]:  # one per league, in order
         "Request the fixtures of each league."
-        paths = _odds_api_paths(leagues, seasons, self.regions)
-        return [
-            SourceRequest(self.name, f'{self.base_url}/{path}', league, None, 'odds')
-            for league, path in paths.items()
-        ]
+        return _plan_odds(self.base_url, _odds_api_paths(leagues, seasons, self.regions))
 
     def params(
         self,

@@ -45,7 +45,7 @@ def league_tiers() -> Mapping[str, tuple[str, int]]:  # league code to country a
 # %% ../../nbs/10_ingest/01_competitions.ipynb #bd153886
 @cache
 def season_start_months() -> Mapping[str, tuple[int, ...]]:  # league code to months, such as (7,)
-    "List the first month of a season of every league; after a change of calendar, the last is valid."
+    "List the first months of a season; after a change of calendar, the last one is in force."
     return {
         _required(row, 'league'): tuple(map(int, _required(row, 'season_starts').split()))
         for row in read_packaged_csv('leagues.csv')

@@ -127,8 +127,17 @@ SELECTION_NAMES = {
     'handicap': {'H': 'home', 'A': 'away'},
 }
 MARKET_NAMES = {'result': '1x2', 'total': 'total', 'handicap': 'handicap'}
+_PRICE_COLUMN_FIELDS = (
+    'column',
+    'bookmaker',
+    'market',
+    'line',
+    'selection',
+    'phase',
+    'line_column',  # column with the size of a handicap
+)
 
-
+# %% ../../nbs/10_ingest/06_football_data_uk.ipynb #1dd6113f
 class _Book(NamedTuple):
     "The columns of prices that a bookmaker offers for the selections of one bet."
 
@@ -162,17 +171,6 @@ def _line_column(book: _Book, column_names: Sequence[str]) -> str | None:
     else:
         candidates = [f'{book.bookmaker}AH', 'AHh']
     return next((name for name in candidates if name in column_names), None)
-
-
-_PRICE_COLUMN_FIELDS = (
-    'column',
-    'bookmaker',
-    'market',
-    'line',
-    'selection',
-    'phase',
-    'line_column',  # column with the size of a handicap
-)
 
 
 def price_columns(

@@ -30,6 +30,7 @@ from tenacity import (
 
 from .. import __version__
 from football_pred.ingest.http_messages import (
+    DEFAULT_FETCH_LIMITS,
     CacheValidators,
     FetchError,
     FetchLimits,
@@ -118,7 +119,7 @@ def _conditional_headers(request: HttpRequest, trusted: bool) -> dict[str, str]:
         headers |= request.headers
     return headers
 
-
+# %% ../../nbs/10_ingest/05_http.ipynb #31380489
 Response = tuple[httpx.Response, bytes | None]  # response and the body of a 200
 
 
@@ -186,8 +187,8 @@ _STATUS_HINTS = {
 
 def _describe_status(status: int) -> str:
     "Name a status, with a hint on its cause."
-    known = {int(code): f' {code.phrase}' for code in HTTPStatus}
-    return f'HTTP {status}{known.get(status, "")}{_STATUS_HINTS.get(status, "")}'
+    phrases = {int(code): f' {code.phrase}' for code in HTTPStatus}
+    return f'HTTP {status}{phrases.get(status, "")}{_STATUS_HINTS.get(status, "")}'
 
 
 def _check_status(
@@ -322,6 +323,7 @@ async def _fetch(session: _Session, request: HttpRequest) -> FetchResult:
 
 # %% ../../nbs/10_ingest/05_http.ipynb #c9cee6d6
 Result = TypeVar('Result')
+FetchProgress = Callable[[int, int, FetchResult], object]  # gets finished, total, latest result
 
 
 async def _fetch_requests(
@@ -348,9 +350,6 @@ def _wait_interruptibly(future: Future[Result]) -> Result:
     return future.result()
 
 # %% ../../nbs/10_ingest/05_http.ipynb #bc3d508b
-FetchProgress = Callable[[int, int, FetchResult], object]  # gets finished, total, latest result
-
-
 def _stream_results(
     portal: BlockingPortal,
     session: _Session,
@@ -375,7 +374,7 @@ def fetch_all(
     requests: Iterable[HttpRequest],  # requests to send
     *,
     wall_clock: Callable[[], datetime],  # current time, UTC; for Retry-After and `retry_at`
-    limits: FetchLimits = FetchLimits(),  # time, size, retries and rate
+    limits: FetchLimits = DEFAULT_FETCH_LIMITS,  # time, size, retries and rate
     progress: FetchProgress | None = None,  # called after each request
     monotonic_clock: Callable[[], float] = time.monotonic,  # seconds; for rates and pauses
     sleep: Callable[[float], Awaitable[None]] = anyio.sleep,  # waits on the monotonic clock

@@ -71,6 +71,27 @@ def _check_seasons(seasons: Sequence[str], available: Sequence[str]) -> None:
             suggestion = did_you_mean(season, available)
             raise SourceError(f'source bundled has no season {season!r}{suggestion}')
 
+
+def _read_description(folder: Traversable) -> dict[str, Any]:
+    "Read the seasons and the digest of the bundled file."
+    text = (folder / 'premier_league.json').read_text('utf-8')
+    description: dict[str, Any] = json.loads(text)
+    return description
+
+
+def _plan_bundled(
+    folder: Traversable, leagues: Sequence[str], seasons: Sequence[str]
+) -> list[SourceRequest]:
+    "Request one payload per season; a league or season that is not bundled is an error."
+    for league in leagues:
+        source_league_code('bundled', league)
+    _check_seasons(seasons, _read_description(folder)['seasons'])
+    return [
+        SourceRequest('bundled', f'bundled:premier_league.csv#{season}', league, season)
+        for league in leagues
+        for season in seasons
+    ]
+
 # %% ../../nbs/10_ingest/07_open_sources.ipynb #c600b48e
 class BundledSource(BaseSource):
     "Read the Premier League 2014/15 to 2025/26 from a file inside the package."
@@ -86,11 +107,6 @@ class BundledSource(BaseSource):
     ):
         self.folder = folder if folder is not None else files('football_pred') / 'data'
 
-    def _description(self) -> dict[str, Any]:
-        text = (self.folder / 'premier_league.json').read_text('utf-8')
-        description: dict[str, Any] = json.loads(text)
-        return description
-
     def plan(
         self,
         leagues: Sequence[str],  # league codes; only 'E0' is available
@@ -98,14 +114,7 @@ class BundledSource(BaseSource):
         include_fixtures: bool = False,  # no effect
     ) -> list[SourceRequest]:  # in the order of leagues and seasons
         "Request one payload per season."
-        for league in leagues:
-            source_league_code(self.name, league)
-        _check_seasons(seasons, self._description()['seasons'])
-        return [
-            SourceRequest(self.name, f'bundled:premier_league.csv#{season}', league, season)
-            for league in leagues
-            for season in seasons
-        ]
+        return _plan_bundled(self.folder, leagues, seasons)
 
     def fetch(
         self,
@@ -113,7 +122,7 @@ class BundledSource(BaseSource):
     ) -> bytes:  # header and lines of one season
         "Read the lines of a season, after checking the digest of the file."
         content = (self.folder / 'premier_league.csv').read_bytes()
-        _check_digest(content, self._description()['sha256'])
+        _check_digest(content, _read_description(self.folder)['sha256'])
         return _lines_of_season(content, request.season or '')
 
     def parse(
@@ -219,6 +228,14 @@ def _openfootball_matches(data: Any) -> list[Any]:
         matches += require_field(group, 'matches', list, 'payload')
     return matches
 
+
+def _parse_all(matches: list[Any]) -> list[dict[str, str | None]]:
+    "Parse matches, numbered from 1 for errors."
+    return [
+        parse_openfootball_match(match, f'match {number}')
+        for number, match in enumerate(matches, 1)
+    ]
+
 # %% ../../nbs/10_ingest/07_open_sources.ipynb #0b0c930b
 class OpenFootball(BaseSource):
     "Read results and fixtures of many leagues from openfootball/football.json."
@@ -255,10 +272,8 @@ class OpenFootball(BaseSource):
         request: SourceRequest,  # request that it answers
     ) -> ParsedPayload:  # raw rows of matches, in the order of the file
         "Parse a file of a league and season."
-        rows = []
-        for number, match in enumerate(_openfootball_matches(parse_json(content)), 1):
-            rows.append(parse_openfootball_match(match, f'match {number}'))
-        frame = to_string_frame(rows, RAW_MATCH_COLUMNS)
+        matches = _openfootball_matches(parse_json(content))
+        frame = to_string_frame(_parse_all(matches), RAW_MATCH_COLUMNS)
         frame = frame.with_columns(date_expr('date'), time_expr('time'))
         return to_parsed_payload(frame, request)
 
@@ -309,12 +324,11 @@ class InternationalResults(BaseSource):
         for league in paths:
             for season in seasons:
                 season_years(season, league)
-        if not seasons:
-            return []
-        return [
+        requests = [
             SourceRequest(self.name, f'{self.base_url}/{path}', league, None)
             for league, path in paths.items()
         ]
+        return requests if seasons else []
 
     def parse(
         self,
@@ -401,11 +415,9 @@ class TwoTierArchive(BaseSource):
         include_fixtures: bool = False,  # no effect
     ) -> list[SourceRequest]:  # one, whatever the leagues and seasons
         "Request the one file."
-        for league in leagues:
-            source_league_code(self.name, league)
-        if not leagues or not seasons:
-            return []
-        return [SourceRequest(self.name, f'{self.name}:{self.file_name}', None, None)]
+        codes = [source_league_code(self.name, league) for league in leagues]
+        request = SourceRequest(self.name, f'{self.name}:{self.file_name}', None, None)
+        return [request] if codes and seasons else []
 
     def fetch(
         self,

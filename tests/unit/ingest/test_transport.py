@@ -733,7 +733,7 @@ def test_pieces_do_not_matter(data, size, way):
             CSV,
             "the body is encoded as 'gzip, gzip'; only gzip and deflate are supported",
         ),
-        ('gzip', CSV, 'the body is not gzip, as the server says it is'),
+        ('gzip', CSV, 'the body is not gzip, as its header announces'),
         (
             'gzip',
             gzip.compress(CSV, mtime=0) + b'more',
