@@ -1,7 +1,7 @@
 from .contract import Source as Source
 from .contract import SourceRequest as SourceRequest
 from .collect import collect_payloads as collect_payloads
-from .collect import create_source as create_source
+from .sources import create_source as create_source
 from .load import load_new_payloads as load_new_payloads
 from .load import rebuild_tables as rebuild_tables
 from .team_names import find_team as find_team

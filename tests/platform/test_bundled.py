@@ -11,12 +11,9 @@ import polars as pl
 import pytest
 
 from football_pred.core.database import write_transaction
+from football_pred.ingest.competitions import read_packaged_csv
 from football_pred.ingest.open_sources import BundledSource
-from football_pred.ingest.team_names import (
-    load_reference_data,
-    read_packaged_csv,
-    read_source_aliases,
-)
+from football_pred.ingest.team_names import load_reference_data, read_source_aliases
 
 DATA = files('football_pred') / 'data'
 CONTENT = (DATA / 'premier_league.csv').read_bytes()

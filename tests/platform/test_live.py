@@ -11,7 +11,7 @@ from sqlalchemy import select
 from football_pred.core import schema
 from football_pred.core.database import count_rows, open_database, read_frame
 from football_pred.core.settings import Settings
-from tests.unit.ingest.test_real_sources import Host
+from tests.support.pages import Host
 
 
 def call(home, url, *arguments):

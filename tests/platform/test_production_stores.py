@@ -18,11 +18,12 @@ from football_pred.core.settings import Settings
 from football_pred.forecasts.ledger import append_forecasts, settle_forecasts
 from football_pred.forecasts.ledger_verification import verify_ledger
 from football_pred.forecasts.predict import forecast_fixtures, upcoming_fixtures
-from football_pred.ingest.collect import SOURCES, collect_payloads, create_source
+from football_pred.ingest.collect import collect_payloads
 from football_pred.ingest.load import REBUILT_TABLES, load_new_payloads, rebuild_tables
 from football_pred.ingest.open_sources import BundledSource
 from football_pred.ingest.quality import quality_metrics
 from football_pred.ingest.reconcile import read_table_rows
+from football_pred.ingest.sources import SOURCES, create_source
 from football_pred.markets.prices import bookmaker_overrounds, join_prices, read_prices
 from football_pred.models.base_rate import BaseRate
 

@@ -12,6 +12,7 @@ from typing import Any
 import psutil
 
 from tests.support.kafka import run_kafka
+from tests.support.pages import Host
 from tests.support.platform import Native, native, places_for
 from tests.support.server import COMMAND, wait_until
 from tests.support.services import (
@@ -21,7 +22,6 @@ from tests.support.services import (
     start_redis,
     url_of_server,
 )
-from tests.unit.ingest.test_real_sources import Host
 
 LEAGUES = ['E0', 'E1', 'D1', 'D2', 'F1', 'F2', 'I1', 'I2', 'SP1', 'SP2']
 AS_OF = datetime(2025, 4, 1, tzinfo=UTC)

@@ -51,9 +51,9 @@ from tests.support.events import (
     result_events,
 )
 from tests.support.kafka import Broker, read_all, run_kafka
+from tests.support.pages import FAST, Host
 from tests.support.server import COMMAND
 from tests.support.server import wait_until as wait_at_most
-from tests.unit.ingest.test_real_sources import FAST, Host
 
 LIBRARY = Path(__file__).parents[3] / 'football_pred'
 BEFORE = datetime(2022, 3, 1, tzinfo=UTC)  # in the season of the simulated league

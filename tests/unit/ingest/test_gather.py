@@ -19,7 +19,7 @@ from football_pred.core.as_of import read_matches
 from football_pred.core.database import open_database, read_frame, upsert, write_transaction
 from football_pred.ingest.collect import collect_payloads
 from football_pred.ingest.contract import (
-    OpenSource,
+    BaseSource,
     ParsedPayload,
     SourceError,
     SourceRequest,
@@ -63,7 +63,7 @@ TWENTY = (
 ROW = ('date', 'time', 'home_team', 'away_team', 'home_goals', 'away_goals', 'status')
 
 
-class Pages(OpenSource):
+class Pages(BaseSource):
     "A source whose payloads a test writes: a JSON list of rows behind each address, or an exception."
 
     name = 'pages'
@@ -73,7 +73,7 @@ class Pages(OpenSource):
         self.pages, self.fetched = pages, []
 
     def plan(
-        self, leagues: Sequence[str], seasons: Sequence[str], fixtures: bool = False
+        self, leagues: Sequence[str], seasons: Sequence[str], include_fixtures: bool = False
     ) -> list[SourceRequest]:
         return [
             SourceRequest(self.name, page, league, season)
@@ -216,7 +216,7 @@ def gather(fetch, tidy) -> Callable[..., LoadSummary]:
 def test_a_bad_row_is_kept_aside_with_its_reason(engine, gather, changes, reason):
     bad, good = row(**changes), row(home_team='Leeds', away_team='Fulham')
     done = gather(Pages(_2526=page(bad, good)))
-    assert (done.rows, done.matches, done.rejects.rows()) == (
+    assert (done.row_count, done.match_count, done.reject_counts.rows()) == (
         2,
         1,
         [('E0', '2526', 'row', reason, 1)],
@@ -282,7 +282,7 @@ def test_what_the_source_says_about_a_match_is_kept(engine, gather, status):
 
 def test_the_same_match_said_twice_is_one_match(engine, gather):
     done = gather(Pages(_2526=page(row(), row(home_goals='02'), row(home_team=' Arsenal'))))
-    assert (done.rows, done.matches, rejected(engine)) == (3, 1, [])
+    assert (done.row_count, done.match_count, rejected(engine)) == (3, 1, [])
 
 
 @pytest.mark.parametrize(
@@ -297,7 +297,7 @@ def test_the_same_match_said_twice_is_one_match(engine, gather):
 )
 def test_of_contradicting_rows_the_first_is_kept_and_the_other_named(engine, gather, changes):
     done = gather(Pages(_2526=page(row(home_team='Leeds'), row(), row(**changes))))
-    assert (done.matches, rejected(engine)) == (2, [(3, 'same match as row 2, other facts')])
+    assert (done.match_count, rejected(engine)) == (2, [(3, 'same match as row 2, other facts')])
     first = ('E0-2526-arsenal-everton', datetime(2026, 4, 4, 14, tzinfo=UTC), 2, 0)
     assert first in read(engine, 'matches', 'match_id', 'kickoff', 'home_goals', 'away_goals')
 
@@ -318,7 +318,7 @@ def test_a_season_with_a_match_missing_shows_it(engine, gather):
     quality = season_quality(read_matches(engine, START + timedelta(days=99))).select(
         'teams', 'matches', 'expected', 'finished'
     )
-    assert (done.matches, quality.rows()) == (379, [(20, 379, 380, 379)])
+    assert (done.match_count, quality.rows()) == (379, [(20, 379, 380, 379)])
 
 
 @pytest.mark.parametrize(
@@ -328,7 +328,7 @@ def test_a_payload_without_a_match_changes_no_match(engine, gather, content):
     gather(Pages(_2526=page(row())))
     before = read(engine, 'matches')
     done = gather(Pages(_2526=content))
-    assert (done.matches, done.new, read(engine, 'matches')) == (0, 0, before)
+    assert (done.match_count, done.new_match_count, read(engine, 'matches')) == (0, 0, before)
 
 
 @pytest.mark.parametrize(
@@ -346,7 +346,7 @@ def test_a_payload_that_cannot_be_read_is_a_failed_fetch_and_stops_nothing(
         ('_2425', 'failed', 1),
         ('_2526', 'success', 0),
     ]
-    assert tidy(source, ['2425', '2526']).matches == 1
+    assert tidy(source, ['2425', '2526']).match_count == 1
 
 
 def test_a_payload_that_changed_on_disk_is_refused_and_nothing_is_written(
@@ -413,7 +413,7 @@ def test_a_payload_that_changed_on_disk_is_restored_by_collecting_it_again(
     fetch(source)
     [(path,)] = read(engine, 'snapshots', 'path')
     (home / 'snapshots' / path).write_bytes(b'something else')
-    assert gather(source).matches == 1
+    assert gather(source).match_count == 1
 
 
 # ---- a source over time
@@ -451,14 +451,14 @@ def test_a_fetch_that_fails_is_named_and_the_next_run_makes_up_for_it(engine, fe
         '_2425': ['failed', 0, type(error).__name__, str(error)],
         '_2526': well,
     }
-    assert tidy(source, seasons).matches == 2
+    assert tidy(source, seasons).match_count == 2
     source.pages['_2425'], source.fetched = page(row(date='2025-04-05')), []
     assert fetch(source, seasons, run_key='monday')['status'].to_list() == [
         'done before',
         'new',
         'done before',
     ]
-    assert (source.fetched, tidy(source, seasons).matches, len(read(engine, 'matches'))) == (
+    assert (source.fetched, tidy(source, seasons).match_count, len(read(engine, 'matches'))) == (
         ['_2425'],
         1,
         3,
@@ -485,10 +485,10 @@ def test_a_fixture_that_moves_keeps_its_id_and_leaves_one_change_for_each_move(
         return Pages(_2526=page(row(home_goals=None, away_goals=None, **changes)))
 
     gather(says())
-    assert gather(says(date='2026-05-19', time='20:00')).changed == 1
-    assert tidy(says()).changed == 0
-    assert gather(says(date='2026-05-20', time='20:00')).changed == 1
-    assert gather(says()).changed == 1
+    assert gather(says(date='2026-05-19', time='20:00')).change_count == 1
+    assert tidy(says()).change_count == 0
+    assert gather(says(date='2026-05-20', time='20:00')).change_count == 1
+    assert gather(says()).change_count == 1
     assert read(engine, 'matches', 'match_id', 'kickoff') == [
         ('E0-2526-arsenal-everton', datetime(2026, 4, 4, 14, tzinfo=UTC))
     ]
@@ -513,7 +513,7 @@ def test_a_fixture_gets_its_result(engine, gather):
         ('scheduled', None, None)
     ]
     done = gather(Pages(_2526=page(row())))
-    assert (done.new, done.changed) == (0, 1)
+    assert (done.new_match_count, done.change_count) == (0, 1)
     assert read(engine, 'fixture_changes', 'field', 'before', 'after') == [
         ('status', 'scheduled', 'finished')
     ]
@@ -570,7 +570,7 @@ def test_two_addresses_that_disagree_about_a_match_change_it_once(engine, gather
     source = Pages(_2526_played=page(row()), _2526_coming=page(row(date='2026-04-05')))
     gather(source)
     before = tables(engine)
-    assert (tidy(source).changed, tables(engine)) == (0, before)
+    assert (tidy(source).change_count, tables(engine)) == (0, before)
 
 
 def test_a_row_put_aside_for_its_name_becomes_a_match_when_somebody_adds_the_name(
@@ -603,7 +603,7 @@ def test_cleaning_twice_changes_no_row(engine, gather, tidy):
         _2425=page(row(date='2025-04-05'), row(date='2025-04-05', home_goals='4')),
         _2526=page(row(date='2026-05-01'), row(home_goals='x'), row(home_team='Leeds', time=None)),
     )
-    assert gather(source, ['2425', '2526']).changed == 2
+    assert gather(source, ['2425', '2526']).change_count == 2
     before = tables(engine)
     assert (
         min(
@@ -613,7 +613,7 @@ def test_cleaning_twice_changes_no_row(engine, gather, tidy):
         > 0
     )
     again = tidy(source, ['2425', '2526'])
-    assert (again.new, again.changed, tables(engine)) == (0, 0, before)
+    assert (again.new_match_count, again.change_count, tables(engine)) == (0, 0, before)
 
 
 def test_cleaning_that_is_cut_short_takes_in_whole_payloads_and_the_next_run_the_rest(
@@ -648,7 +648,7 @@ def test_cleaning_that_is_cut_short_takes_in_whole_payloads_and_the_next_run_the
         ('2526', 'scheduled', None),
     ]
     done = tidy(source)
-    assert (done.payloads, done.changed, rejected(engine)) == (
+    assert (done.payload_count, done.change_count, rejected(engine)) == (
         1,
         1,
         [(2, 'home_goals is not a score: x')],

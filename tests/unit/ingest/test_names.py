@@ -13,14 +13,14 @@ from sqlalchemy import Engine, delete, select, update
 from football_pred.core import schema
 from football_pred.core.database import open_database, read_frame, upsert, write_transaction
 from football_pred.core.parsing import slug
-from football_pred.ingest.collect import SOURCES
+from football_pred.ingest.competitions import read_packaged_csv
 from football_pred.ingest.contract import SourceRequest
 from football_pred.ingest.football_data_uk import FootballDataUK
 from football_pred.ingest.open_sources import InternationalResults, OpenFootball
+from football_pred.ingest.sources import SOURCES
 from football_pred.ingest.team_names import (
     load_reference_data,
     read_alias_table,
-    read_packaged_csv,
     read_source_aliases,
     read_unresolved_names,
     resolve_team_names,

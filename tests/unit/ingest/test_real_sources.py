@@ -1,11 +1,6 @@
-"All the real files at hand, collected over HTTP from a server that answers as their hosts do."
+"All real files of the shared data, collected over HTTP from a server that stands in for their hosts."
 
-import hashlib
-import threading
-from collections import Counter
 from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 
 import polars as pl
 import pytest
@@ -13,64 +8,16 @@ from sqlalchemy import select
 
 from football_pred.core import schema
 from football_pred.core.database import count_rows, open_database, read_frame, write_transaction
-from football_pred.ingest.collect import SOURCES, collect_payloads, create_source
-from football_pred.ingest.http import FetchLimits
+from football_pred.ingest.collect import collect_payloads
 from football_pred.ingest.load import REBUILT_TABLES, load_new_payloads, rebuild_tables
 from football_pred.ingest.open_sources import TwoTierArchive
 from football_pred.ingest.reconcile import read_table_rows
+from football_pred.ingest.sources import SOURCES, create_source
+from tests.support.pages import FAST, Host
 
 LEAGUES = ['E0', 'E1', 'D1', 'D2', 'SP1', 'SP2', 'I1', 'I2', 'F1', 'F2']
 SEASONS = ['2021', '2122', '2223', '2324', '2425']
-FAST = FetchLimits(requests_per_second=None, backoff=0)
 AT = datetime(2026, 6, 1, tzinfo=UTC)
-
-
-class Host:
-    "A server with pages, an entity tag for each, and a count of what it answered."
-
-    def __init__(self):
-        self.pages: dict[str, Path] = {}
-        self.answers: Counter[int] = Counter()
-        host = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = 'HTTP/1.1'
-
-            def do_GET(self):
-                path = host.pages.get(self.path.split('?')[0])
-                content = path.read_bytes() if path else b'not here'
-                tag = f'"{hashlib.sha256(content).hexdigest()[:16]}"'
-                status = (
-                    404
-                    if path is None
-                    else 304
-                    if self.headers.get('If-None-Match') == tag
-                    else 200
-                )
-                host.answers[status] += 1
-                self.send_response(status)
-                self.send_header('ETag', tag)
-                self.send_header('Content-Length', str(len(content) if status != 304 else 0))
-                self.end_headers()
-                if status != 304:
-                    self.wfile.write(content)
-
-            def log_message(self, *_): ...
-
-        self.server = ThreadingHTTPServer(('127.0.0.1', 0), Handler)
-        self.url = f'http://127.0.0.1:{self.server.server_port}'
-        self.thread = threading.Thread(
-            target=self.server.serve_forever, kwargs={'poll_interval': 0.01}
-        )
-
-    def __enter__(self):
-        self.thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self.server.shutdown()
-        self.thread.join()
-        self.server.server_close()
 
 
 @pytest.fixture
@@ -99,48 +46,60 @@ def gather(engine, home):
     return gather
 
 
-def told(cleaned):
-    "Rows put aside, by kind and by the beginning of the reason."
-    kinds = cleaned.rejects.group_by('kind', pl.col('reason').str.extract('^([^:]+)')).agg(
+def count_rejects(summary):
+    "Rejects by kind and by the beginning of the reason."
+    kinds = summary.reject_counts.group_by('kind', pl.col('reason').str.extract('^([^:]+)')).agg(
         pl.sum('rows')
     )
     return {(kind, reason): rows for kind, reason, rows in kinds.iter_rows()}
 
 
 def test_ten_leagues_and_five_seasons_of_football_data(engine, host, gather):
-    fetched, cleaned = gather('football_data_uk', f'{host.url}/uk', LEAGUES, SEASONS)
+    fetched, summary = gather('football_data_uk', f'{host.url}/uk', LEAGUES, SEASONS)
     assert fetched['status'].to_list() == ['new'] * 50
-    assert (cleaned.matches, cleaned.new, cleaned.odds, count_rows(engine)['odds']) == (
+    assert (
+        summary.match_count,
+        summary.new_match_count,
+        summary.price_count,
+        count_rows(engine)['odds'],
+    ) == (
         19_307,
         19_307,
         1_562_282,
         1_562_282,
     )
-    assert told(cleaned) == {
+    assert count_rejects(summary) == {
         ('price', 'price is not above 1'): 17,
         ('price', 'line is not a number'): 10,
         ('price', 'prices leave no margin'): 3,
     }
     before = count_rows(engine)
-    again, cleaned = gather('football_data_uk', f'{host.url}/uk', LEAGUES, SEASONS)
+    again, summary = gather('football_data_uk', f'{host.url}/uk', LEAGUES, SEASONS)
     assert (again['status'].to_list(), host.answers) == (['unchanged'] * 50, {200: 50, 304: 50})
-    assert (cleaned.new, cleaned.changed) == (0, 0)
+    assert (summary.new_match_count, summary.change_count) == (0, 0)
     assert count_rows(engine) == before | {'data_collection_logs': 100}
 
 
-def test_two_sources_tell_the_same_matches(engine, host, gather):
-    "The five big leagues of 2023/24 and 2024/25: one row a match, whoever tells it."
+def test_two_sources_report_the_same_matches(engine, host, gather):
+    "The five big leagues of 2023/24 and 2024/25: one row per match, whatever the source."
     leagues, seasons = ['E0', 'D1', 'SP1', 'I1', 'F1'], ['2324', '2425']
     _, first = gather('football_data_uk', f'{host.url}/uk', leagues, seasons)
-    standing = (
+    stored = (
         read_frame(engine, select(schema.matches)).drop('source', 'snapshot_id').sort('match_id')
     )
     _, second = gather('openfootball', f'{host.url}/open', leagues, seasons)
-    assert (first.matches, second.matches, second.new, second.changed) == (3_504, 3_504, 0, 0)
-    assert told(second) == {('contradiction', 'football_data_uk says otherwise'): 10}
+    assert (first.match_count, second.match_count, second.new_match_count, second.change_count) == (
+        3_504,
+        3_504,
+        0,
+        0,
+    )
+    assert count_rejects(second) == {('contradiction', 'contradicts football_data_uk'): 10}
     assert (
-        second.rejects.filter(
-            ~pl.col('reason').str.contains(r'otherwise: kickoff [-\d: ]+, not [-\d: ]+$')
+        second.reject_counts.filter(
+            ~pl.col('reason').str.contains(
+                r'contradicts football_data_uk: kickoff [-\d: ]+, not [-\d: ]+$'
+            )
         ).rows()
         == []
     )
@@ -148,24 +107,24 @@ def test_two_sources_tell_the_same_matches(engine, host, gather):
         read_frame(engine, select(schema.matches))
         .drop('source', 'snapshot_id')
         .sort('match_id')
-        .equals(standing)
+        .equals(stored)
     )
 
 
-def test_a_season_under_way_holds_its_coming_matches(engine, host, gather):
-    _, cleaned = gather('openfootball', f'{host.url}/open', ['E0'], ['2526'])
+def test_a_current_season_has_fixtures(engine, host, gather):
+    _, summary = gather('openfootball', f'{host.url}/open', ['E0'], ['2526'])
     status = read_frame(engine, select(schema.matches.c.status))['status'].value_counts()
-    assert (cleaned.matches, dict(status.iter_rows())) == (
+    assert (summary.match_count, dict(status.iter_rows())) == (
         380,
         {'finished': 291, 'scheduled': 88, 'postponed': 1},
     )
 
 
 def test_national_teams_and_neutral_grounds(engine, host, gather):
-    fetched, cleaned = gather('internationals', f'{host.url}/int', ['INT'], ['2022', '2024'])
+    fetched, summary = gather('internationals', f'{host.url}/int', ['INT'], ['2022', '2024'])
     assert (
         fetched['status'].unique().to_list(),
-        cleaned.rejects.filter(pl.col('reason').str.starts_with('unknown team')).rows(),
+        summary.reject_counts.filter(pl.col('reason').str.starts_with('unknown team')).rows(),
     ) == (['new'], [])
     neutral = read_frame(engine, select(schema.matches.c.neutral))['neutral']
     assert (neutral.sum(), len(neutral)) == (13_156, 49_519)
@@ -176,11 +135,11 @@ def test_national_teams_and_neutral_grounds(engine, host, gather):
     ]
 
 
-def test_a_season_that_is_not_there_is_named_and_stops_nothing(host, gather):
-    fetched, cleaned = gather('football_data_uk', f'{host.url}/uk', ['E0'], ['1920', '2425'])
+def test_a_missing_season_is_reported_and_stops_nothing(host, gather):
+    fetched, summary = gather('football_data_uk', f'{host.url}/uk', ['E0'], ['1920', '2425'])
     assert fetched.select('season', 'status').rows() == [('1920', 'failed'), ('2425', 'new')]
     assert '404' in fetched['error'][0]
-    assert cleaned.matches == 380
+    assert summary.match_count == 380
 
 
 def test_history_and_season_files_agree_on_every_match(engine, host, gather, home, shared_data):
@@ -188,17 +147,17 @@ def test_history_and_season_files_agree_on_every_match(engine, host, gather, hom
     collect_payloads(
         engine, home / 'snapshots', TwoTierArchive(str(shared_data)), LEAGUES, SEASONS, lambda: AT
     )
-    cleaned = load_new_payloads(
+    summary = load_new_payloads(
         engine, home / 'snapshots', {name: create_source(name) for name in SOURCES}
     )
     assert (
-        cleaned.match_count,
-        cleaned.new_match_count,
-        cleaned.change_count,
-        cleaned.reject_counts.rows(),
+        summary.match_count,
+        summary.new_match_count,
+        summary.change_count,
+        summary.reject_counts.rows(),
     ) == (
         121_104,
-        121_104 - first.matches,
+        121_104 - first.match_count,
         0,
         [],
     )

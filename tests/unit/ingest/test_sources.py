@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 
 from football_pred.core.schema import MATCH_STATUSES
 from football_pred.ingest.api_sources import FootballDataOrg, TheOddsApi
+from football_pred.ingest.competitions import season_start_months
 from football_pred.ingest.contract import (
     RAW_MATCH_COLUMNS,
     RAW_ODDS_COLUMNS,
@@ -29,7 +30,6 @@ from football_pred.ingest.contract import (
     Source,
     SourceError,
     SourceRequest,
-    season_start_months,
     source_league_codes,
 )
 from football_pred.ingest.football_data_uk import BOOKMAKER_NAMES, FootballDataUK, price_columns
@@ -1041,8 +1041,8 @@ TABLES, RECORDS = (
         (b'<?xml version="1.0"?><Error><Code>AccessDenied</Code></Error>', 'a web page instead of'),
         (b'\x89PNG\r\n\x1a\n\0\0\0', 'binary data instead of'),
         ('Div,Date'.encode('utf-16'), 'binary data instead of'),
-        (gzip.compress(MAIN, mtime=0)[:50], 'cannot be unpacked'),
-        (b'\x1f\x8bnot packed at all', 'cannot be unpacked'),
+        (gzip.compress(MAIN, mtime=0)[:50], 'cannot be decompressed'),
+        (b'\x1f\x8bnot packed at all', 'cannot be decompressed'),
         (b'"', 'not a table|not JSON'),
     ],
 )
@@ -1082,13 +1082,13 @@ def test_answer_that_is_cut_off(name):
         (MAIN.replace(b'Div', b'D', 1), 'missing columns: Div'),
         (MAIN.replace(b'Date,', b'Day,'), 'missing columns: Date'),
         (MAIN.replace(b'AwayTeam,FTHG', b'Guests,Goals'), 'missing columns: AwayTeam, FTHG'),
-        (MAIN.replace(b'E0,', b'E1,'), 'asked for league E0, got E1'),
+        (MAIN.replace(b'E0,', b'E1,'), 'league E0 was requested, but the file holds E1'),
         (MAIN.replace(b',20:00,Man', b',"20:00,Man'), 'not a table'),
         (
             MAIN[:-40],
-            'the table is cut off: its last row has 18 fields, the row before it 29, and no line end',
+            'the table is cut off: its last row has 18 fields, the row before it 29, and no newline',
         ),
-        (MAIN.splitlines()[0], 'the table is cut off: its last row has 29 fields and no line end'),
+        (MAIN.splitlines()[0], 'the table is cut off: its last row has 29 fields and no newline'),
         (
             b'Country,League,Date\nBrazil,Serie A,1\n',
             'missing columns: HomeTeam, AwayTeam, FTHG, FTAG',
@@ -1160,7 +1160,7 @@ def first_market(data: list) -> dict:
         (
             'openfootball',
             changed(OPENED, lambda data: data['matches'][0].update(team1='\ud800')),
-            'half a character',
+            'not valid Unicode',
         ),
         (
             'openfootball',
@@ -1220,7 +1220,7 @@ def first_market(data: list) -> dict:
         (
             'the_odds_api',
             changed(PRICED, lambda data: data[0]['bookmakers'][0].update(last_update='yesterday')),
-            'last_update is no moment',
+            'last_update is not a time',
         ),
         (
             'the_odds_api',

@@ -23,17 +23,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from football_pred import __version__
-from football_pred.ingest.http import (
+from football_pred.ingest.http import fetch_all
+from football_pred.ingest.http_messages import (
+    BodyDecoder,
     CacheValidators,
+    FetchError,
     FetchLimits,
     FetchResult,
     HttpRequest,
-    _BodyDecoder,
-    _FetchError,
-    _mask_secrets,
-    _retry_after,
-    _secret_variants,
-    fetch_all,
+    mask_secrets,
+    retry_after,
+    secret_variants,
 )
 
 NOW = datetime(2026, 4, 4, 15, tzinfo=UTC)
@@ -407,7 +407,7 @@ def test_a_pause_that_is_too_long_is_for_the_next_run(site, fetch, clock, value)
     assert fetched.retry_at == NOW + timedelta(hours=1)
     assert (
         fetched.error
-        == 'HTTP 429 Too Many Requests; it asks to wait 3600 seconds, more than the 90 allowed'
+        == 'HTTP 429 Too Many Requests; it requests a pause of 3600 seconds, more than the 90 allowed'
     )
 
 
@@ -422,7 +422,7 @@ def test_a_host_that_wants_to_be_left_alone_is_left_alone_by_all(site, other_sit
         0,
         None,
     )
-    assert second.error == '127.0.0.1 asked for a pause of 3600 seconds'
+    assert second.error == '127.0.0.1 requested a pause of 3600 seconds'
     assert first.retry_at == second.retry_at == NOW + timedelta(hours=1)
     assert (third.status, clock.slept, site.seen) == ('new', [], ['/busy'])
 
@@ -450,7 +450,7 @@ def test_an_allowance_that_comes_back_too_late_is_for_the_next_run(site, fetch, 
     first, second = fetch(page, page, concurrency=1)
     assert (first.status, second.status, second.attempts, clock.slept) == ('new', 'failed', 0, [])
     assert second.retry_at == NOW + timedelta(minutes=10)
-    assert second.error == '127.0.0.1 has no requests left; its count begins anew in 600 seconds'
+    assert second.error == '127.0.0.1 has no requests left; the count is reset in 600 seconds'
 
 
 def test_an_allowance_without_an_end_stops_the_host(site, fetch):
@@ -460,13 +460,13 @@ def test_an_allowance_without_an_end_stops_the_host(site, fetch):
     first, second = fetch(page, page, concurrency=1)
     assert (first.status, first.requests_left, first.requests_used) == ('new', 0, 500)
     assert (second.status, second.error_type, second.retry_at) == ('failed', 'rate_limited', None)
-    assert second.error == '127.0.0.1 has no requests left; the service does not say until when'
+    assert second.error == '127.0.0.1 has no requests left; the time of the reset is unknown'
     assert len(site.seen) == 1
 
 
 @given(st.text(max_size=30) | st.integers().map(str))
 def test_any_pause_is_read_or_left(value):
-    seconds = _retry_after(value, NOW)
+    seconds = retry_after(value, NOW)
     assert seconds is None or (seconds >= 0 and math.isfinite(seconds))
 
 
@@ -485,7 +485,7 @@ def test_silence_before_an_answer_ends(site, fetch):
         2,
         None,
     )
-    assert fetched.error == 'nothing came for 0.1 seconds (2 attempts)'
+    assert fetched.error == 'no data for 0.1 seconds (2 attempts)'
 
 
 def test_silence_inside_a_body_ends(site, fetch):
@@ -517,7 +517,7 @@ def test_what_drips_ends(site, fetch, where):
     assert (fetched.status, fetched.error_type, fetched.error, fetched.attempts) == (
         'failed',
         'timeout',
-        'not done after 0.3 seconds',
+        'not complete after 0.3 seconds',
         1,
     )
     assert site.finished.acquire(timeout=PATIENCE), 'the connection is still open'
@@ -525,7 +525,7 @@ def test_what_drips_ends(site, fetch, where):
 
 def test_the_time_on_the_wire_is_for_all_attempts(site, fetch):
     (fetched,) = fetch(site.page('/', stall), timeout=0.2, total_timeout=0.3)
-    assert (fetched.error, fetched.attempts) == ('not done after 0.3 seconds (2 attempts)', 2)
+    assert (fetched.error, fetched.attempts) == ('not complete after 0.3 seconds (2 attempts)', 2)
 
 
 def test_pauses_do_not_count_as_time_on_the_wire(site, fetch, clock):
@@ -719,7 +719,7 @@ def test_bodies_are_decoded(site, fetch, encoding, pack):
 )
 def test_pieces_do_not_matter(data, size, way):
     encoding, pack = way
-    decoder = _BodyDecoder(encoding, max_bytes=400)
+    decoder = BodyDecoder(encoding, max_bytes=400)
     assert b''.join(decoder.feed(piece) for piece in chunks(pack(data), size)) == data
     decoder.finish()
 
@@ -727,13 +727,13 @@ def test_pieces_do_not_matter(data, size, way):
 @pytest.mark.parametrize(
     ('encoding', 'body', 'error'),
     [
-        ('br', CSV, "the body is encoded as 'br'; only gzip and deflate were asked for"),
+        ('br', CSV, "the body is encoded as 'br'; only gzip and deflate are supported"),
         (
             'gzip, gzip',
             CSV,
-            "the body is encoded as 'gzip, gzip'; only gzip and deflate were asked for",
+            "the body is encoded as 'gzip, gzip'; only gzip and deflate are supported",
         ),
-        ('gzip', CSV, 'the body is not gzip, as the server says it is'),
+        ('gzip', CSV, 'the body is not gzip, as its header announces'),
         (
             'gzip',
             gzip.compress(CSV, mtime=0) + b'more',
@@ -818,19 +818,19 @@ def test_a_bomb_does_not_go_off(site, fetch):
         'too_large',
         'too large: more than 67,108,864 bytes',
     )
-    decoder = _BodyDecoder('gzip', max_bytes=1000)
-    with pytest.raises(_FetchError):
+    decoder = BodyDecoder('gzip', max_bytes=1000)
+    with pytest.raises(FetchError):
         decoder.feed(packed)
     assert decoder.decoded_bytes == 1001
 
 
 def test_a_bomb_that_never_makes_a_byte_ends_too():
     empty_block = b'\x00\x00\x00\xff\xff'
-    decoder = _BodyDecoder('gzip', max_bytes=1000)
+    decoder = BodyDecoder('gzip', max_bytes=1000)
     decoder.feed(gzip.compress(b'')[:10])
     for _ in range(198):
         assert decoder.feed(empty_block) == b''
-    with pytest.raises(_FetchError):
+    with pytest.raises(FetchError):
         decoder.feed(empty_block)
 
 
@@ -918,7 +918,7 @@ def test_a_loop_of_redirects_ends(site, fetch):
     (fetched,) = fetch(HttpRequest(site.page('/a', redirect('/b')), params={'apiKey': 'hush'}))
     assert (fetched.error_type, fetched.error, len(site.seen)) == (
         'redirect',
-        'the redirects go round in a loop',
+        'the redirects form a loop',
         2,
     )
 
@@ -1261,10 +1261,10 @@ def test_what_is_logged_beside_secrets_stays_readable(site, fetch, told):
 
 @given(st.text(st.characters(min_codepoint=33, max_codepoint=0x2FF), min_size=6, max_size=20))
 def test_every_spelling_of_a_secret_is_masked(secret):
-    spellings = _secret_variants([HttpRequest('http://host', params={'apiKey': secret})])
+    spellings = secret_variants([HttpRequest('http://host', params={'apiKey': secret})])
     url = str(httpx.URL('http://host').copy_merge_params({'apiKey': secret}))
     for text in (secret, url, quote(secret, safe=''), repr(secret), repr(secret.encode())):
-        assert _mask_secrets(text, spellings).strip('\'"') in (
+        assert mask_secrets(text, spellings).strip('\'"') in (
             '***',
             'http://host?apiKey=***',
             "b'***",
