@@ -19,7 +19,9 @@ def readme() -> str:
         TagRemovePreprocessor(remove_input_tags={'output-only'}), enabled=True
     )
     body, _ = exporter.from_notebook_node(notebook)
-    body = body.replace('](images/', '](nbs/images/')  # the notebook stands in nbs, the README above it
+    body = body.replace(
+        '](images/', '](nbs/images/'
+    )  # the notebook stands in nbs, the README above it
     lines = [line.rstrip() for line in body.strip().splitlines()]
     text = '\n'.join(
         line for i, line in enumerate(lines) if line or (i and lines[i - 1])

@@ -39,7 +39,7 @@ from football_pred.api.upcoming_forecasts import (
 )
 from ..core.job_runs import recent_runs, run_seconds
 from ..forecasts.queries import find_match, read_match_forecasts
-from ..ingest.contract import season_years
+from ..ingest.competitions import season_years
 from ..reporting.html_report import STATE_SYMBOLS, render_template
 
 # %% ../../nbs/62_api/15_web_pages.ipynb #49a5d005

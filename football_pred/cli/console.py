@@ -52,8 +52,7 @@ def as_of_clock(
     Raises: click.UsageError, when the option is no moment.
     """
     from football_pred.core.parsing import parse_datetime
-    from football_pred.jobs.pipelines import resolve_source
-    from football_pred.jobs.schedule import load_schedule
+    from football_pred.jobs.schedule import load_schedule, resolve_source
 
     if as_of is not None:
         try:

@@ -90,8 +90,8 @@ def _rebuild(settings: 'Settings', engine: 'Engine', apply: bool) -> tuple[int, 
     from rich.progress import Progress
 
     from football_pred.core.job_runs import hold_lease
-    from football_pred.ingest.collect import SOURCES, create_source
     from football_pred.ingest.load import rebuild_tables
+    from football_pred.ingest.sources import SOURCES, create_source
 
     console = create_console()
     sources = {name: create_source(name) for name in SOURCES}

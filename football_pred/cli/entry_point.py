@@ -67,7 +67,7 @@ def _explain_user_error(error: BaseException) -> str | None:
     from pydantic import ValidationError
 
     from football_pred.api.api_keys import ApiKeyError
-    from football_pred.ingest.contract import SourceError
+    from football_pred.ingest.competitions import SourceError
     from football_pred.ingest.team_names import UnknownNameError
     from football_pred.jobs.job_spec import JobError
     from football_pred.models.serialization import ModelError

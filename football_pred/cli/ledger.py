@@ -14,7 +14,7 @@ import click
 from .console import load_settings_and_engine, print_problems
 
 if TYPE_CHECKING:
-    from football_pred.forecasts.ledger import LedgerVerification
+    from football_pred.forecasts.ledger_verification import LedgerVerification
 
 # %% ../../nbs/80_cli/12_ledger.ipynb #e56c7b58
 def _summary(verification: 'LedgerVerification') -> str:
@@ -40,7 +40,7 @@ def ledger_verify() -> None:
     Finds forecasts and settlements that were edited, inserted or removed. Exit code 1 when there
     are any.
     """
-    from football_pred.forecasts.ledger import verify_ledger
+    from football_pred.forecasts.ledger_verification import verify_ledger
 
     settings, engine = load_settings_and_engine()
     verification = verify_ledger(engine, settings.ledger_anchors_path)

@@ -16,8 +16,9 @@ from typing import Any, NamedTuple
 import polars as pl
 from sqlalchemy import Connection, Engine, func, select, update
 
-from ..core.database import advisory_lock, upsert, write_transaction
+from ..core.database import upsert, write_transaction
 from ..core.files import AnyPath, read_payload, store_payload, write_snapshot_record
+from ..core.locks import advisory_lock
 from ..core.schema import data_collection_logs, snapshots
 from .contract import Source, SourceRequest
 from .http import fetch_all

@@ -62,8 +62,6 @@ def describe_sources() -> pl.DataFrame:  # name, priority, leagues, time_zone, d
     rows = []
     for source in sorted(_SOURCE_CLASSES, key=_priority):
         leagues = len(source_league_codes(source.name))
-        rows.append(
-            (source.name, source.priority, leagues, source.time_zone, source.documentation)
-        )
+        rows.append((source.name, source.priority, leagues, source.time_zone, source.documentation))
     columns = ['name', 'priority', 'leagues', 'time_zone', 'documentation']
     return pl.DataFrame(rows, schema=columns, orient='row')

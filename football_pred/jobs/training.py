@@ -33,6 +33,7 @@ from .notebook_tools import figure_to_png
 from ..markets.score_grid import OUTCOMES
 from ..models.base_rate import BaseRate
 from ..models.serialization import model_name, model_spec, new_model
+from ..registry.mlflow_client import TrialResults
 from football_pred.registry.promotion_gate import (
     GateDecision,
     evaluate_challenger,
@@ -41,7 +42,7 @@ from football_pred.registry.promotion_gate import (
     season_pairings,
     trial_runs,
 )
-from ..registry.registry import ModelVersion, Registry, TrialResults
+from ..registry.registry import ModelVersion, Registry
 
 # %% ../../nbs/70_jobs/09_training.ipynb #a84e97a9
 def recipe_key(

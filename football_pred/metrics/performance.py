@@ -26,7 +26,7 @@ from ..markets.score_grid import OUTCOMES, outcome_codes
 from .catalog import Sample, latest_timestamp
 from .counters import ForecastRecord, ModelKey
 from ..models.base_rate import BaseRate
-from ..registry.registry import LocalCopies
+from ..registry.local_copies import LocalCopies
 
 # %% ../../nbs/61_metrics/04_performance.ipynb #3113fe32
 RecordFrame = pl.DataFrame  # `SCORING_COLUMNS`, `league`, `season`, `as_of` and the goals

@@ -21,7 +21,8 @@ from typing import Any, NamedTuple
 import polars as pl
 from sqlalchemy import Connection, Engine
 
-from ..core.database import advisory_lock, write_transaction
+from ..core.database import write_transaction
+from ..core.locks import advisory_lock
 from ..core.outbox import emit_event, write_audit_entry
 from ..core.parsing import did_you_mean
 from ..core.schema import EVENT_PAYLOAD_VERSION

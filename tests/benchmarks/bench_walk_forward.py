@@ -47,8 +47,9 @@ def gradient_error(theta, cells):
 def main() -> None:
     import penaltyblog
 
-    from football_pred.models.dixon_coles import DixonColes, build_pair_tables
+    from football_pred.models.dixon_coles import DixonColes
     from football_pred.models.online_dixon_coles import OnlineDixonColes
+    from football_pred.models.pair_tables import build_pair_tables
 
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter

@@ -19,8 +19,9 @@ from football_pred.core.job_runs import begin_run, finish_run
 from football_pred.core.settings import Settings
 from football_pred.forecasts.ledger import append_forecasts
 from football_pred.forecasts.predict import forecast_fixtures
-from football_pred.ingest.collect import collect_payloads, create_source
-from football_pred.ingest.http import FetchLimits
+from football_pred.ingest.collect import collect_payloads
+from football_pred.ingest.http_messages import FetchLimits
+from football_pred.ingest.sources import create_source
 from football_pred.markets.prices import read_match_history
 from football_pred.models.dixon_coles import DixonColes
 from football_pred.registry.registry import Registry

@@ -12,8 +12,9 @@ from football_pred.core import schema
 from football_pred.core.database import read_frame, upsert, write_transaction
 from football_pred.core.job_runs import begin_run, finish_run
 from football_pred.core.settings import Settings
-from football_pred.ingest.collect import collect_payloads, create_source
-from football_pred.ingest.http import FetchLimits
+from football_pred.ingest.collect import collect_payloads
+from football_pred.ingest.http_messages import FetchLimits
+from football_pred.ingest.sources import create_source
 from tests.support.exporter_day import AS_OF, now, record_run
 from tests.support.services import free_port
 

@@ -26,9 +26,10 @@ from football_pred.core.outbox import emit_event
 from football_pred.forecasts.ledger import append_forecasts, settle_forecasts
 from football_pred.forecasts.ledger_verification import verify_ledger
 from football_pred.forecasts.predict import forecast_fixtures, upcoming_fixtures
-from football_pred.ingest.collect import SOURCES, collect_payloads, create_source
+from football_pred.ingest.collect import collect_payloads
 from football_pred.ingest.load import load_new_payloads
 from football_pred.ingest.open_sources import BundledSource
+from football_pred.ingest.sources import SOURCES, create_source
 from football_pred.models.base_rate import BaseRate
 from tests.support.server import COMMAND
 from tests.support.services import new_database, postgresql_tools

@@ -24,8 +24,9 @@ from football_pred.features.offline import (
     write_offline_features,
 )
 from football_pred.features.team_states import build_features_and_states
-from football_pred.ingest.collect import SOURCES, collect_payloads, create_source
+from football_pred.ingest.collect import collect_payloads
 from football_pred.ingest.load import load_new_payloads
+from football_pred.ingest.sources import SOURCES, create_source
 from football_pred.markets.prices import read_match_history
 from football_pred.ratings.elo_and_pi import feature_time
 from tests.support.factories import two_divisions

@@ -18,10 +18,10 @@ from football_pred.core import schema
 from football_pred.core.as_of import read_matches
 from football_pred.core.database import open_database, read_frame, upsert, write_transaction
 from football_pred.ingest.collect import collect_payloads
+from football_pred.ingest.competitions import SourceError
 from football_pred.ingest.contract import (
     BaseSource,
     ParsedPayload,
-    SourceError,
     SourceRequest,
     to_parsed_payload,
 )

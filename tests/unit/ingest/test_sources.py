@@ -21,14 +21,13 @@ from hypothesis import strategies as st
 
 from football_pred.core.schema import MATCH_STATUSES
 from football_pred.ingest.api_sources import FootballDataOrg, TheOddsApi
-from football_pred.ingest.competitions import season_start_months
+from football_pred.ingest.competitions import SourceError, season_start_months
 from football_pred.ingest.contract import (
     RAW_MATCH_COLUMNS,
     RAW_ODDS_COLUMNS,
     ParsedPayload,
     PayloadError,
     Source,
-    SourceError,
     SourceRequest,
     source_league_codes,
 )

@@ -10,12 +10,11 @@ import polars as pl
 import pytest
 from scipy.stats import poisson
 
+from football_pred.core.numerics import NotConverged
 from football_pred.core.sample_league import sample_matches, sample_strengths
 from football_pred.models.dixon_coles import (
     DixonColes,
     NormalPrior,
-    NotConverged,
-    build_pair_tables,
     build_prior,
     derivatives,
     initial_parameters,
@@ -24,6 +23,7 @@ from football_pred.models.dixon_coles import (
     newcomer_mask,
     penalised_log_likelihood,
 )
+from football_pred.models.pair_tables import build_pair_tables
 from football_pred.ratings.match_arrays import decay_weights, read_training_matches
 
 STRENGTHS = sample_strengths(12, n_lower_league=4, seed=5)

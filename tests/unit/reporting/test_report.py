@@ -18,6 +18,7 @@ from football_pred.core.schema import RUN_STATES
 from football_pred.evaluation.scoring import reliability_table
 from football_pred.markets.score_grid import score_grid
 from football_pred.reporting.html_report import (
+    CHECKS_MIME_TYPE,
     STATE_SYMBOLS,
     notebook_to_html,
     read_checks,
@@ -32,13 +33,7 @@ from football_pred.reporting.plots import (
     plot_skill_over_time,
     plot_strengths,
 )
-from football_pred.reporting.tables_and_checks import (
-    CHECKS_MIME_TYPE,
-    Check,
-    ChecksFailed,
-    format_table,
-    run_checks,
-)
+from football_pred.reporting.tables_and_checks import Check, ChecksFailed, format_table, run_checks
 
 matplotlib.use('agg')
 LONG = [
