@@ -348,14 +348,18 @@ def attach_report_to_mlflow(settings: Settings, notebook: Path) -> None:
     runs_file = notebook.with_name('attach.json')
     if not runs_file.exists():
         return
-    from football_pred.registry.mlflow_client import MlflowReportClient, RegistryUnavailable
+    from football_pred.registry.mlflow_client import (
+        MlflowRegistryClient,
+        RegistryUnavailable,
+        log_report,
+    )
 
     options = settings.registry_options
     files = [path for path in (notebook, notebook.with_suffix('.html')) if path.exists()]
     mlflow_runs = json.loads(runs_file.read_bytes())
     try:
-        client = MlflowReportClient(options['uri'], options['artifacts'])
-        client.log_report(mlflow_runs, files)
+        mlflow = MlflowRegistryClient(options['uri'], options['artifacts'])
+        log_report(mlflow, mlflow_runs, files)
     except RegistryUnavailable as error:
         warnings.warn(
             f'the report of {notebook.parent.name} is not in MLflow: {error}', stacklevel=2
