@@ -18,7 +18,6 @@ from typing import Any
 import yaml
 
 from ..core.parsing import did_you_mean, slug
-from .base import plain_params
 
 # %% ../../nbs/35_models/13_serialization.ipynb #e2431f20
 MODEL_CLASSES = {
@@ -87,6 +86,8 @@ def model_spec(
     model: Any,  # estimator, fitted or not
 ) -> dict[str, Any]:  # keys `class` and `arguments`, values fit for JSON
     "Describe how a model is made, independently of its training matches."
+    from football_pred.models.base import plain_params  # scikit-learn, where it is needed
+
     spec = {'class': type(model).__name__, 'arguments': plain_params(model)}
     return json.loads(json.dumps(spec, sort_keys=True))
 
