@@ -8,6 +8,7 @@ __all__ = ['HomeSettings', 'DatabaseSettings', 'StoreSettings', 'BrokerSettings'
            'mask_secrets', 'split_credentials', 'environment_variables']
 
 # %% ../../nbs/00_core/01_settings.ipynb #db310ddc
+from collections.abc import Iterable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -332,7 +333,7 @@ def secret_values(
 # %% ../../nbs/00_core/01_settings.ipynb #8181c666
 def mask_secrets(
     text: str,  # text to be stored or logged
-    secrets: list[str],  # from `secret_values`
+    secrets: Iterable[str],  # from `secret_values`
 ) -> str:  # the text with `***` in place of each secret
     "Mask the secrets in a text."
     for secret in secrets:

@@ -71,7 +71,8 @@ def check_outcomes(
 # %% ../../nbs/40_evaluation/01_scoring.ipynb #43de4efb
 def _indicators(outcomes: object, n_matches: int) -> np.ndarray:
     "1 for the outcome of each match and 0 for the other two, shape (matches, 3)."
-    return np.eye(3)[check_outcomes(outcomes, n_matches)]
+    indicators: np.ndarray = np.eye(3)[check_outcomes(outcomes, n_matches)]
+    return indicators
 
 
 def rps_by_match(
@@ -82,7 +83,8 @@ def rps_by_match(
     values = check_probabilities(probabilities)
     # The third running sum is 1 for both and adds nothing.
     differences = np.cumsum(values - _indicators(outcomes, len(values)), axis=1)[:, :2]
-    return (differences**2).sum(axis=1) / 2
+    scores: np.ndarray = (differences**2).sum(axis=1) / 2
+    return scores
 
 # %% ../../nbs/40_evaluation/01_scoring.ipynb #a255a77c
 def _at_outcome(values: np.ndarray, outcomes: object) -> np.ndarray:
@@ -98,7 +100,8 @@ def log_loss_by_match(
     "Compute the negative log probability of the outcome of each match."
     values = check_probabilities(probabilities)
     with np.errstate(divide='ignore'):
-        return np.abs(np.log(_at_outcome(values, outcomes)))
+        losses: np.ndarray = np.abs(np.log(_at_outcome(values, outcomes)))
+    return losses
 
 # %% ../../nbs/40_evaluation/01_scoring.ipynb #de0adf77
 def brier_by_match(
@@ -107,7 +110,8 @@ def brier_by_match(
 ) -> np.ndarray:  # from 0 to 2, shape (matches,)
     "Compute the squared error of each match, summed over the three outcomes."
     values = check_probabilities(probabilities)
-    return ((values - _indicators(outcomes, len(values))) ** 2).sum(axis=1)
+    errors: np.ndarray = ((values - _indicators(outcomes, len(values))) ** 2).sum(axis=1)
+    return errors
 
 
 def hit_by_match(
@@ -117,7 +121,8 @@ def hit_by_match(
     "Check whether the most probable outcome happened in each match."
     values = check_probabilities(probabilities)
     is_favourite = values == values.max(axis=1, keepdims=True, initial=0)
-    return _at_outcome(is_favourite, outcomes) / is_favourite.sum(axis=1)
+    hits: np.ndarray = _at_outcome(is_favourite, outcomes) / is_favourite.sum(axis=1)
+    return hits
 
 # %% ../../nbs/40_evaluation/01_scoring.ipynb #0413cf60
 def _mean(scores: np.ndarray) -> float:
@@ -165,7 +170,8 @@ Interval = tuple[float, float]
 
 def _mean_of_weeks(sums: np.ndarray, counts: np.ndarray, axis: int) -> np.ndarray:
     "Mean of all matches, from sums and counts by week."
-    return sums.sum(axis=axis) / counts.sum(axis=axis)
+    means: np.ndarray = sums.sum(axis=axis) / counts.sum(axis=axis)
+    return means
 
 
 def bootstrap_by_week(

@@ -353,7 +353,7 @@ def open_consumer(
 # %% ../../nbs/60_events/01_kafka.ipynb #32711865
 def _new_topics(existing: Mapping[str, Any]) -> list[Any]:
     "Topics of the project that do not exist, as Kafka's client creates them."
-    from confluent_kafka.admin import NewTopic
+    from confluent_kafka.admin import NewTopic  # type: ignore[attr-defined]  # of a C module
 
     topics = []
     for name, topic in TOPICS.items():

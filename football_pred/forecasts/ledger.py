@@ -70,11 +70,11 @@ def make_prediction_id(
 # %% ../../nbs/50_forecasts/02_ledger.ipynb #52209dfc
 def read_head(
     connection: Connection,  # database with the tables
-) -> Row[Any] | None:  # sequence and seal; None: the ledger is empty
+) -> Row[Any, Any] | None:  # sequence and seal; None: the ledger is empty
     "Read the last row of the chain."
     head = select(predictions.c.sequence, predictions.c.seal)
     head = head.order_by(predictions.c.sequence.desc()).limit(1)
-    return connection.execute(head).first()
+    return connection.execute(head).one_or_none()
 
 
 def _append_line(
@@ -166,7 +166,7 @@ def _seal_forecasts(
     forecasts: pl.DataFrame,  # columns of FORECAST_COLUMNS, new to the ledger
     source: ForecastSource,  # the other columns
     feature_fingerprints: str | Mapping[str, str],  # one for all, or by match id
-    head: Row[Any] | None,  # last row of the chain
+    head: Row[Any, Any] | None,  # last row of the chain
 ) -> list[dict[str, Any]]:  # rows of table predictions
     "Continue the chain by forecasts: number them and seal them."
     sequence = head.sequence if head else 0

@@ -57,7 +57,7 @@ def last_event_sequence(
     sequences = union_all(*by_topic).subquery()
     query = select(func.coalesce(func.max(sequences.c.sequence), 0))
     with engine.connect() as connection:
-        return connection.execute(query).scalar_one()
+        return int(connection.execute(query).scalar_one())
 
 # %% ../../nbs/50_forecasts/04_snapshot.ipynb #8ace7c78
 def forecast_as_of(

@@ -328,7 +328,7 @@ def execute_tasks(
 
 
 def execute_order(
-    task: 'Task',  # The Celery task that runs
+    task: 'Task[Any, Any]',  # The Celery task that runs
     settings: Settings,  # Settings in force
     engine: Engine,  # Database with the tables
     order: Order,  # From `plan_to_order`
@@ -356,7 +356,7 @@ def execute_order(
 
 # %% ../../nbs/70_jobs/05_celery_app.ipynb #93c2214e
 def execute_with_retries(
-    task: 'Task',  # The Celery task that runs
+    task: 'Task[Any, Any]',  # The Celery task that runs
     settings: Settings,  # Settings in force
     order: Order,  # From `plan_to_order`
 ) -> dict[str, Any]:  # Result of the job as JSON
@@ -398,7 +398,7 @@ def create_celery_app(
     task_options: dict[str, Any] = {'shared': False, 'throws': (JobFailure, JobError)}
 
     @app.task(name='football_pred.run_job', bind=True, max_retries=None, **task_options)
-    def run_job_task(task: 'Task', order: Order) -> dict[str, Any]:
+    def run_job_task(task: 'Task[Any, Any]', order: Order) -> dict[str, Any]:
         "Run the next job of an order, and send the order on."
         return execute_with_retries(task, settings, order)
 

@@ -66,13 +66,12 @@ def read_parameters(
     lines = source.splitlines()
     parameters = {}
     for node in ast.parse(source).body:
-        is_assignment = isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)
-        if not is_assignment or node.value is None:
+        if not isinstance(node, ast.AnnAssign) or node.value is None:
             raise JobError(
                 f'{path}: line {node.lineno} of the parameters is not of the form '
                 '"name: type = default  # meaning"'
             )
-        name = node.target.id
+        name = ast.unparse(node.target)
         last_line = lines[(node.end_lineno or node.lineno) - 1]
         parameters[name] = Parameter(
             name,

@@ -8,7 +8,7 @@ __all__ = ['registry_databases', 'files_to_back_up', 'back_up', 'backup_tables',
 
 # %% ../../nbs/70_jobs/17_maintenance.ipynb #90549f72
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, NamedTuple
 
 import polars as pl

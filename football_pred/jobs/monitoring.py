@@ -8,7 +8,7 @@ __all__ = ['OBJECTIVES', 'NO_PROMETHEUS', 'Objective', 'Measurement', 'measure_o
 
 # %% ../../nbs/70_jobs/15_monitoring.ipynb #7adab334
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 

@@ -20,8 +20,6 @@ from ..core.files import write_atomic
 from ..core.settings import Settings
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from football_pred.registry.registry import Registry
 
 # %% ../../nbs/70_jobs/08_notebook_tools.ipynb #31630348

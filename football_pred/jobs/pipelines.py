@@ -19,7 +19,7 @@ from ..core.parsing import did_you_mean
 from ..core.settings import Settings
 from .job_spec import COMMAND_LINE, Job, JobError, run_key
 from .runner import RunResult, run_job
-from .schedule import Project, load_schedule, resolve_source
+from .schedule import Project, resolve_source
 
 # %% ../../nbs/70_jobs/04_pipelines.ipynb #a6264fab
 @dataclass(frozen=True)

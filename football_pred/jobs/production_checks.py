@@ -44,7 +44,7 @@ def create_topic(
     topic: str,  # Name
 ) -> None:
     "Create a topic that keeps messages for an hour, unless it exists."
-    from confluent_kafka.admin import AdminClient, NewTopic
+    from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
 
     admin = AdminClient({'bootstrap.servers': servers})
     if topic in admin.list_topics(timeout=10).topics:

@@ -171,7 +171,7 @@ def load_notebook(
     "Load the notebook of a job; for one task, as far as its cell tagged `parts`."
     import nbformat
 
-    notebook = nbformat.read(job.path, as_version=4)
+    notebook = nbformat.read(job.path, as_version=4)  # type: ignore[no-untyped-call]
     if not params.get('part'):
         return notebook
     cells = notebook.cells
@@ -202,7 +202,7 @@ def create_papermill_engine(
     from papermill.clientwrap import PapermillNotebookClient
     from papermill.engines import NBClientEngine
 
-    class RunEngine(NBClientEngine):
+    class RunEngine(NBClientEngine):  # type: ignore[misc]  # papermill has no types
         "Engine whose kernel the watch can stop."
 
         @classmethod

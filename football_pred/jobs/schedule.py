@@ -334,7 +334,8 @@ def resolve_source(
     default = job.parameters['source'].default
     shared = read_shared_defaults(project).get('source')
     job_value = read_params(project, job).get('source')
-    return overrides.get('source') or job_value or shared or default
+    source = overrides.get('source') or job_value or shared or default
+    return None if source is None else str(source)
 
 # %% ../../nbs/70_jobs/03_schedule.ipynb #8d8af0cd
 class ParameterValue(NamedTuple):

@@ -324,7 +324,7 @@ def latest_timestamp(
     times: pl.Series,  # UTC, at least one
 ) -> float:  # Unix timestamp, seconds
     "Unix timestamp of the latest of some times."
-    return times.dt.epoch('us').sort()[-1] / 1e6
+    return float(times.dt.epoch('us').sort()[-1] / 1e6)
 
 # %% ../../nbs/61_metrics/01_catalog.ipynb #de00fdd7
 Labels = tuple[str, ...]
@@ -337,7 +337,7 @@ def _bounded_labels(labels: Labels, series: Sized, max_series: int) -> Labels:
     return labels
 
 
-class LabelledCounter(dict):
+class LabelledCounter(dict[tuple[str, ...], float]):
     "Totals by label values, with a bounded number of series."
 
     def __init__(self, max_series: int = 500) -> None:
@@ -402,7 +402,7 @@ class DurationHistogram:
         return rows
 
 # %% ../../nbs/61_metrics/01_catalog.ipynb #d8115f8f
-class LabelledHistogram(dict):
+class LabelledHistogram(dict[tuple[str, ...], 'DurationHistogram']):
     "Duration histograms by label values, with a bounded number of series."
 
     max_series = 100

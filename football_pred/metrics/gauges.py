@@ -18,7 +18,8 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import polars as pl
@@ -49,7 +50,7 @@ from ..registry.local_copies import LocalCopies
 # %% ../../nbs/61_metrics/03_gauges.ipynb #190b1499
 def read_running(
     connection: Connection,  # database with the table job_runs
-) -> Sequence[Row]:  # `job` and `heartbeat_at` of every running run
+) -> Sequence[Row[Any, Any]]:  # `job` and `heartbeat_at` of every running run
     "Read the runs that have not ended."
     columns = job_runs.c
     query = select(columns.job, columns.heartbeat_at).where(columns.state == 'running')
@@ -58,7 +59,7 @@ def read_running(
 
 def running_samples(
     job: str,  # name of the job
-    running: Sequence[Row],  # from `read_running`
+    running: Sequence[Row[Any, Any]],  # from `read_running`
     now: datetime,  # UTC
     lease_seconds: float,  # a running job without a heartbeat for longer is stuck
 ) -> list[Sample]:
@@ -418,7 +419,7 @@ def accepts_connections(
 
 
 def disk_samples(
-    folder: AnyPath,  # home folder
+    folder: Path,  # home folder
 ) -> list[Sample]:
     "Size of the disk with the home folder, and its free space."
     disk = shutil.disk_usage(folder)

@@ -41,7 +41,7 @@ def match_weights(
 
     Raises: ValueError, when they sum to 0 or infinity, or the half-life is not positive.
     """
-    weight = matches.weight * decay_weights(matches.age, half_life)
+    weight: np.ndarray = matches.weight * decay_weights(matches.age, half_life)
     check_total_weight(weight)
     return weight
 
@@ -98,7 +98,7 @@ def _check_data(model_class: type['SerializableEstimator'], data: dict[str, Any]
         raise ValueError(f'{unknown[0]} is not a parameter of {class_name}')
 
 # %% ../../nbs/35_models/01_base.ipynb #94f289a0
-class SerializableEstimator(BaseEstimator):
+class SerializableEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
     "Estimator that can be written as plain data once it is fitted."
 
     fitted_attributes: ClassVar[tuple[str, ...]] = ()  # names, each ending in _, of the state
@@ -158,7 +158,8 @@ def _goal_rates(model: 'GoalModel', fixtures: object) -> np.ndarray:
     home_level = np.where(neutral, model.level_, model.level_ + model.home_advantage_)
     log_home_rate = home_level + attack[home] - defence[away]
     log_away_rate = model.level_ + attack[away] - defence[home]
-    return np.exp(np.stack([log_home_rate, log_away_rate], axis=1))
+    rates: np.ndarray = np.exp(np.stack([log_home_rate, log_away_rate], axis=1))
+    return rates
 
 # %% ../../nbs/35_models/01_base.ipynb #ad63be22
 GOAL_ATTRIBUTES = (
@@ -201,7 +202,8 @@ class GoalModel(SerializableEstimator):
     ) -> np.ndarray:  # shape (fixtures, G+1, G+1)
         "Predict the probability of every score."
         largest = self.max_goals if max_goals is None else max_goals
-        return score_grid(*self.predict_rates(fixtures).T, self.rho_, largest)
+        home_rate, away_rate = self.predict_rates(fixtures).T
+        return score_grid(home_rate, away_rate, self.rho_, largest)
 
     def predict_proba(self, fixtures: object) -> np.ndarray:  # (fixtures, 3) as `OUTCOMES`
         "Predict the probabilities of home win, draw and away win."

@@ -68,7 +68,8 @@ def _value(theta: np.ndarray, tables: PairTables, rates: _Rates) -> float:
         + totals.goals * theta[-3]
         + totals.home_goals * theta[-2]
     )
-    return linear - (tables.weight * rates.goals).sum() + low_scores - totals.log_factorials
+    expected_goals = (tables.weight * rates.goals).sum()
+    return float(linear - expected_goals + low_scores - totals.log_factorials)
 
 
 def log_likelihood(

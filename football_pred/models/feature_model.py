@@ -118,8 +118,8 @@ def historical_features(
     teams = pl.concat([results['home_team'], results['away_team']]).unique().sort()
     kickoff = now + timedelta(days=2)
     at_home = _imagined_matches(teams, 'home', kickoff, past.columns)
-    away = _imagined_matches(teams, 'away', kickoff, past.columns)
-    frame = pl.concat([past, at_home, away])
+    on_the_road = _imagined_matches(teams, 'away', kickoff, past.columns)
+    frame = pl.concat([past, at_home, on_the_road])
     features = build_features(frame, now)
     features = frame.select('match_id').join(
         features, on='match_id', how='left', maintain_order='left'

@@ -69,7 +69,8 @@ class _OrderedLikelihood:
 
 # %% ../../nbs/35_models/09_logits.ipynb #c49aa237
 def _sigmoid(scores: np.ndarray) -> np.ndarray:
-    return 1 / (1 + np.exp(-np.clip(scores, -500, 500)))
+    values: np.ndarray = 1 / (1 + np.exp(-np.clip(scores, -500, 500)))
+    return values
 
 
 def _ordered_derivatives(

@@ -31,7 +31,9 @@ def sufficient_statistics(
     y = matches.away_goals
     low_scores = [(x == i) & (y == j) for i in (0, 1) for j in (0, 1)]
     logs = log_factorials(x.astype(int), y.astype(int))
-    return np.stack([np.ones(len(x)), x, y, *low_scores, logs], axis=1) * weight[:, None]
+    columns = np.stack([np.ones(len(x)), x, y, *low_scores, logs], axis=1)
+    statistics: np.ndarray = columns * weight[:, None]
+    return statistics
 
 # %% ../../nbs/35_models/05_online_dixon_coles.ipynb #e91c2b97
 NO_TIMESTAMP = np.iinfo(np.int64).min  # in place of a time, where there was no such event

@@ -138,7 +138,8 @@ def log_factorials(
     "Compute log(x! y!) of each score x-y."
     largest = max(home_goals.max(), away_goals.max())
     table = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, largest + 1)))])
-    return table[home_goals] + table[away_goals]
+    logs: np.ndarray = table[home_goals] + table[away_goals]
+    return logs
 
 
 def _low_score_kinds(home_goals: np.ndarray, away_goals: np.ndarray) -> np.ndarray:
@@ -155,8 +156,10 @@ def build_pair_tables(
 
     Raises: ValueError, for a bad column, or when the weights sum to 0 or infinity.
     """
-    is_read = isinstance(matches, TrainingMatches)
-    training = matches if is_read else read_training_matches(matches, as_of)
+    if isinstance(matches, TrainingMatches):
+        training = matches
+    else:
+        training = read_training_matches(matches, as_of)
     teams, (home, away) = team_codes(training)
     weight = match_weights(training, half_life)
     n_teams = len(teams)

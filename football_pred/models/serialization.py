@@ -89,7 +89,8 @@ def model_spec(
     from football_pred.models.base import plain_params  # scikit-learn, where it is needed
 
     spec = {'class': type(model).__name__, 'arguments': plain_params(model)}
-    return json.loads(json.dumps(spec, sort_keys=True))
+    plain: dict[str, Any] = json.loads(json.dumps(spec, sort_keys=True))
+    return plain
 
 
 def model_name(

@@ -264,7 +264,8 @@ def _rescale_grid(grid: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
     share = probabilities / outcome_probabilities(grid)
     goals = np.arange(grid.shape[-1])
     outcome = 1 - np.sign(np.subtract.outer(goals, goals))  # 0 home win, 1 draw, 2 away win
-    return grid * share[:, outcome]
+    scaled: np.ndarray = grid * share[:, outcome]
+    return scaled
 
 
 def _mean_goals(grid: np.ndarray) -> np.ndarray:

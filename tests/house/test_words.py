@@ -9,10 +9,38 @@ from tools.house import LIBRARY, ROOT, read_modules, source_of
 
 MODULES = read_modules()
 # Pronouns, participles and verbs that hide a noun, as names of variables and parameters.
-HIDDEN_NOUNS = frozenset(
-    """told said asked one some them own there found kept known made gone going ours theirs whole odd
-    wrong shown given seen both what how much us mine told_at anew""".split()
-)
+HIDDEN_NOUNS = {
+    'told',
+    'said',
+    'asked',
+    'one',
+    'some',
+    'them',
+    'own',
+    'there',
+    'found',
+    'kept',
+    'known',
+    'made',
+    'gone',
+    'going',
+    'ours',
+    'theirs',
+    'whole',
+    'odd',
+    'wrong',
+    'shown',
+    'given',
+    'seen',
+    'both',
+    'what',
+    'how',
+    'much',
+    'us',
+    'mine',
+    'told_at',
+    'anew',
+}
 # What the text of code, pages and documents says instead stands in nbs/guide/glossary.ipynb.
 BANNED_PHRASES = {
     r'\b(?:is|are|was|were|be|been|being) told\b': 'reported, sent, logged',
@@ -94,9 +122,9 @@ def test_no_public_name_is_defined_twice():
     places: dict[str, list[str]] = {}
     for module in MODULES:
         for node in ast.parse(source_of(module)).body:
-            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-                if not node.name.startswith('_'):
-                    places.setdefault(node.name, []).append(module)
+            is_definition = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
+            if is_definition and not node.name.startswith('_'):
+                places.setdefault(node.name, []).append(module)
     assert {name: modules for name, modules in places.items() if len(modules) > 1} == {}
 
 

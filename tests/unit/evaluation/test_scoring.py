@@ -1,6 +1,6 @@
 "Scores agree with other implementations, are proper, and the verdict is right as often as it claims."
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
 import polars as pl
@@ -282,9 +282,9 @@ def test_week_begins_on_monday():
         frame('base', CHANCES[:2]).with_columns(kickoff=pl.Series([sunday, monday]))
     )
     assert scored['week'].dt.date().to_list() == [
-        datetime(2025, 8, 11).date(),
-        datetime(2025, 8, 18).date(),
-    ]  # noqa: DTZ001
+        date(2025, 8, 11),
+        date(2025, 8, 18),
+    ]
 
 
 # Calibration
