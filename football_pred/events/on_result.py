@@ -18,7 +18,6 @@ from sqlalchemy import Engine, select
 
 from ..core.database import read_frame
 from ..core.locks import exclusive_lock
-from ..core.schema import leagues as league_table
 from ..core.schema import matches as match_table
 from ..features.build import FEATURE_KEYS, features_fingerprint
 from ..features.feast_store import FeatureStore, push_features
@@ -26,8 +25,8 @@ from ..features.offline import service_schema
 from ..features.team_states import build_features_and_states, team_key
 from ..forecasts.ledger import settle_forecasts
 from ..forecasts.predict import upcoming_fixtures
-from ..forecasts.snapshot import forecast_matches, read_snapshot, store_forecasts
-from ..markets.prices import read_match_history
+from ..forecasts.snapshot import build_snapshot, forecast_matches, store_forecasts
+from ..markets.prices import AsOfView, read_as_of_view
 from ..registry.registry import Registry, load_serving_models
 
 # %% ../../nbs/60_events/03_on_result.ipynb #c523ad89
@@ -102,14 +101,13 @@ class AffectedFeatures(NamedTuple):
 
 
 def build_affected_features(
-    history: pl.DataFrame,  # matches of the leagues, from `read_match_history`
+    view: AsOfView,  # matches of the leagues
     finished: pl.DataFrame,  # those whose results are processed
     next_fixtures: Sequence[str],  # match ids, from `find_next_fixtures`
-    countries: Mapping[str, str],  # country of each league code
-    as_of: datetime,  # UTC
 ) -> AffectedFeatures:
     "Build the features of finished matches and next fixtures, and the new team states."
-    features, states = build_features_and_states(history, as_of, countries)
+    countries = view.countries
+    features, states = build_features_and_states(view.matches, view.as_of, countries)
     match_id = pl.col('match_id')
     affected = features.filter(match_id.is_in([*finished['match_id'], *next_fixtures]))
     inputs = affected.filter(match_id.is_in(next_fixtures))
@@ -127,8 +125,8 @@ def build_affected_features(
 # %% ../../nbs/60_events/03_on_result.ipynb #e94e790c
 def seal_forecasts(
     context: ProcessingContext,
-    leagues: Iterable[str],  # leagues of the fixtures
-    match_ids: Sequence[str],  # fixtures
+    fixtures: pl.DataFrame,  # upcoming fixtures with prices
+    match_ids: Sequence[str],  # those to forecast
     fingerprints: Mapping[str, str],  # of the features of each fixture
     as_of: datetime,  # UTC
     now: datetime,  # UTC
@@ -136,12 +134,12 @@ def seal_forecasts(
     "Seal the forecasts of the champions for some fixtures."
     if context.registry.is_remote:
         context.registry.refresh()
-    league_codes = set(leagues)
+    league_codes = set(fixtures['league'])
     models = {}
     for league, model in load_serving_models(context.registry)[0].items():
         if league in league_codes:
             models[league] = model
-    snapshot = read_snapshot(context.engine, models, as_of)
+    snapshot = build_snapshot(fixtures, models, as_of)
     known_ids = [match_id for match_id in match_ids if match_id in snapshot.row_numbers]
     if not known_ids:
         return 0
@@ -162,22 +160,19 @@ FEATURE_LOCK_TIMEOUT = 30.0  # seconds to wait for the job features
 
 def _process_finished(
     context: ProcessingContext,
-    history: pl.DataFrame,
+    view: AsOfView,
     finished: pl.DataFrame,
-    as_of: datetime,
     now: datetime,
     horizon_days: float,
 ) -> ProcessedResults:
-    "Settle, forecast and update features after some finished matches of a history."
+    "Settle, forecast and update features after some finished matches of a view."
+    as_of = view.as_of
     settled = settle_forecasts(context.engine, finished, as_of, context.run_id)
-    query = select(league_table.c.league, league_table.c.country)
-    countries = dict(read_frame(context.engine, query).iter_rows())
-    fixtures = upcoming_fixtures(history, as_of, horizon_days)
-    next_fixtures = find_next_fixtures(fixtures, finished, countries)
-    affected = build_affected_features(history, finished, next_fixtures, countries, as_of)
-    leagues = history['league'].unique()
+    fixtures = upcoming_fixtures(view.matches, as_of, horizon_days)
+    next_fixtures = find_next_fixtures(fixtures, finished, view.countries)
+    affected = build_affected_features(view, finished, next_fixtures)
     fingerprints = affected.fingerprints
-    forecasts = seal_forecasts(context, leagues, next_fixtures, fingerprints, as_of, now)
+    forecasts = seal_forecasts(context, fixtures, next_fixtures, fingerprints, as_of, now)
     push_features(context.open_feature_store(), affected.features, affected.states)
     matches = affected.features.height
     return ProcessedResults(finished.height, settled.height, forecasts, matches, [])
@@ -204,10 +199,10 @@ def process_results(
     processed = ProcessedResults(0, 0, 0, 0, [])
     if leagues:
         with exclusive_lock(context.engine, 'features', context.stop, FEATURE_LOCK_TIMEOUT):
-            history = read_match_history(context.engine, as_of, leagues)
-            finished = history.filter(
+            view = read_as_of_view(context.engine, as_of, leagues)
+            finished = view.matches.filter(
                 pl.col('match_id').is_in(wanted_ids), pl.col('status') == 'finished'
             )
             if finished.height:
-                processed = _process_finished(context, history, finished, as_of, now, horizon_days)
+                processed = _process_finished(context, view, finished, now, horizon_days)
     return replace(processed, unknown_match_ids=unknown_ids)
