@@ -20,6 +20,7 @@ from football_pred.cli.console import (
 )
 
 if TYPE_CHECKING:
+    from datetime import datetime
     from pathlib import Path
 
     from rich.console import Console
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from football_pred.core.settings import Settings
     from football_pred.jobs.pipelines import StepResult
     from football_pred.jobs.runner import RunResult
+    from football_pred.jobs.schedule import Project
 
 # %% ../../nbs/80_cli/10_run.ipynb #618bb017
 def _parse_value(name: str, text: str) -> Any:
@@ -58,11 +60,16 @@ def _parse_overrides(params: tuple[tuple[str, str], ...], as_of: str | None) -> 
     return overrides
 
 # %% ../../nbs/80_cli/10_run.ipynb #5f8ab427
-def _describe_jobs(project: 'Path') -> list[tuple[str, str]]:
-    "List jobs with the names of their parameters."
-    from football_pred.jobs.job_spec import job_names, load_job
+def _parameter_rows(project: 'Project', job: str, now: 'datetime') -> list[tuple[str, str]]:
+    "List the parameters of a job: name, and value, origin and meaning."
+    from football_pred.jobs.schedule import list_parameters
 
-    return [(name, ', '.join(load_job(project, name).parameters)) for name in job_names(project)]
+    rows = []
+    for parameter in list_parameters(project, job, now):
+        value = str(parameter.value)
+        shown = value if len(value) <= 40 else f'{value[:37]}...'
+        rows.append((parameter.name, f'{shown} ({parameter.origin}): {parameter.help}'))
+    return rows
 
 
 class RunCommand(click.Command):
@@ -75,19 +82,23 @@ class RunCommand(click.Command):
     ) -> None:
         "Write the jobs and pipelines of the checkout, if there is one."
         from football_pred.core.settings import Settings
-        from football_pred.jobs.job_spec import JobError
-        from football_pred.jobs.schedule import load_schedule
+        from football_pred.jobs.job_spec import JobError, job_names
+        from football_pred.jobs.schedule import Project
 
+        now = utc_now()
         try:
-            project = Settings().project
-            jobs = _describe_jobs(project)
-            pipelines = load_schedule(project).pipelines
+            project = Project(Settings().project)
+            pipelines = project.schedule.pipelines
+            jobs = {name: _parameter_rows(project, name, now) for name in job_names(project.folder)}
         except (JobError, OSError, ValueError):
             return
         with formatter.section('Pipelines'):
             formatter.write_dl([(name, ', '.join(pipelines[name])) for name in pipelines])
-        with formatter.section('Jobs and their parameters'):
-            formatter.write_dl(jobs)
+        for name, rows in jobs.items():
+            with formatter.section(
+                f'Parameters of {name}, with their values and where they come from'
+            ):
+                formatter.write_dl(rows)
 
 # %% ../../nbs/80_cli/10_run.ipynb #bab3060e
 STATE_MARKS = {  # markup by state; any other state is ✗
@@ -239,6 +250,15 @@ def _job_cells(engine: 'Engine', job: str, now: datetime) -> list[str]:
         escape((run['error'] or '')[:80]),
     ]
 
+# %% ../../nbs/80_cli/10_run.ipynb #d86e97a7
+def _shared_params(folder: 'Path', now: 'datetime') -> str:
+    "Describe source and leagues of a run now, each with where it comes from."
+    from football_pred.jobs.schedule import Project, list_parameters
+
+    rows = {row.name: row for row in list_parameters(Project(folder), 'collect', now)}
+    shared = [rows[name] for name in ('source', 'leagues')]
+    return ', '.join(f'{row.name} {row.value} ({row.origin})' for row in shared)
+
 # %% ../../nbs/80_cli/10_run.ipynb #a100bc7d
 def _print_champions(console: 'Console', settings: 'Settings') -> None:
     "Print the champion and the challenger of each league."
@@ -269,6 +289,7 @@ def status_command() -> None:
     rows = ', '.join(f'{name} {count:,}' for name, count in count_rows(engine).items())
     console.print(f'\nrows: {rows}')
     _print_champions(console, settings)
+    console.print(f'params: {_shared_params(settings.project, now)}', soft_wrap=True)
     console.print(f'home: {settings.home}', soft_wrap=True)
 
 # %% ../../nbs/80_cli/10_run.ipynb #02eb35b0
