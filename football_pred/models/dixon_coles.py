@@ -53,7 +53,7 @@ def _is_inside(theta: np.ndarray, tables: PairTables, factors: np.ndarray) -> bo
     has_one_one = bool(tables.totals.one_one)
     return bool((factors.real > 0).all() and (theta[-1].real < 1 or not has_one_one))
 
-
+# %% ../../nbs/35_models/04_dixon_coles.ipynb #1f73a1fd
 def _value(theta: np.ndarray, tables: PairTables, rates: _Rates) -> float:
     "Compute the log-likelihood from rates that are already known."
     n_teams = len(tables.teams)
@@ -69,9 +69,10 @@ def _value(theta: np.ndarray, tables: PairTables, rates: _Rates) -> float:
         + totals.home_goals * theta[-2]
     )
     expected_goals = (tables.weight * rates.goals).sum()
-    return float(linear - expected_goals + low_scores - totals.log_factorials)
+    value: float = linear - expected_goals + low_scores - totals.log_factorials
+    return value  # complex where theta is
 
-
+# %% ../../nbs/35_models/04_dixon_coles.ipynb #44c483d8
 def log_likelihood(
     theta: np.ndarray,  # attack, defence, level, home advantage, rho: shape (2 teams + 3,)
     tables: PairTables,  # from `build_pair_tables`
@@ -90,7 +91,7 @@ class Derivatives(NamedTuple):
     gradient: np.ndarray  # shape (2 teams + 3,)
     hessian: np.ndarray  # shape (2 teams + 3, 2 teams + 3), symmetric
 
-
+# %% ../../nbs/35_models/04_dixon_coles.ipynb #73cf3fdf
 class _CellDerivatives(NamedTuple):
     "Derivatives of each cell by u and v, without the goals, and of all cells by rho."
 
@@ -165,7 +166,7 @@ def _gradient(tables: PairTables, sums: _TeamSums, rho: float) -> np.ndarray:
     gradient[-1] = rho
     return gradient
 
-
+# %% ../../nbs/35_models/04_dixon_coles.ipynb #710223c6
 def _fill_league_rows(hessian: np.ndarray, sums: _TeamSums, rho_rho: float) -> None:
     "Fill the rows and columns of level, home advantage and rho."
     _, _, u_rho, v_rho, u_u, v_v, u_v = sums.at_home.sum(axis=1).tolist()
@@ -300,7 +301,7 @@ def _fix_level(objective: Derivatives, theta: np.ndarray, tables: PairTables) ->
         hessian[-2, -2] -= scale  # no match had a home venue: the advantage stays 0
     return Derivatives(value, gradient, hessian)
 
-
+# %% ../../nbs/35_models/04_dixon_coles.ipynb #e3cde966
 def penalised_log_likelihood(
     theta: np.ndarray,  # attack, defence, level, home advantage, rho: shape (2 teams + 3,)
     tables: PairTables,  # from `build_pair_tables`
@@ -355,7 +356,7 @@ def _check_every_team_scored(tables: PairTables) -> None:
                 f'{team} has {verb} no goal, so it has no finite estimate; use ridge > 0'
             )
 
-
+# %% ../../nbs/35_models/04_dixon_coles.ipynb #e1927a80
 def _check_determined(newton: _NewtonStep, objective: Derivatives, tables: PairTables) -> None:
     "Without a prior the matches alone must determine every parameter."
     norm = np.abs(-objective.hessian).sum(axis=0).max()
@@ -382,7 +383,7 @@ def _line_search(
         return None
     return theta + fraction * step, objective
 
-
+# %% ../../nbs/35_models/04_dixon_coles.ipynb #99f198a8
 def _not_converged(
     n_iterations: int, tables: PairTables, value: float, rise: float, theta: np.ndarray
 ) -> NotConverged:
@@ -431,7 +432,7 @@ def maximise_likelihood(
         theta, objective = advance
     raise _not_converged(n_iterations, tables, objective.value, rise, theta)
 
-# %% ../../nbs/35_models/04_dixon_coles.ipynb #15b432be
+# %% ../../nbs/35_models/04_dixon_coles.ipynb #5fc1ff31
 DIXON_COLES_ATTRIBUTES = (
     *GOAL_ATTRIBUTES,
     'matches_',  # matches of each team, shape (teams,)
