@@ -130,11 +130,11 @@ def _locate(error: ValueError, where: str) -> ValueError:
 
 
 def _fit_and_forecast(
-    model: Any, known: pl.DataFrame, block: pl.DataFrame, as_of: datetime, where: str
+    model: Any, results: pl.DataFrame, block: pl.DataFrame, as_of: datetime, where: str
 ) -> np.ndarray:
-    "Fit a copy of a model to the known matches, and forecast a block."
+    "Fit a copy of a model to finished matches, and forecast a block."
     try:
-        fitted = clone(model).fit(known, as_of=as_of)
+        fitted = clone(model).fit(results, as_of=as_of)
         probabilities = check_probabilities(fitted.predict_proba(block))
     except ValueError as error:
         raise _locate(error, where) from error
@@ -142,7 +142,7 @@ def _fit_and_forecast(
         raise ValueError(f'{where}: {len(probabilities)} forecasts of {block.height} matches')
     return probabilities
 
-
+# %% ../../nbs/40_evaluation/03_backtest.ipynb #12b02e84
 def _forecast_league(
     models: Mapping[str, Any],
     history: pl.DataFrame,  # finished matches of the league, earliest known result first
@@ -156,12 +156,12 @@ def _forecast_league(
     first = 0
     for as_of, size in targets.group_by('as_of', maintain_order=True).len().iter_rows():
         block = fixtures.slice(first, size)
-        known = history.head(known_at.search_sorted(as_of, side='right'))  # a slice, no copy
+        results = history.head(known_at.search_sorted(as_of, side='right'))  # a slice, no copy
         where = f"{block['league'][0]} at {as_of:%Y-%m-%d %H:%M} UTC"
-        if not known.height:
+        if not results.height:
             raise ValueError(f'No result of {where} is known yet: begin later')
         for name, model in models.items():
-            forecast = _fit_and_forecast(model, known, block, as_of, f'Model {name}, {where}')
+            forecast = _fit_and_forecast(model, results, block, as_of, f'Model {name}, {where}')
             probabilities[name][first : first + size] = forecast
         first += size
         step()
@@ -279,7 +279,7 @@ class _Progress:
         if self.report:
             self.report(self.done, self.total)
 
-
+# %% ../../nbs/40_evaluation/03_backtest.ipynb #b97162e5
 def walk_forward(
     models: Mapping[str, Any],  # unfitted, by name: `fit`, `predict_proba` or a walk in one pass
     matches: pl.DataFrame,  # matches frame of one or more leagues

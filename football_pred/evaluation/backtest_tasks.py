@@ -156,7 +156,7 @@ def _build_tasks(
         tasks.append(_Task(run, selected[leagues], path))
     return tasks
 
-
+# %% ../../nbs/40_evaluation/04_backtest_tasks.ipynb #2a2e9335
 def _read_cached(task: _Task) -> pl.DataFrame | None:
     "Read the forecasts of a task from its file; None where there is none."
     if task.path is None or not task.path.exists():

@@ -241,7 +241,7 @@ def _check_forecasts(forecasts: pl.DataFrame) -> None:
             'leave out matches that are not finished'
         )
 
-
+# %% ../../nbs/40_evaluation/01_scoring.ipynb #f0b71e4c
 def score_forecasts(
     forecasts: pl.DataFrame,  # `model`, `match_id`, `kickoff`, probabilities, `outcome` as a word
 ) -> pl.DataFrame:  # with `week` (Monday 00:00 UTC), `rps`, `log_loss`, `brier` and `hit`

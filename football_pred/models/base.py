@@ -32,7 +32,7 @@ def check_total_weight(
             f'The weights of the {len(weight)} matches sum to {weight.sum():g}; {remedy}'
         )
 
-
+# %% ../../nbs/35_models/01_base.ipynb #499f9a14
 def match_weights(
     matches: TrainingMatches,  # from `read_training_matches`
     half_life: float | None,  # days after which a match counts half; None: no decay
@@ -45,7 +45,7 @@ def match_weights(
     check_total_weight(weight)
     return weight
 
-
+# %% ../../nbs/35_models/01_base.ipynb #70efe468
 def check_positive(
     parameters: dict[str, float],  # values by the name of the parameter
 ) -> None:
@@ -150,6 +150,7 @@ def _team_positions(teams: list[str], names: pl.Series) -> np.ndarray:
 
 def _goal_rates(model: 'GoalModel', fixtures: object) -> np.ndarray:
     "Compute the rates of both teams, shape (fixtures, 2)."
+    check_is_fitted(model, model.fitted_attributes)
     home_team, away_team, neutral = read_fixture_teams(fixtures)
     home = _team_positions(model.teams_, home_team)
     away = _team_positions(model.teams_, away_team)
@@ -192,7 +193,6 @@ class GoalModel(SerializableEstimator):
 
     def predict_rates(self, fixtures: object) -> np.ndarray:  # (fixtures, 2): home, away
         "Predict the expected goals of both teams; `fixtures` as for `read_fixture_teams`."
-        check_is_fitted(self, self.fitted_attributes)
         return _goal_rates(self, fixtures)
 
     def predict_grid(

@@ -80,7 +80,7 @@ def _match_frame(results: pl.DataFrame) -> pl.DataFrame:
         match_id=pl.format('{}', pl.int_range(pl.len())),
     )
 
-
+# %% ../../nbs/35_models/08_feature_model.ipynb #1df7072a
 def _imagined_matches(
     teams: pl.Series, side: str, kickoff: datetime, columns: list[str]
 ) -> pl.DataFrame:
@@ -177,14 +177,14 @@ def symmetric_probabilities(
     swapped = predict(features.swap_teams())[:, ::-1]
     return np.where(features.neutral[:, None], (probabilities + swapped) / 2, probabilities)
 
-# %% ../../nbs/35_models/08_feature_model.ipynb #2eb400c1
+# %% ../../nbs/35_models/08_feature_model.ipynb #4e2a0f6c
 FEATURE_ATTRIBUTES = (
     'teams_',  # `FEATURE_SCALES` of each team at home and away at the time of the fit
     'matches_',  # number of training matches
     'as_of_',  # time of the fit
 )
 
-
+# %% ../../nbs/35_models/08_feature_model.ipynb #2eb400c1
 class FeatureModel(SerializableEstimator):
     "Base of the estimators of the outcome that are fitted to features of both teams."
 

@@ -77,7 +77,8 @@ def _ordered_derivatives(
     likelihood: _OrderedLikelihood, values: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     "Gradient and negative Hessian of the log-likelihood."
-    home, away = likelihood.home, likelihood.away
+    home = likelihood.home
+    away = likelihood.away
     home_win = _sigmoid(home @ values)
     away_win = _sigmoid(away @ values)
     not_lost = likelihood.won + likelihood.drawn

@@ -73,6 +73,15 @@ class TeamHistory(NamedTuple):
                 self.last_match_at[team] = max(kickoff, int(self.last_match_at[team]))
                 self.matches[team] += 1
 
+# %% ../../nbs/35_models/05_online_dixon_coles.ipynb #316172d3
+def _number_teams(matches: TrainingMatches, positions: dict[str, int]) -> np.ndarray:
+    "Positions of both teams of each match, shape (matches, 2); new teams are added at the end."
+    sides = (matches.home_team, matches.away_team)
+    for side in sides:
+        for name in side:
+            positions.setdefault(name, len(positions))
+    return np.array([[positions[name] for name in side] for side in sides]).T
+
 # %% ../../nbs/35_models/05_online_dixon_coles.ipynb #071b6aba
 class MatchSums:
     "Decayed sums of matches by pair of teams, updated in place."
@@ -100,7 +109,11 @@ class MatchSums:
         matches: TrainingMatches,  # their ages count back from `at`
     ) -> None:
         "Add matches to the sums."
-        pairs = self._number_teams(matches)
+        pairs = _number_teams(matches, self.positions)
+        n_new = len(self.positions) - self.tables.shape[1]
+        if n_new:
+            self.tables = np.pad(self.tables, ((0, 0), (0, n_new), (0, n_new), (0, 0)))
+            self.history = self.history.pad_to(len(self.positions))
         kickoffs = self.at - np.rint(matches.age * MICROSECONDS_PER_DAY).astype(np.int64)
         if self.first_kickoff == NO_TIMESTAMP:
             self.first_kickoff = int(kickoffs[0])
@@ -108,17 +121,6 @@ class MatchSums:
         weight = matches.weight * decay_weights(matches.age, self.half_life)
         cells = (matches.neutral.astype(int), *pairs.T)
         np.add.at(self.tables, cells, sufficient_statistics(matches, weight))
-
-    def _number_teams(self, matches: TrainingMatches) -> np.ndarray:
-        sides = (matches.home_team, matches.away_team)
-        for side in sides:
-            for name in side:
-                self.positions.setdefault(name, len(self.positions))
-        n_new = len(self.positions) - self.tables.shape[1]
-        if n_new:
-            self.tables = np.pad(self.tables, ((0, 0), (0, n_new), (0, n_new), (0, 0)))
-            self.history = self.history.pad_to(len(self.positions))
-        return np.array([[self.positions[name] for name in side] for side in sides]).T
 
 # %% ../../nbs/35_models/05_online_dixon_coles.ipynb #ab1b9d38
 def to_pair_tables(
@@ -151,7 +153,7 @@ def to_pair_tables(
 def _days_since(times: np.ndarray, at: int) -> np.ndarray:
     return np.where(times == NO_TIMESTAMP, np.inf, (at - times) / MICROSECONDS_PER_DAY)
 
-
+# %% ../../nbs/35_models/05_online_dixon_coles.ipynb #509c7b09
 def _warm_start(model: DixonColes, tables: PairTables) -> np.ndarray | None:
     "Start from the last maximum, new teams at their prior; None where that is not possible."
     if not hasattr(model, 'teams_') or not set(model.teams_) <= set(tables.teams):
@@ -171,7 +173,7 @@ def _read_new_matches(matches: object, as_of: datetime | None) -> TrainingMatche
         return None
     return read_training_matches(matches, as_of)
 
-
+# %% ../../nbs/35_models/05_online_dixon_coles.ipynb #d9ec503d
 def _next_time(last: int, training: TrainingMatches | None, as_of: datetime | None) -> int:
     "Check the time of an update, and return it in microseconds."
     if training is None and last == NO_TIMESTAMP:

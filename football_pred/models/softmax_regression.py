@@ -41,7 +41,7 @@ def _newton_solve(objective: _Objective, start: np.ndarray, total_weight: float)
             return values
     raise NotConverged('No maximum after 100 steps')
 
-
+# %% ../../nbs/35_models/06_softmax_regression.ipynb #59fb1b17
 def _fit(
     objective: _Objective, prior: np.ndarray, weight: np.ndarray, information: np.ndarray
 ) -> np.ndarray:
@@ -70,7 +70,7 @@ def _softmax_hessian(
     size = n_columns * n_outcomes
     return by_pair.transpose(2, 0, 3, 1).reshape(size, size)
 
-
+# %% ../../nbs/35_models/06_softmax_regression.ipynb #13c3421a
 def fit_softmax(
     design: np.ndarray,  # shape (matches, columns)
     target: np.ndarray,  # probabilities or indicators of the outcome, shape (matches, outcomes)

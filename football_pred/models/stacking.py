@@ -247,7 +247,7 @@ def _predict_kind(
     probabilities = outcome_share * by_outcome + (1 - outcome_share) * by_goals
     return StackedForecast(probabilities, rates, np.full(len(rates), coefficients.rho))
 
-
+# %% ../../nbs/35_models/11_stacking.ipynb #aff7024b
 def predict_stacked(
     coefficients: Mapping[str, StackingCoefficients],  # by kind: '1', '2', '1 priced', '2 priced'
     fixtures: Fixtures,  # the matches

@@ -24,6 +24,7 @@ from ..evaluation.backtest import finished_matches
 from ..evaluation.backtest_tasks import WalkForwardRun, gather_forecasts
 from ..evaluation.scoring import Calibration, calibration_error, score_table
 from ..markets.score_grid import OUTCOMES
+from ..models.base import walks_forward
 from ..models.base_rate import BaseRate
 from ..models.serialization import model_spec
 
@@ -65,7 +66,7 @@ def trial_runs(
     starts = trial_starts(matches, leagues, as_of)
     runs = []
     for name, model in models.items():
-        if hasattr(model, 'predict_walk_forward'):
+        if walks_forward(model):
             runs.append(WalkForwardRun(all_leagues_task, name, clone(model), starts, as_of))
             continue
         for league, start in starts.items():

@@ -6,7 +6,7 @@
 __all__ = ['MAX_HISTORY', 'VERSION_SCHEMA', 'ModelVersion', 'fetch_content', 'ServingModels', 'refresh_serving_models',
            'ChampionHistory', 'read_champion_history', 'champion_before', 'ChampionChange', 'change_champion',
            'write_champion_change', 'list_versions', 'load_version', 'register_version', 'assign_challenger',
-           'Registry', 'load_serving_models']
+           'ServingRegistry', 'register_model', 'write_change', 'Registry', 'load_serving_models']
 
 # %% ../../nbs/45_registry/04_registry.ipynb #c1f8d477
 import json
@@ -486,9 +486,34 @@ def assign_challenger(
             mlflow.client.delete_registered_model_alias(league, 'challenger')
         serving.local_copies.write_pointer(league, 'challenger', None)
 
-# %% ../../nbs/45_registry/04_registry.ipynb #f40adb1f
-class Registry:
-    "Models of all leagues: an MLflow registry, and local copies of the models in use."
+# %% ../../nbs/45_registry/04_registry.ipynb #35428810
+def _check_clock(engine: Engine | None, clock: Callable[[], datetime] | None) -> None:
+    "Check that changes that are written to a database have a time."
+    if engine is not None and clock is None:
+        raise ValueError('clock is missing: with engine, promotions are stored with their time')
+
+
+def _read_champion(
+    registry: 'ServingRegistry',  # models in use
+    serving: ServingModels,  # those of the registry
+    league: str,  # league code, such as 'E0'
+    may_refresh: bool,  # whether to ask MLflow where there is no copy, on a new machine
+) -> ModelVersion:  # from its local copy
+    """Read the champion of a league.
+
+    Raises: ModelError, when the league has none, or its copy was changed.
+    """
+    champion = serving.read(league, 'champion')
+    if champion is None and registry.is_remote and may_refresh:
+        registry.refresh()
+        champion = serving.read(league, 'champion')
+    if champion is None:
+        raise no_trained_model(league, registry.leagues())
+    return champion
+
+# %% ../../nbs/45_registry/04_registry.ipynb #3f11b171
+class ServingRegistry:
+    "Models in use of all leagues: an MLflow registry, and local copies of its models."
 
     def __init__(
         self,
@@ -498,8 +523,7 @@ class Registry:
         engine: Engine | None = None,  # database for events and audit log of promotions
         clock: Callable[[], datetime] | None = None,  # current time, UTC; needed with engine
     ):
-        if engine is not None and clock is None:
-            raise ValueError('clock is missing: with engine, promotions are stored with their time')
+        _check_clock(engine, clock)
         self.mlflow = MlflowRegistryClient(uri, artifacts)
         self.local_copies = LocalCopies(copies)
         self.engine = engine
@@ -508,26 +532,11 @@ class Registry:
         self._serving = ServingModels(self.mlflow, self.local_copies)
         self._refreshed = False
 
-    def champion(
-        self,
-        league: str,  # league code, such as 'E0'
-    ) -> ModelVersion:  # from its local copy, which takes milliseconds
-        """Read the model whose forecasts are published for a league.
+    def champion(self, league: str) -> ModelVersion:  # from its local copy, in milliseconds
+        "Read the model whose forecasts are published for a league; ModelError where it has none."
+        return _read_champion(self, self._serving, league, not self._refreshed)
 
-        Raises: ModelError, when the league has none, or its copy was changed.
-        """
-        champion = self._serving.read(league, 'champion')
-        if champion is None and self.is_remote and not self._refreshed:
-            self.refresh()
-            champion = self._serving.read(league, 'champion')
-        if champion is None:
-            raise no_trained_model(league, self.leagues())
-        return champion
-
-    def challenger(
-        self,
-        league: str,  # league code
-    ) -> ModelVersion | None:  # from its local copy; None: the league has none
+    def challenger(self, league: str) -> ModelVersion | None:  # None: the league has none
         "Read the model that forecasts in the shadow of a league's champion."
         return self._serving.read(league, 'challenger')
 
@@ -540,26 +549,58 @@ class Registry:
         self._refreshed = True
         return refresh_serving_models(self._serving)
 
-    def list_versions(
-        self,
-        league: str,  # league code
-    ) -> pl.DataFrame:  # columns of VERSION_SCHEMA, newest first; metrics are null without a trial
-        "List the versions of a league."
+# %% ../../nbs/45_registry/04_registry.ipynb #80ee7701
+def register_model(
+    registry: ServingRegistry,  # receives the version, and a local copy of it
+    league: str,  # league code
+    model: Any,  # fitted estimator of `serialization.MODEL_CLASSES`
+    name: str,  # from `serialization.model_name`
+    trained_on: Mapping[str, Any],  # identity of the training, with `as_of` in ISO 8601
+    trial_results: TrialResults | None = None,  # scores, tags and files of the training
+) -> ModelVersion:  # without an alias; the same bytes are the same version
+    "Register a fitted model as a version of its league, and copy it."
+    results = trial_results or TrialResults({})
+    number, content = register_version(registry.mlflow, league, model, name, trained_on, results)
+    digest = packed_model_version(content)
+    registry.local_copies.write_content(digest, content)
+    return ModelVersion(name, digest, model, dict(trained_on), 'registry', number)
+
+# %% ../../nbs/45_registry/04_registry.ipynb #c72d4346
+def write_change(
+    registry: ServingRegistry,  # its database receives event and audit entry
+    serving: ServingModels,  # models in use of the registry
+    change: ChampionChange,  # the request
+) -> ModelVersion:  # the champion
+    """Change the champion of a league, and write event and audit entry in one transaction.
+
+    Raises: ModelError, when actor or reason is missing, or the version is not known.
+    """
+    if not change.actor or not change.reason:
+        raise ModelError(f'{change.action} of {change.league} needs an actor and a reason')
+    engine = registry.engine
+    with write_transaction(engine) if engine else nullcontext() as connection:
+        if connection is not None:
+            advisory_lock(connection, f'champion of {change.league}')
+        with registry.mlflow.session():
+            last_change = change_champion(serving, change)
+        if connection is not None and registry.clock is not None:
+            write_champion_change(connection, last_change, registry.clock())
+    return registry.champion(change.league)
+
+# %% ../../nbs/45_registry/04_registry.ipynb #f40adb1f
+class Registry(ServingRegistry):
+    "Models of all leagues: those in use, all versions, and the changes of both."
+
+    def list_versions(self, league: str) -> pl.DataFrame:  # columns of VERSION_SCHEMA
+        "List the versions of a league, newest first; metrics are null without a trial."
         return list_versions(self.mlflow, league)
 
-    def find_mlflow_runs(
-        self,
-        job_run_id: str,  # run of a job, such as 'train-2026...'
-    ) -> list[str]:  # ids of MLflow runs
-        "Find the MLflow runs that a run of a job wrote."
+    def find_mlflow_runs(self, job_run_id: str) -> list[str]:  # ids of MLflow runs
+        "Find the MLflow runs that a run of a job, such as 'train-2026...', wrote."
         return mlflow_client.find_mlflow_runs(self.mlflow, job_run_id)
 
-    def load(
-        self,
-        league: str,  # league code
-        version: str,  # its number or digest
-    ) -> ModelVersion:  # verified
-        "Load any version of a league."
+    def load(self, league: str, version: str) -> ModelVersion:  # verified
+        "Load any version of a league by its number or digest."
         return load_version(self.mlflow, self.local_copies, league, version)
 
     def register(
@@ -571,53 +612,21 @@ class Registry:
         trial_results: TrialResults | None = None,  # scores, tags and files of the training
     ) -> ModelVersion:  # without an alias; the same bytes are the same version
         "Register a fitted model as a version of its league."
-        results = trial_results or TrialResults({})
-        number, content = register_version(self.mlflow, league, model, name, trained_on, results)
-        digest = packed_model_version(content)
-        self.local_copies.write_content(digest, content)
-        return ModelVersion(name, digest, model, dict(trained_on), 'registry', number)
+        return register_model(self, league, model, name, trained_on, trial_results)
 
-    def set_challenger(
-        self,
-        league: str,  # league code
-        version: str | None,  # number or digest; None: the league has no challenger
-    ) -> None:
+    def set_challenger(self, league: str, version: str | None) -> None:  # None: no challenger
         "Choose the version that forecasts in the shadow of the champion."
         assign_challenger(self._serving, league, version)
 
-    def promote(
-        self,
-        league: str,  # league code
-        version: str,  # number or digest of the new champion
-        actor: str,  # such as 'job train', or the name of a person
-        reason: str,  # why
-    ) -> ModelVersion:  # the champion
-        "Make a version champion; repeating it adds nothing."
-        return self._change(ChampionChange('promote', league, version, actor, reason))
+    def promote(self, league: str, version: str, actor: str, reason: str) -> ModelVersion:
+        "Make a version champion by its number or digest; repeating it adds nothing."
+        change = ChampionChange('promote', league, version, actor, reason)
+        return write_change(self, self._serving, change)
 
-    def rollback(
-        self,
-        league: str,  # league code
-        actor: str,  # such as the name of a person
-        reason: str,  # why
-    ) -> ModelVersion:  # the champion, which was it before
+    def rollback(self, league: str, actor: str, reason: str) -> ModelVersion:  # the champion
         "Make the previous champion the champion again."
-        return self._change(ChampionChange('rollback', league, None, actor, reason))
-
-    def _change(self, change: ChampionChange) -> ModelVersion:
-        "Change the champion, and write event and audit entry in one transaction."
-        if not change.actor or not change.reason:
-            raise ModelError(f'{change.action} of {change.league} needs an actor and a reason')
-        with write_transaction(self.engine) if self.engine else nullcontext() as connection:
-            if connection is not None:
-                advisory_lock(connection, f'champion of {change.league}')
-            with self.mlflow.session():
-                last_change = change_champion(self._serving, change)
-            if connection is not None and self.clock is not None:
-                write_champion_change(connection, last_change, self.clock())
-        champion = self._serving.read(change.league, 'champion')
-        assert champion is not None
-        return champion
+        change = ChampionChange('rollback', league, None, actor, reason)
+        return write_change(self, self._serving, change)
 
 # %% ../../nbs/45_registry/04_registry.ipynb #ceca108c
 def load_serving_models(
