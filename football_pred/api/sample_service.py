@@ -17,7 +17,12 @@ from sqlalchemy import Engine
 
 from .cache import LocalCache
 from .forecast_service import ForecastService
-from .serving_state import ServingSources, ServingState, check_registry, refresh
+from football_pred.api.serving_state import (
+    ServingSources,
+    ServingState,
+    confirm_serving_models,
+    refresh,
+)
 from .telemetry import Telemetry
 from ..core import schema
 from ..core.database import open_database, upsert, write_transaction
@@ -109,5 +114,5 @@ async def sample_service(
     )
     state = ServingState(sources, Telemetry())
     await refresh(state, force=True)
-    check_registry(state)
+    confirm_serving_models(state)
     return ForecastService(state, LocalCache(), folder / 'anchors.jsonl')

@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['MAX_SNAPSHOT_AGE', 'REGISTRY_NOT_CHECKED', 'database_error_reason', 'ForecastEntry', 'ServedSnapshot', 'model_labels',
            'model_problems', 'ServingSources', 'load_snapshot', 'ServingState', 'is_current', 'show_snapshot',
-           'check_registry', 'reload_snapshot', 'reload_state', 'run_and_note_errors', 'refresh', 'registry_differs',
-           'model_versions', 'refresh_from_registry', 'update_registry', 'poll']
+           'confirm_serving_models', 'reload_snapshot', 'reload_state', 'run_and_note_errors', 'refresh',
+           'registry_differs', 'model_versions', 'refresh_from_registry', 'update_registry', 'poll']
 
 # %% ../../nbs/62_api/07_serving_state.ipynb #3021249b
 import asyncio
@@ -180,7 +180,7 @@ def show_snapshot(
         telemetry.model_loaded.labels(*loaded).set(1)
 
 # %% ../../nbs/62_api/07_serving_state.ipynb #ee2a6ed9
-def check_registry(
+def confirm_serving_models(
     state: ServingState,  # of a server
 ) -> None:
     "Let the registry confirm the serving models, and note what is wrong with it."
@@ -196,7 +196,7 @@ def reload_snapshot(
         return
     previous = state.served
     if previous:
-        check_registry(state)
+        confirm_serving_models(state)
     served, load_errors = load_snapshot(state.sources)
     serving_models = served.snapshot.serving_models
     problems = model_problems(serving_models, load_errors)
@@ -249,7 +249,7 @@ def registry_differs(
 ) -> bool:  # whether another version, or another source of it, is in use
     "Ask the registry for the serving models, and compare them with those in use."
     with state.registry_lock:
-        check_registry(state)
+        confirm_serving_models(state)
         published, _ = load_serving_models(state.sources.registry)
     in_use = state.snapshot.serving_models if state.snapshot else {}
     return model_versions(published) != model_versions(in_use)

@@ -81,10 +81,11 @@ def build_snapshot(
     event_sequence: int = 0,  # last event before the fixtures were read
 ) -> ForecastSnapshot:
     "Build a snapshot; fixtures that a model may not forecast at as_of are left out."
-    known = fixtures.filter(pl.col('league').is_in(list(serving_models)))
-    known = known.with_columns(forecast_as_of(serving_models)).filter(pl.col('as_of') <= as_of)
-    row_numbers = {match_id: row for row, match_id in enumerate(known['match_id'])}
-    return ForecastSnapshot(as_of, event_sequence, known, row_numbers, serving_models)
+    served = fixtures.filter(pl.col('league').is_in(list(serving_models)))
+    dated = served.with_columns(forecast_as_of(serving_models))
+    upcoming = dated.filter(pl.col('as_of') <= as_of)
+    row_numbers = {match_id: row for row, match_id in enumerate(upcoming['match_id'])}
+    return ForecastSnapshot(as_of, event_sequence, upcoming, row_numbers, serving_models)
 
 
 def read_snapshot(

@@ -357,10 +357,7 @@ class TheOddsApi(TokenSource):
         "Request the fixtures of each league."
         return _plan_odds(self.base_url, _odds_api_paths(leagues, seasons, self.regions))
 
-    def params(
-        self,
-        request: SourceRequest,  # from `plan`
-    ) -> dict[str, str]:  # the token
+    def params(self, request: SourceRequest) -> dict[str, str]:  # the token
         "List the query parameter with the token."
         return {'apiKey': self._require_token()}
 

@@ -29,6 +29,7 @@ from tenacity import (
 )
 
 from .. import __version__
+from ..core.settings import mask_secrets
 from football_pred.ingest.http_messages import (
     DEFAULT_FETCH_LIMITS,
     CacheValidators,
@@ -36,7 +37,6 @@ from football_pred.ingest.http_messages import (
     FetchLimits,
     FetchResult,
     HttpRequest,
-    mask_secrets,
     masked_logs,
     read_allowance,
     read_body,

@@ -4,8 +4,7 @@
 
 # %% auto #0
 __all__ = ['DEFAULT_FETCH_LIMITS', 'CacheValidators', 'HttpRequest', 'FetchResult', 'FetchLimits', 'secret_variants',
-           'mask_secrets', 'masked_logs', 'FetchError', 'retry_after', 'Allowance', 'read_allowance', 'BodyDecoder',
-           'read_body']
+           'masked_logs', 'FetchError', 'retry_after', 'Allowance', 'read_allowance', 'BodyDecoder', 'read_body']
 
 # %% ../../nbs/10_ingest/04_http_messages.ipynb #783e3962
 import logging
@@ -20,6 +19,8 @@ from typing import Any, NamedTuple
 from urllib.parse import quote, quote_plus
 
 import httpx
+
+from ..core.settings import mask_secrets
 
 # %% ../../nbs/10_ingest/04_http_messages.ipynb #3183d4e6
 @dataclass(frozen=True)
@@ -115,16 +116,6 @@ def secret_variants(
         spellings.add(repr(secret)[1:-1])
         spellings.add(repr(secret.encode())[2:-1])
     return sorted(spellings - {''}, key=len, reverse=True)
-
-
-def mask_secrets(
-    text: str,  # text that may quote secrets
-    secrets: Iterable[str],  # from `secret_variants`
-) -> str:  # text without them
-    "Replace every secret in a text by three stars."
-    for secret in secrets:
-        text = text.replace(secret, '***')
-    return text
 
 # %% ../../nbs/10_ingest/04_http_messages.ipynb #3cf666d5
 _LOGGER_NAMES = (

@@ -131,7 +131,7 @@ def _count_rejected_names(connection: Connection) -> pl.DataFrame:
     frame = pl.DataFrame(names, schema=_NAME_SCHEMA, orient='row')
     return frame.group_by(list(_NAME_SCHEMA)).agg(rows=pl.len().cast(pl.Int64))
 
-
+# %% ../../nbs/10_ingest/11_team_names.ipynb #fe12c4d6
 def read_unresolved_names(
     connectable: Engine | Connection,  # database with rejects
 ) -> pl.DataFrame:  # columns `source`, `league`, `name`, `rows`; the most frequent first

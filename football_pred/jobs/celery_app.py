@@ -326,7 +326,7 @@ def execute_tasks(
         step = execute_once(settings, engine, plan, restricted)
     return {'job': step.job, 'part': order['part']}
 
-
+# %% ../../nbs/70_jobs/05_celery_app.ipynb #17f43c29
 def execute_order(
     task: 'Task[Any, Any]',  # The Celery task that runs
     settings: Settings,  # Settings in force
@@ -378,7 +378,7 @@ def execute_with_retries(
     except Terminated:
         raise SystemExit(143) from None
 
-
+# %% ../../nbs/70_jobs/05_celery_app.ipynb #786aa510
 def create_celery_app(
     settings: Settings,  # Settings in force, with `broker_url`
 ) -> 'Celery':  # With the tasks `football_pred.run_job` and `football_pred.start`

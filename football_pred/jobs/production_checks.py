@@ -72,7 +72,7 @@ def send_message(
     require(hasattr(deliveries[0], 'offset'), f'a message was not delivered: {deliveries[0]}')
     return deliveries[0]
 
-
+# %% ../../nbs/70_jobs/07_production_checks.ipynb #91990952
 def check_broker(context: CheckContext) -> str:
     "Send a message to Kafka and receive it."
     from confluent_kafka import TopicPartition
@@ -203,7 +203,7 @@ def check_prometheus(context: CheckContext) -> str:
     firing = sum(rule.get('state') == 'firing' for rule in rules)
     return f'{len(targets)} targets up, {len(rules)} rules evaluated, {firing} alerts firing'
 
-
+# %% ../../nbs/70_jobs/07_production_checks.ipynb #f788133c
 def check_alertmanager(context: CheckContext) -> str:
     "Read version and receivers of Alertmanager."
     address = context.settings.alertmanager_url.rstrip('/')

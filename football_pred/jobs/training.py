@@ -8,8 +8,8 @@ __all__ = ['recipe_key', 'TrainingTask', 'candidate_task', 'challenger_task', 'r
            'describe_training_data', 'train_models', 'require_results', 'training_table', 'JudgedModel', 'find_problem',
            'judge_model', 'judge_models', 'gate_table', 'gate_tables', 'trial_files', 'trial_results',
            'training_source', 'RegisteredModel', 'register_model', 'register_models', 'version_table',
-           'list_mlflow_runs_for_report', 'candidate_models', 'strength_plots', 'PairingForecasts', 'forecast_pairings',
-           'most_open_score_grid', 'leagues_without_champion', 'refused_candidates']
+           'list_mlflow_runs_for_report', 'candidate_models', 'strength_plots', 'PairingForecasts',
+           'forecast_season_pairings', 'most_open_score_grid', 'leagues_without_champion', 'refused_candidates']
 
 # %% ../../nbs/70_jobs/09_training.ipynb #bdc4bc2d
 import json
@@ -238,7 +238,7 @@ class TrainedModel:
 
 # %% ../../nbs/70_jobs/09_training.ipynb #78b1d3f3
 def describe_training_data(
-    known: pl.DataFrame,  # Matches that the model may look at
+    matches: pl.DataFrame,  # Matches that the model may look at
     finished: pl.DataFrame,  # Those of them that are finished
     as_of: datetime,  # Time by which they were known, UTC
 ) -> dict[str, Any]:  # Fit for JSON
@@ -248,7 +248,7 @@ def describe_training_data(
         'as_of': as_of.isoformat(),
         'matches': finished.height,
         'last_kickoff': last_kickoff.isoformat(),
-        'data_fingerprint': frame_fingerprint(known),
+        'data_fingerprint': frame_fingerprint(matches),
     }
 
 # %% ../../nbs/70_jobs/09_training.ipynb #1dfd3798
@@ -265,8 +265,8 @@ def train_models(
     trained = []
     for task in tasks:
         uses_all_leagues = hasattr(task.estimator, 'predict_walk_forward')
-        known = history if uses_all_leagues else history.filter(league=task.league)
-        finished = known.filter(status='finished')
+        matches = history if uses_all_leagues else history.filter(league=task.league)
+        finished = matches.filter(status='finished')
         require_results(finished, task.league, as_of)
         recipe = recipe_key(task.estimator)
         if not uses_all_leagues:
@@ -276,7 +276,7 @@ def train_models(
         else:
             fit = fit_or_explain(task.estimator, finished, as_of)
             shared[recipe] = fit
-        training_data = describe_training_data(known, finished, as_of)
+        training_data = describe_training_data(matches, finished, as_of)
         trained.append(TrainedModel(task, fit.model, fit.problem, training_data))
     return trained
 
@@ -539,8 +539,8 @@ def strength_plots(
     for league, estimator in candidate_models(trained).items():
         if not hasattr(estimator, 'strengths'):
             continue
-        known = history.filter(league=league)
-        teams = known.filter(season=known['season'].max())['home_team'].unique()
+        matches = history.filter(league=league)
+        teams = matches.filter(season=matches['season'].max())['home_team'].unique()
         in_season = pl.col('team').is_in(teams.implode())
         figures.append(plot_strengths(estimator.strengths().filter(in_season)))
     return figures
@@ -559,7 +559,7 @@ class PairingForecasts(NamedTuple):
         return float(self.probabilities[:, 0].mean() - self.probabilities[:, 2].mean())
 
 
-def forecast_pairings(
+def forecast_season_pairings(
     registry: Registry,  # Registry of models
     trained: Sequence[TrainedModel],  # From `train_models`
     history: pl.DataFrame,  # Matches as known at the time of the training
@@ -572,7 +572,7 @@ def forecast_pairings(
 
 
 def most_open_score_grid(
-    forecasts: PairingForecasts,  # From `forecast_pairings`
+    forecasts: PairingForecasts,  # From `forecast_season_pairings`
 ) -> Any:  # Figure; None: the model forecasts no scores
     "Plot the score grid of the pairing with the most equal probabilities of a win."
     from football_pred.reporting.plots import plot_score_grid

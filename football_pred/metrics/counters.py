@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['LATE_ROW_WINDOW', 'FAILED_STATES', 'ROLLING_MATCHES', 'READ_BATCH_SIZE', 'ModelKey', 'TableReader', 'MetricTotals',
            'raise_totals', 'FetchCounter', 'count_run', 'RunCounter', 'RowCounter', 'TableCounter', 'ForecastRecord',
-           'read_latest_scores', 'with_score', 'OpenForecasts', 'SettledForecasts', 'read_forecasts', 'LedgerReader',
+           'read_settled_goals', 'with_score', 'OpenForecasts', 'SettledForecasts', 'read_forecasts', 'LedgerReader',
            'ledger_samples', 'forecasts_between']
 
 # %% ../../nbs/61_metrics/02_counters.ipynb #3f0b0e71
@@ -300,7 +300,7 @@ _FORECAST_COLUMNS = [predictions.c[name] for name in ForecastRecord._fields if n
 ModelKey = tuple[str, str]  # league and name of a model
 
 # %% ../../nbs/61_metrics/02_counters.ipynb #75b2de20
-def read_latest_scores(
+def read_settled_goals(
     connection: Connection,  # database with the ledger
     prediction_ids: Iterable[str],  # forecasts
 ) -> dict[str, tuple[int, int]]:  # home and away goals by forecast; only settled ones
@@ -354,11 +354,11 @@ class OpenForecasts:
     def pop_settled(self, connection: Connection) -> list[ForecastRecord]:
         "Remove the forecasts that were settled since the last call, with their goals."
         match_ids = {row.prediction_id: match_id for match_id, row in self._oldest.items()}
-        finished = [match_ids[oldest] for oldest in read_latest_scores(connection, match_ids)]
+        finished = [match_ids[oldest] for oldest in read_settled_goals(connection, match_ids)]
         candidates: list[str] = []
         for match_id in finished:
             candidates += self.by_match[match_id]
-        scores = read_latest_scores(connection, candidates)
+        scores = read_settled_goals(connection, candidates)
         settled = []
         for match_id in finished:
             del self._oldest[match_id]
@@ -399,7 +399,7 @@ class SettledForecasts:
     def apply_corrections(self, connection: Connection) -> None:
         "Update the goals of matches whose result was corrected after they were settled."
         forecasts = [row for record in self.by_model.values() for row in record.values()]
-        scores = read_latest_scores(connection, [row.prediction_id for row in forecasts])
+        scores = read_settled_goals(connection, [row.prediction_id for row in forecasts])
         for forecast in forecasts:
             corrected = with_score(forecast, scores[forecast.prediction_id])
             if corrected != forecast:

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['MIN_DRIFT_MATCHES', 'DRIFT_WINDOW', 'TRAINING_WINDOW', 'TOP_FEATURES', 'CALENDAR_FEATURES',
            'population_stability_index', 'ks_distance', 'FeatureDrift', 'measure_drift', 'feature_drift_samples',
-           'feature_store_samples', 'forecast_drift_samples', 'TrainingMatches', 'read_training_matches',
+           'feature_store_samples', 'forecast_drift_samples', 'BaselineMatches', 'read_baseline_matches',
            'league_drift_samples']
 
 # %% ../../nbs/61_metrics/05_drift.ipynb #a5b8b493
@@ -168,7 +168,7 @@ def forecast_drift_samples(
     return samples
 
 # %% ../../nbs/61_metrics/05_drift.ipynb #ad20027d
-class TrainingMatches:
+class BaselineMatches:
     "Matches of the last two seasons of training of each league's champion, read once."
 
     def __init__(self, engine: Engine) -> None:
@@ -184,12 +184,12 @@ class TrainingMatches:
         version, matches = self._by_league.get(league, ('', pl.DataFrame()))
         if version != champion.version:
             trained_until = parse_datetime(champion.trained_on['as_of'])
-            matches = read_training_matches(self.engine, league, trained_until)
+            matches = read_baseline_matches(self.engine, league, trained_until)
             self._by_league[league] = (champion.version, matches)
         return matches
 
 
-def read_training_matches(
+def read_baseline_matches(
     engine: Engine,  # database with matches and odds
     league: str,  # code, such as E0
     trained_until: datetime,  # end of training, UTC
@@ -206,7 +206,7 @@ def league_drift_samples(
     champion: ModelVersion,  # champion of a league
     features: pl.DataFrame,  # of the league, from `read_offline_features`
     forecasts: Sequence[ForecastRecord],  # latest forecasts of the champion
-    training_matches: pl.DataFrame,  # from `TrainingMatches`
+    training_matches: pl.DataFrame,  # from `BaselineMatches`
     as_of: datetime,  # UTC
 ) -> list[Sample]:
     "Drift of the features and of the champion's forecasts of a league."

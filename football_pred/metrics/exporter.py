@@ -150,7 +150,7 @@ class CollectorState:
         self.ledger_lock = threading.Lock()  # several collectors read the ledger
         self.tables = gauges.TableRowCounts()
         self.scores = performance.SampleCache()
-        self.training_matches = drift.TrainingMatches(self.database.engine)
+        self.training_matches = drift.BaselineMatches(self.database.engine)
 
 # %% ../../nbs/61_metrics/06_exporter.ipynb #4f5eefb6
 def collect_fetches(

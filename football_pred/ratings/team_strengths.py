@@ -19,8 +19,8 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 
 from ..core.numerics import NotConverged
+from .match_arrays import MICROSECONDS_PER_DAY
 from football_pred.ratings.rating_targets import (
-    MICROSECONDS_PER_DAY,
     Fixtures,
     RatingData,
     RatingSpec,

@@ -23,6 +23,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from football_pred import __version__
+from football_pred.core.settings import mask_secrets
 from football_pred.ingest.http import fetch_all
 from football_pred.ingest.http_messages import (
     BodyDecoder,
@@ -31,7 +32,6 @@ from football_pred.ingest.http_messages import (
     FetchLimits,
     FetchResult,
     HttpRequest,
-    mask_secrets,
     retry_after,
     secret_variants,
 )
