@@ -18,8 +18,8 @@ from sklearn.utils.validation import check_is_fitted
 from ..features.build import FORM_WINDOW, LONG_FORM_WINDOW, build_features
 from ..markets.score_grid import outcome_codes
 from .base import SerializableEstimator, check_total_weight
-from ..ratings.match_arrays import decay_weights
-from ..ratings.rating_targets import MICROSECONDS_PER_DAY, read_fixtures, read_results
+from ..ratings.match_arrays import MICROSECONDS_PER_DAY, decay_weights
+from ..ratings.rating_targets import read_fixtures, read_results
 
 # %% ../../nbs/35_models/08_feature_model.ipynb #17c4710a
 FEATURE_SCALES = {  # name of the feature without its side: mean and standard deviation

@@ -15,8 +15,12 @@ import numpy as np
 from .base import check_total_weight
 from .dixon_coles import DixonColes, fit_to_tables, log_likelihood
 from .pair_tables import ABSENCE_DAYS, PairTables, log_factorials
-from ..ratings.match_arrays import TrainingMatches, decay_weights, read_training_matches
-from ..ratings.rating_targets import MICROSECONDS_PER_DAY
+from football_pred.ratings.match_arrays import (
+    MICROSECONDS_PER_DAY,
+    TrainingMatches,
+    decay_weights,
+    read_training_matches,
+)
 
 # %% ../../nbs/35_models/05_online_dixon_coles.ipynb #64001e9f
 N_STATISTICS = 8  # weight, home goals, away goals, 0-0, 0-1, 1-0, 1-1, log(x! y!)

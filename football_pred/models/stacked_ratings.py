@@ -28,10 +28,9 @@ from football_pred.models.stacking import (
     probabilities_from_prices,
     training_cutoff,
 )
-from ..ratings.match_arrays import decay_weights
+from ..ratings.match_arrays import MICROSECONDS_PER_DAY, decay_weights
 from football_pred.ratings.rating_targets import (
     CLOSING_COLUMNS,
-    MICROSECONDS_PER_DAY,
     OPENING_COLUMNS,
     PRICE_RHO,
     Fixtures,

@@ -20,8 +20,8 @@ from ..core.numerics import softmax, stable_matmul
 from ..markets.margin_removal import fair_probabilities
 from ..markets.score_grid import outcome_probabilities, score_grid
 from .softmax_regression import fit_poisson_regression, fit_softmax
+from ..ratings.match_arrays import MICROSECONDS_PER_DAY
 from football_pred.ratings.rating_targets import (
-    MICROSECONDS_PER_DAY,
     OPENING_COLUMNS,
     Fixtures,
     has_valid_prices,

@@ -6,9 +6,8 @@ import pytest
 
 from football_pred.models.stacked_ratings import StackedRatings
 from football_pred.ratings import team_strengths
-from football_pred.ratings.match_arrays import decay_weights
+from football_pred.ratings.match_arrays import MICROSECONDS_PER_DAY, decay_weights
 from football_pred.ratings.rating_targets import (
-    MICROSECONDS_PER_DAY,
     build_rating_data,
     read_fixtures,
     read_rating_specs,
