@@ -630,7 +630,7 @@ def label_positions(
         'size': SMALL,
         'color': MUTED_COLOUR,
     }
-    axes.set_title('Team and current points', **heading)
+    axes.set_title('Team, points', **heading)
 
 # %% ../../nbs/55_reporting/03_plots.ipynb #ba01ae6f
 def plot_final_positions(
