@@ -103,7 +103,7 @@ def _season_runs(name: str, model: Any, seasons: pl.DataFrame, refit: str) -> li
         runs.append(WalkForwardRun(task, name, model, {league: first}, end, refit))
     return runs
 
-# %% ../../nbs/40_evaluation/04_backtest_tasks.ipynb #6f6318e3
+
 def split_backtest(
     models: dict[str, Any],  # unfitted estimators by name
     targets: pl.DataFrame,  # finished matches to forecast: at least `league`, `season`, `kickoff`
@@ -156,7 +156,7 @@ def _build_tasks(
         tasks.append(_Task(run, selected[leagues], path))
     return tasks
 
-# %% ../../nbs/40_evaluation/04_backtest_tasks.ipynb #62c06f6d
+# %% ../../nbs/40_evaluation/04_backtest_tasks.ipynb #2a2e9335
 def _read_cached(task: _Task) -> pl.DataFrame | None:
     "Read the forecasts of a task from its file; None where there is none."
     if task.path is None or not task.path.exists():

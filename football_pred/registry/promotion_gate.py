@@ -89,7 +89,7 @@ def run_trials(
         runs += trial_runs({name: model}, matches, leagues, as_of)
     return gather_forecasts(runs, matches, failures=failures), failures
 
-# %% ../../nbs/45_registry/05_promotion_gate.ipynb #273ac6a3
+
 def monthly_scores(
     forecasts: pl.DataFrame,  # from `run_trials`, of one model
 ) -> list[dict[str, float]]:  # matches, rps and log_loss of each month, earliest first
@@ -168,7 +168,7 @@ class RpsComparison(NamedTuple):
     low: float  # 95 % interval; nan where it cannot be computed
     high: float
 
-# %% ../../nbs/45_registry/05_promotion_gate.ipynb #3c37dac0
+
 def compare_rps(
     champion_forecasts: pl.DataFrame | None,  # None: the champion gives the same forecasts
     challenger_forecasts: pl.DataFrame,  # from `run_trials`

@@ -117,12 +117,12 @@ def _pointer_to(version: Any) -> dict[str, str]:
         'number': str(version.version),
     }
 
-# %% ../../nbs/45_registry/04_registry.ipynb #e8569730
+
 def _is_same(model: ModelVersion, pointer: Mapping[str, str]) -> bool:
     "Whether a pointer names a model by digest and number."
     return model.version == pointer['version'] and model.number == pointer['number']
 
-# %% ../../nbs/45_registry/04_registry.ipynb #3a4783f8
+
 def _load_copy(
     local_copies: LocalCopies,  # copy of the model
     pointer: Mapping[str, str],  # its name, digest and number
@@ -306,7 +306,7 @@ def read_champion_history(
         tag.get('numbers', []), tag.get('changes', 0), tag.get('last', {}), current
     )
 
-# %% ../../nbs/45_registry/04_registry.ipynb #55419dd2
+
 def champion_before(
     league: str,  # league code, for the error
     history: ChampionHistory,  # champions in their order
@@ -331,7 +331,7 @@ class ChampionChange(NamedTuple):
     actor: str  # such as 'job train', or the name of a person
     reason: str  # why
 
-# %% ../../nbs/45_registry/04_registry.ipynb #3468c36e
+
 def _record_change(
     mlflow: MlflowRegistryClient,  # in a session
     change: ChampionChange,  # the request
@@ -448,7 +448,7 @@ def load_version(
     model, trained_on = unpack_model(content, digest)
     return ModelVersion(name, digest, model, trained_on, 'registry', str(entity.version))
 
-# %% ../../nbs/45_registry/04_registry.ipynb #2de9d0f6
+
 def register_version(
     mlflow: MlflowRegistryClient,  # not in a session: this opens one
     league: str,  # league code
@@ -486,7 +486,7 @@ def assign_challenger(
             mlflow.client.delete_registered_model_alias(league, 'challenger')
         serving.local_copies.write_pointer(league, 'challenger', None)
 
-# %% ../../nbs/45_registry/04_registry.ipynb #feb160a8
+# %% ../../nbs/45_registry/04_registry.ipynb #35428810
 def _check_clock(engine: Engine | None, clock: Callable[[], datetime] | None) -> None:
     "Check that changes that are written to a database have a time."
     if engine is not None and clock is None:
@@ -511,7 +511,7 @@ def _read_champion(
         raise no_trained_model(league, registry.leagues())
     return champion
 
-# %% ../../nbs/45_registry/04_registry.ipynb #6ed6b8d4
+# %% ../../nbs/45_registry/04_registry.ipynb #3f11b171
 class ServingRegistry:
     "Models in use of all leagues: an MLflow registry, and local copies of its models."
 
@@ -549,7 +549,7 @@ class ServingRegistry:
         self._refreshed = True
         return refresh_serving_models(self._serving)
 
-# %% ../../nbs/45_registry/04_registry.ipynb #fb72b1e7
+# %% ../../nbs/45_registry/04_registry.ipynb #80ee7701
 def register_model(
     registry: ServingRegistry,  # receives the version, and a local copy of it
     league: str,  # league code
@@ -565,7 +565,7 @@ def register_model(
     registry.local_copies.write_content(digest, content)
     return ModelVersion(name, digest, model, dict(trained_on), 'registry', number)
 
-# %% ../../nbs/45_registry/04_registry.ipynb #0ccb2a15
+# %% ../../nbs/45_registry/04_registry.ipynb #c72d4346
 def write_change(
     registry: ServingRegistry,  # its database receives event and audit entry
     serving: ServingModels,  # models in use of the registry
