@@ -48,7 +48,7 @@ def _match_problems() -> dict[str, pl.Expr]:
         'has a result known no later than its kick-off': known_at <= pl.col('kickoff'),
     }
 
-# %% ../../nbs/40_evaluation/03_backtest.ipynb #81874127
+
 def finished_matches(
     matches: pl.DataFrame,  # matches frame; rows that are not finished are left out
 ) -> pl.DataFrame:  # with `outcome` ('home', 'draw', 'away'), earliest known result first
@@ -87,7 +87,7 @@ def _to_utc(value: datetime | date) -> datetime:
         raise ValueError(f'{value} has no time zone; pass a datetime in UTC')
     return value
 
-# %% ../../nbs/40_evaluation/03_backtest.ipynb #39779e13
+
 def _in_period(finished: pl.DataFrame, period: _Period) -> pl.DataFrame:
     "Select the matches of a period and of its leagues."
     targets = finished.filter(pl.col('kickoff') >= period.since)
@@ -128,7 +128,7 @@ def _locate(error: ValueError, where: str) -> ValueError:
     error_class = NotConverged if isinstance(error, NotConverged) else ValueError
     return error_class(f'{where}: {error}')
 
-# %% ../../nbs/40_evaluation/03_backtest.ipynb #26164980
+
 def _fit_and_forecast(
     model: Any, results: pl.DataFrame, block: pl.DataFrame, as_of: datetime, where: str
 ) -> np.ndarray:
@@ -142,7 +142,7 @@ def _fit_and_forecast(
         raise ValueError(f'{where}: {len(probabilities)} forecasts of {block.height} matches')
     return probabilities
 
-# %% ../../nbs/40_evaluation/03_backtest.ipynb #f622d93b
+# %% ../../nbs/40_evaluation/03_backtest.ipynb #12b02e84
 def _forecast_league(
     models: Mapping[str, Any],
     history: pl.DataFrame,  # finished matches of the league, earliest known result first
@@ -279,7 +279,7 @@ class _Progress:
         if self.report:
             self.report(self.done, self.total)
 
-# %% ../../nbs/40_evaluation/03_backtest.ipynb #c9853f12
+# %% ../../nbs/40_evaluation/03_backtest.ipynb #b97162e5
 def walk_forward(
     models: Mapping[str, Any],  # unfitted, by name: `fit`, `predict_proba` or a walk in one pass
     matches: pl.DataFrame,  # matches frame of one or more leagues
