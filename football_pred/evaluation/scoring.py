@@ -74,7 +74,7 @@ def _indicators(outcomes: object, n_matches: int) -> np.ndarray:
     indicators: np.ndarray = np.eye(3)[check_outcomes(outcomes, n_matches)]
     return indicators
 
-
+# %% ../../nbs/40_evaluation/01_scoring.ipynb #2bffcb8f
 def rps_by_match(
     probabilities: object,  # shape (matches, 3)
     outcomes: object,  # codes, shape (matches,)
@@ -92,7 +92,7 @@ def _at_outcome(values: np.ndarray, outcomes: object) -> np.ndarray:
     codes = check_outcomes(outcomes, len(values))
     return np.take_along_axis(values, codes[:, None], axis=1)[:, 0]
 
-
+# %% ../../nbs/40_evaluation/01_scoring.ipynb #7260b8cd
 def log_loss_by_match(
     probabilities: object,  # shape (matches, 3)
     outcomes: object,  # codes, shape (matches,)
@@ -113,7 +113,7 @@ def brier_by_match(
     errors: np.ndarray = ((values - _indicators(outcomes, len(values))) ** 2).sum(axis=1)
     return errors
 
-
+# %% ../../nbs/40_evaluation/01_scoring.ipynb #12636051
 def hit_by_match(
     probabilities: object,  # shape (matches, 3)
     outcomes: object,  # codes, shape (matches,)
@@ -139,7 +139,7 @@ def rps(
     "Compute the mean ranked probability score."
     return _mean(rps_by_match(probabilities, outcomes))
 
-
+# %% ../../nbs/40_evaluation/01_scoring.ipynb #af4521b4
 def log_loss(
     probabilities: object,  # shape (matches, 3)
     outcomes: object,  # codes, shape (matches,)
@@ -155,7 +155,7 @@ def brier(
     "Compute the mean Brier score, summed over the three outcomes."
     return _mean(brier_by_match(probabilities, outcomes))
 
-
+# %% ../../nbs/40_evaluation/01_scoring.ipynb #0dd79dab
 def accuracy(
     probabilities: object,  # shape (matches, 3)
     outcomes: object,  # codes, shape (matches,)
@@ -173,7 +173,7 @@ def _mean_of_weeks(sums: np.ndarray, counts: np.ndarray, axis: int) -> np.ndarra
     means: np.ndarray = sums.sum(axis=axis) / counts.sum(axis=axis)
     return means
 
-
+# %% ../../nbs/40_evaluation/01_scoring.ipynb #0967f83c
 def bootstrap_by_week(
     differences: np.ndarray,  # score of one forecaster less that of the other, shape (matches,)
     weeks: np.ndarray,  # week of each match: anything that is equal within a week
@@ -241,7 +241,7 @@ def _check_forecasts(forecasts: pl.DataFrame) -> None:
             'leave out matches that are not finished'
         )
 
-# %% ../../nbs/40_evaluation/01_scoring.ipynb #f0b71e4c
+# %% ../../nbs/40_evaluation/01_scoring.ipynb #6731c87f
 def score_forecasts(
     forecasts: pl.DataFrame,  # `model`, `match_id`, `kickoff`, probabilities, `outcome` as a word
 ) -> pl.DataFrame:  # with `week` (Monday 00:00 UTC), `rps`, `log_loss`, `brier` and `hit`

@@ -72,7 +72,7 @@ def _sigmoid(scores: np.ndarray) -> np.ndarray:
     values: np.ndarray = 1 / (1 + np.exp(-np.clip(scores, -500, 500)))
     return values
 
-
+# %% ../../nbs/35_models/09_logits.ipynb #b079a25f
 def _ordered_derivatives(
     likelihood: _OrderedLikelihood, values: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -175,7 +175,7 @@ def _multinomial_design(features: MatchFeatures) -> np.ndarray:
     distance = np.abs(differences[:, 0])
     return np.column_stack([intercept, 1.0 - features.neutral, differences, distance])
 
-
+# %% ../../nbs/35_models/09_logits.ipynb #ca258698
 def _multinomial_prior() -> np.ndarray:
     "Usual effects of intercept, home advantage and Elo on the score of each outcome."
     prior = np.zeros((3 + N_DIFFERENCES, 3))

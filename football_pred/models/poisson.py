@@ -43,7 +43,7 @@ def _played_rows(matches: TrainingMatches, weight: np.ndarray) -> list[_Rows]:
         _Rows(away, home, matches.away_goals, 0 * at_home, weight),
     ]
 
-
+# %% ../../nbs/35_models/02_poisson.ipynb #fb2d3a33
 def _league_means(
     matches: TrainingMatches, weight: np.ndarray, prior_matches: float
 ) -> list[float]:
@@ -70,7 +70,7 @@ def _imagined_rows(teams: np.ndarray, means: list[float], prior_matches: float) 
         rows.append(_Rows(team, opponent, np.full(size, away_mean), np.zeros(size, int), half))
     return rows
 
-
+# %% ../../nbs/35_models/02_poisson.ipynb #227aa640
 def regression_rows(
     matches: TrainingMatches,  # from `read_training_matches`
     half_life: float | None,  # days after which a match counts half; None: no decay
@@ -98,7 +98,7 @@ def _factor(column: str) -> str:
     "The factor of a column in the formula, with the average team as reference level."
     return f'C({column}, Treatment("{AVERAGE_TEAM}"))'
 
-
+# %% ../../nbs/35_models/02_poisson.ipynb #81877411
 def _fit_regression(rows: pd.DataFrame) -> Any:
     "Fit the regression with statsmodels."
     formula = f'goals ~ home + {_factor("team")} + {_factor("opponent")}'
@@ -109,7 +109,7 @@ def _fit_regression(rows: pd.DataFrame) -> Any:
         raise NotConverged(f'No maximum after {n_steps} steps on {len(rows)} rows')
     return result
 
-
+# %% ../../nbs/35_models/02_poisson.ipynb #dc6f1752
 def _effects(result: Any, column: str, teams: list[str]) -> np.ndarray:
     "Read the effect of every team as a level of a factor."
     return np.array([result.params[f'{_factor(column)}[T.{team}]'] for team in teams])

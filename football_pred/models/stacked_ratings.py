@@ -112,7 +112,7 @@ def _closing_price_targets(results: pl.DataFrame) -> _Targets:
     weight = results['weight'].to_numpy() * is_priced
     return _Targets(outcome, rates_from_probabilities(outcome), weight)
 
-# %% ../../nbs/35_models/12_stacked_ratings.ipynb #e44abb33
+# %% ../../nbs/35_models/12_stacked_ratings.ipynb #2451fe54
 def _stacking_data(
     model: '_StackedArguments',
     results: pl.DataFrame,
@@ -147,7 +147,7 @@ def _stacking_rows(data: StackingData, as_of: int, years: float) -> np.ndarray:
     after_first_year = rows & (data.kickoff >= start + YEAR_MICROSECONDS)
     return after_first_year if after_first_year.sum() >= MIN_STACKING_MATCHES else rows
 
-
+# %% ../../nbs/35_models/12_stacked_ratings.ipynb #f4f6b706
 def _fit_stages(
     model: '_StackedArguments', data: StackingData, as_of: int
 ) -> dict[str, StackingCoefficients]:
@@ -195,7 +195,7 @@ def _read_model_fixtures(model: '_StackedArguments', fixtures: object) -> pl.Dat
         raise ValueError(f'Column league is missing; the model knows the leagues {leagues}')
     return frame.with_columns(league=pl.lit(model.leagues_[0]))
 
-
+# %% ../../nbs/35_models/12_stacked_ratings.ipynb #331e2c8b
 def _usable_prices(
     model: '_StackedArguments', frame: pl.DataFrame, as_of: datetime | None
 ) -> np.ndarray:
@@ -222,7 +222,7 @@ def _predict(model: '_StackedArguments', fixtures: object) -> StackedForecast:
     stages = {kind: _stage_from_data(data) for kind, data in model.stages_.items()}
     return predict_symmetric(stages, matches, strengths, prices, model.outcome_share)
 
-# %% ../../nbs/35_models/12_stacked_ratings.ipynb #9e4d160a
+# %% ../../nbs/35_models/12_stacked_ratings.ipynb #74ec5b63
 def _check_arguments(model: '_StackedArguments') -> None:
     "Check the arguments of the constructor."
     if model.learn_from not in ('outcome', 'closing'):
@@ -271,7 +271,7 @@ def _rescale_grid(grid: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
     scaled: np.ndarray = grid * share[:, outcome]
     return scaled
 
-# %% ../../nbs/35_models/12_stacked_ratings.ipynb #6587a0e3
+# %% ../../nbs/35_models/12_stacked_ratings.ipynb #3b317c1a
 def _mean_goals(grid: np.ndarray) -> np.ndarray:
     "Expected goals of home and away team, shape (fixtures, 2)."
     goals = np.arange(grid.shape[-1])
@@ -308,7 +308,7 @@ STACKED_ATTRIBUTES = (
     'as_of_',  # time of the fit
 )
 
-# %% ../../nbs/35_models/12_stacked_ratings.ipynb #6f114b2d
+# %% ../../nbs/35_models/12_stacked_ratings.ipynb #cfd679d7
 class _StackedArguments(SerializableEstimator):
     "Arguments and fitted attributes of stacked ratings."
 
@@ -341,7 +341,7 @@ class _StackedArguments(SerializableEstimator):
         self.hours_before = hours_before
         self.max_goals = max_goals
 
-# %% ../../nbs/35_models/12_stacked_ratings.ipynb #7e150aff
+# %% ../../nbs/35_models/12_stacked_ratings.ipynb #75d5daf9
 def _fit_ratings(model: _StackedArguments, matches: object, as_of: datetime | None) -> None:
     "Rate the clubs, fit the second stage, and store both as plain data."
     _check_arguments(model)
@@ -359,7 +359,7 @@ def _fit_ratings(model: _StackedArguments, matches: object, as_of: datetime | No
     model.leagues_ = sorted(set(fixtures.league))
     model.matches_ = results.height
 
-# %% ../../nbs/35_models/12_stacked_ratings.ipynb #282f34ea
+# %% ../../nbs/35_models/12_stacked_ratings.ipynb #689a8b66
 def _predict_grid(model: _StackedArguments, fixtures: object, max_goals: int | None) -> np.ndarray:
     "Forecast every score, so that the outcomes have the probabilities of `_predict`."
     probabilities, rates, rho = _predict(model, fixtures)

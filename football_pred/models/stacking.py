@@ -40,7 +40,7 @@ def _price_columns(price_probabilities: np.ndarray) -> list[np.ndarray]:
     log_rates = np.log(rates_from_probabilities(price_probabilities))
     return [*log_odds.T, *log_rates.T]
 
-
+# %% ../../nbs/35_models/11_stacking.ipynb #7d18cb8e
 def design_matrix(
     strengths: FixtureStrengths,  # of the matches
     league: np.ndarray,  # league code of each match, shape (matches,)
@@ -70,7 +70,7 @@ def _trust_prices(outcome: np.ndarray, rates: np.ndarray) -> None:
     rates[-2, 0] = 1
     rates[-1, 1] = 1
 
-
+# %% ../../nbs/35_models/11_stacking.ipynb #9a54034a
 def _trust_ratings(outcome: np.ndarray, rates: np.ndarray, n_ratings: int) -> None:
     "Expect the mean of the ratings to be right."
     leads = slice(1, n_ratings + 1)
@@ -83,7 +83,7 @@ def _trust_ratings(outcome: np.ndarray, rates: np.ndarray, n_ratings: int) -> No
     rates[leads] = np.array([[0.5, -0.5]]) / n_ratings
     rates[goals] = 0.5 / n_ratings
 
-
+# %% ../../nbs/35_models/11_stacking.ipynb #3f3cfa6f
 def prior_coefficients(
     n_ratings: int,  # ratings of the model
     n_leagues: int,  # leagues with a column of their own
@@ -143,7 +143,7 @@ def feature_times(
     "The last midnight before each kick-off."
     return (results['moment'].to_numpy() - 1) // MICROSECONDS_PER_DAY * MICROSECONDS_PER_DAY
 
-
+# %% ../../nbs/35_models/11_stacking.ipynb #38c15997
 def probabilities_from_prices(
     frame: pl.DataFrame,  # with decimal prices, possibly empty
     columns: Sequence[str],  # of home, draw and away
@@ -158,7 +158,7 @@ def probabilities_from_prices(
         probabilities[is_priced] = fair_probabilities(prices[is_priced])
     return probabilities
 
-
+# %% ../../nbs/35_models/11_stacking.ipynb #ea3d01fe
 def known_price_probabilities(
     frame: pl.DataFrame,  # fixtures, optional opening prices, `opening_known_at` and `as_of`
     as_of: datetime | None,  # for fixtures without a column `as_of`
@@ -247,7 +247,7 @@ def _predict_kind(
     probabilities = outcome_share * by_outcome + (1 - outcome_share) * by_goals
     return StackedForecast(probabilities, rates, np.full(len(rates), coefficients.rho))
 
-# %% ../../nbs/35_models/11_stacking.ipynb #aff7024b
+# %% ../../nbs/35_models/11_stacking.ipynb #3fb81820
 def predict_stacked(
     coefficients: Mapping[str, StackingCoefficients],  # by kind: '1', '2', '1 priced', '2 priced'
     fixtures: Fixtures,  # the matches
@@ -289,7 +289,7 @@ def swap_sides(
     )
     return swapped, swapped_strengths, price_probabilities[:, ::-1]
 
-
+# %% ../../nbs/35_models/11_stacking.ipynb #973d6298
 def predict_symmetric(
     coefficients: Mapping[str, StackingCoefficients],  # as for `predict_stacked`
     fixtures: Fixtures,  # as for `predict_stacked`
