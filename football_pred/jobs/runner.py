@@ -202,7 +202,7 @@ CellProgress = Callable[[int, int], None]  # Takes cells done and their total
 
 # %% ../../nbs/70_jobs/02_runner.ipynb #25fe26fc
 def create_papermill_engine(
-    watch: RunWatch,  # Is told the process of the kernel
+    watch: RunWatch,  # Records the process of the kernel
     env: dict[str, str],  # Environment of the kernel
     folder: Path,  # Working directory of the kernel
     on_progress: CellProgress,  # Called after each cell
