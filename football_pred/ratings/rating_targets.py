@@ -6,7 +6,7 @@
 __all__ = ['TARGET_SHARES', 'RATING_STATISTICS', 'OPENING_COLUMNS', 'CLOSING_COLUMNS', 'SCALE_HALF_LIFE', 'PRICE_RHO',
            'RatingSpec', 'read_rating_specs', 'find_country_and_tier', 'Fixtures', 'as_polars', 'read_fixtures',
            'read_results', 'has_valid_prices', 'rates_from_probabilities', 'RatingData', 'scale_to_goals',
-           'rating_target', 'build_rating_data', 'MICROSECONDS_PER_DAY']
+           'rating_target', 'build_rating_data']
 
 # %% ../../nbs/25_ratings/03_rating_targets.ipynb #c6819275
 from collections.abc import Mapping, Sequence
@@ -25,8 +25,6 @@ from football_pred.ratings.match_arrays import (
     read_fixture_teams,
     read_training_matches,
 )
-
-_all_ = ['MICROSECONDS_PER_DAY']  # models import it from here
 
 # %% ../../nbs/25_ratings/03_rating_targets.ipynb #e1dcfdcd
 TARGET_SHARES = ('goals', 'on_target', 'off_target', 'corners', 'price')

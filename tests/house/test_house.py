@@ -26,7 +26,7 @@ from tools.readme import readme
 
 TOOLS = Path(sys.executable).parent  # Scripts of this environment, whether or not it is activated
 READ_SETTINGS = {'api', 'events', 'metrics', 'jobs', 'cli'}
-LARGEST_NOTEBOOK = 60  # cells
+LARGEST_NOTEBOOK = 90  # cells
 MODULES = read_modules()
 NOTEBOOKS = sorted((ROOT / 'nbs').rglob('*.ipynb'))
 JOBS = sorted(path.stem for path in (ROOT / 'nbs/jobs').glob('*.ipynb'))
