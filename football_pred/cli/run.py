@@ -67,8 +67,8 @@ def _parameter_rows(project: 'Project', job: str, now: 'datetime') -> list[tuple
     rows = []
     for parameter in list_parameters(project, job, now):
         value = str(parameter.value)
-        shown = value if len(value) <= 40 else f'{value[:37]}...'
-        rows.append((parameter.name, f'{shown} ({parameter.origin}): {parameter.help}'))
+        text = value if len(value) <= 40 else f'{value[:37]}...'
+        rows.append((parameter.name, f'{text} ({parameter.origin}): {parameter.help}'))
     return rows
 
 

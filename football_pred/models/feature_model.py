@@ -139,9 +139,9 @@ def historical_features(
     return MatchFeatures(home[:n_past], away[:n_past], neutral), by_team
 
 # %% ../../nbs/35_models/08_feature_model.ipynb #01d60b2e
-def _at_neutral_venue(side: np.ndarray, both: np.ndarray, neutral: np.ndarray) -> None:
+def _at_neutral_venue(side: np.ndarray, sides: np.ndarray, neutral: np.ndarray) -> None:
     "Set the features that depend on the venue: the mean pi-rating, and no form at the venue."
-    side[neutral, PI_COLUMN] = both[neutral, :, PI_COLUMN].mean(axis=1)
+    side[neutral, PI_COLUMN] = sides[neutral, :, PI_COLUMN].mean(axis=1)
     side[neutral, VENUE_COLUMN] = np.nan
 
 
