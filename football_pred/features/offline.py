@@ -18,7 +18,13 @@ from typing import Any
 import polars as pl
 from sqlalchemy import BigInteger, Column, Connection, Float, MetaData, String, Table, select
 
-from ..core.database import open_engine, read_frame, upsert, write_transaction
+from football_pred.core.database import (
+    is_transient,
+    open_engine,
+    read_frame,
+    upsert,
+    write_transaction,
+)
 from ..core.files import write_atomic
 from ..core.schema import UtcDateTime
 from .build import FEATURE_KEYS, FEATURES
@@ -44,19 +50,12 @@ class FeatureStoreUnavailable(FeatureStoreError):
 
 
 _STORE_PACKAGES = ('duckdb', 'feast', 'psycopg', 'redis', 'sqlalchemy', 'sqlite3')
-_TRANSIENT_ERRORS = {'ConnectionError', 'TimeoutError', 'OperationalError', 'InterfaceError'}
 
 
 def _is_store_error(error: Exception) -> bool:
     "Whether an error comes from a file or from a package of the store."
     package = type(error).__module__.split('.')[0]
     return isinstance(error, OSError) or package in _STORE_PACKAGES
-
-
-def _is_transient(error: Exception) -> bool:
-    "Whether a class of the error, or one it is derived from, stands for a store that is away."
-    names = {base.__name__ for base in type(error).__mro__}
-    return bool(names & _TRANSIENT_ERRORS)
 
 
 @contextmanager
@@ -71,7 +70,7 @@ def translate_store_errors(
     except Exception as error:
         if not _is_store_error(error):
             raise
-        kind = FeatureStoreUnavailable if _is_transient(error) else FeatureStoreError
+        kind = FeatureStoreUnavailable if is_transient(error) else FeatureStoreError
         raise kind(f'cannot {action}: {type(error).__name__}') from error
 
 # %% ../../nbs/30_features/03_offline.ipynb #b19919c9
