@@ -168,7 +168,7 @@ def test_no_rating_looks_ahead(system, cutoff):
         asked = frame.sort('kickoff', 'match_id').select(
             'match_id', 'kickoff', as_of=(pl.col('kickoff').dt.offset_by('-1us').dt.truncate('1d'))
         )
-        return asked.join(system().rate(frame), on='match_id')
+        return asked.join(system().rate_matches(frame), on='match_id')
 
     assert assert_no_leakage(rated, MATCHES, cutoff) > 100
     early = frame_with_early_results(cutoff)
