@@ -212,8 +212,12 @@ def test_ci_runs_the_test_command_of_the_readme():
 
 @pytest.mark.parametrize(
     'command',
-    [['ruff', 'check', 'football_pred', 'tests', 'tools'], ['mypy']],
-    ids=lambda command: command[0],
+    [
+        ['ruff', 'check', 'football_pred', 'nbs', 'tests', 'tools'],
+        ['ruff', 'format', '--check', 'nbs', 'tests', 'tools'],
+        ['mypy'],
+    ],
+    ids=lambda command: '-'.join(command[:2]),
 )
 def test_static_checks_pass(command):
     result = subprocess.run(
