@@ -7,7 +7,7 @@ __all__ = ['recipe_key', 'TrainingTask', 'candidate_task', 'challenger_task', 'r
            'plan_trials', 'run_trials_of_tasks', 'FitResult', 'fit_or_explain', 'TrainedModel',
            'describe_training_data', 'train_models', 'require_results', 'training_table', 'JudgedModel', 'find_problem',
            'judge_model', 'judge_models', 'gate_table', 'gate_tables', 'trial_files', 'trial_results',
-           'training_source', 'RegisteredModel', 'register_model', 'register_models', 'version_table',
+           'training_source', 'RegisteredModel', 'register_trained_model', 'register_models', 'version_table',
            'list_mlflow_runs_for_report', 'candidate_models', 'strength_plots', 'PairingForecasts',
            'forecast_season_pairings', 'most_open_score_grid', 'leagues_without_champion', 'refused_candidates']
 
@@ -448,7 +448,7 @@ class RegisteredModel:
     verdict: str  # 'champion', 'passed' or 'refused: ...'
 
 
-def register_model(
+def register_trained_model(
     registry: Registry,  # Registry of models
     judged: JudgedModel,  # From `judge_models`
     source: Mapping[str, str],  # From `training_source`
@@ -478,7 +478,7 @@ def register_models(
     promote: bool,  # Whether a candidate that passes becomes champion
 ) -> list[RegisteredModel]:  # In the same order
     "Register the models of a run, and drop challengers of its leagues that it did not train."
-    registered = [register_model(registry, model, source, promote) for model in judged]
+    registered = [register_trained_model(registry, model, source, promote) for model in judged]
     versions = {model.version for model in registered}
     for league in dict.fromkeys(model.trained.task.league for model in judged):
         challenger = registry.challenger(league)

@@ -14,8 +14,8 @@ from football_pred.jobs.training import (
     challenger_task,
     find_problem,
     recipe_key,
-    register_model,
     register_models,
+    register_trained_model,
     train_models,
     training_tasks,
 )
@@ -134,7 +134,7 @@ def test_alias_of_a_model(tmp_path, role, passed, promote, alias, verdict):
     if role == 'challenger':
         task = challenger_task(task, 'PoissonGoals', tmp_path)
     registry = RecordingRegistry()
-    registered = register_model(registry, judged(task, passed), {}, promote)
+    registered = register_trained_model(registry, judged(task, passed), {}, promote)
     assert registered.verdict == verdict
     assert [call[0] for call in registry.calls] == ['register', alias]
     if alias == 'champion':
@@ -148,7 +148,7 @@ def test_a_model_without_a_fit_is_not_registered(tmp_path):
     task = candidate_task('E0', None, '', {}, tmp_path)
     registry = RecordingRegistry()
     unfitted = judged(task, False, fitted=False, problem='no fit: singular')
-    registered = register_model(registry, unfitted, {}, True)
+    registered = register_trained_model(registry, unfitted, {}, True)
     assert (registered.version, registered.verdict) == ('', 'refused: no fit: singular')
     assert registry.calls == []
 
