@@ -61,8 +61,8 @@ def test_help_of_every_command_fits_the_list():
 
 def test_help_of_run_lists_jobs_and_pipelines(tmp_path):
     output = ' '.join(call(tmp_path, 'run', '--help').stdout.split())
-    assert 'Jobs and their parameters' in output
-    assert 'train as_of, leagues, model' in output
+    assert 'Parameters of train, with their values and where they come from' in output
+    assert "leagues ['E0'] (params/defaults.yaml)" in output
     assert 'Pipelines: daily' in output
 
 
@@ -73,7 +73,7 @@ def test_help_of_run_lists_jobs_and_pipelines(tmp_path):
         (('run', 'train', '-p', 'half_live', '3'), "has a parameter 'half_live'"),
         (
             ('run', 'predict', '-p', 'days', 'many'),
-            "parameter days of job predict is int (How far ahead to look), got 'many'",
+            "parameter days of job predict is int (Days ahead), got 'many'",
         ),
         (('run', 'collect', '-p', 'seasons', '[2526]'), 'put it in quotes'),
         (('run', 'train', '-p', 'arguments', '{a: ['), 'is not a YAML value'),
@@ -103,7 +103,7 @@ def test_wrong_setting_is_named(tmp_path):
 
 def test_wrong_project_is_named(tmp_path):
     result = call(tmp_path, 'run', 'daily', FOOTBALL_PROJECT=str(tmp_path))
-    assert (result.returncode, 'FOOTBALL_PROJECT says where to look' in result.stderr) == (2, True)
+    assert (result.returncode, 'Set FOOTBALL_PROJECT to its folder' in result.stderr) == (2, True)
 
 
 def test_empty_home_is_no_error(tmp_path):
