@@ -855,9 +855,9 @@ def test_promotions_and_rollbacks_under_load_lose_no_request(home, server, call,
             assert (back.status_code, back.json()['version']) == (200, first)
             assert answered(first)
             registry.promote('E0', second, 'tests', 'from another process')
-            wait_until(lambda: answered(second), 10)
+            wait_until(lambda: answered(second), 60)
             registry.rollback('E0', 'tests', 'from another process')
-            wait_until(lambda: answered(first), 10)
+            wait_until(lambda: answered(first), 60)
         finally:
             ends.set()
         for thread in threads:
@@ -929,11 +929,11 @@ def test_an_altered_model_is_not_used_and_the_others_are(home, matches, tmp_path
                 .json()['parts']['outlook']['reason']
                 .startswith('JSONDecodeError')
             ),
-            10,
+            60,
         )
         (altered / 'models/champion-D1.json').unlink()
         wait_until(
-            lambda: httpx.get(f'{address}/api/v1/predictions/{matches[0]}').status_code == 200, 10
+            lambda: httpx.get(f'{address}/api/v1/predictions/{matches[0]}').status_code == 200, 60
         )
         answer = httpx.get(f'{address}/api/v1/predictions/{matches[0]}').json()
         assert (answer['version'], answer['source']) == (pointer['version'], 'copy')
