@@ -5,10 +5,9 @@
 # %% auto #0
 __all__ = ['HomeSettings', 'DatabaseSettings', 'StoreSettings', 'BrokerSettings', 'FeatureSettings', 'ModelSettings',
            'JobSettings', 'RunSettings', 'ServerSettings', 'SourceSettings', 'Settings', 'secret_values',
-           'mask_secrets', 'split_credentials', 'environment_variables']
+           'split_credentials', 'environment_variables']
 
 # %% ../../nbs/00_core/01_settings.ipynb #db310ddc
-from collections.abc import Iterable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -329,16 +328,6 @@ def secret_values(
     values = {secret.get_secret_value() for secret in secrets}
     passwords = {urlsplit(value).password for value in values if '://' in value}
     return sorted((value for value in values | passwords if value), key=len, reverse=True)
-
-# %% ../../nbs/00_core/01_settings.ipynb #8181c666
-def mask_secrets(
-    text: str,  # text to be stored or logged
-    secrets: Iterable[str],  # from `secret_values`
-) -> str:  # the text with `***` in place of each secret
-    "Mask the secrets in a text."
-    for secret in secrets:
-        text = text.replace(secret, '***')
-    return text
 
 # %% ../../nbs/00_core/01_settings.ipynb #7212d3d5
 def split_credentials(

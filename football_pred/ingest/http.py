@@ -29,7 +29,7 @@ from tenacity import (
 )
 
 from .. import __version__
-from ..core.settings import mask_secrets
+from ..core.logging import mask_secrets
 from football_pred.ingest.http_messages import (
     DEFAULT_FETCH_LIMITS,
     CacheValidators,

@@ -20,7 +20,7 @@ from urllib.parse import quote, quote_plus
 
 import httpx
 
-from ..core.settings import mask_secrets
+from ..core.logging import mask_secrets
 
 # %% ../../nbs/10_ingest/04_http_messages.ipynb #3183d4e6
 @dataclass(frozen=True)

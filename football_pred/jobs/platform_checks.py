@@ -31,8 +31,9 @@ from ..api.cache import open_cache
 from ..core import migrate, schema
 from ..core.database import count_rows, write_transaction
 from ..core.job_runs import latest_successful_run
+from ..core.logging import mask_secrets
 from ..core.outbox import write_audit_entry
-from ..core.settings import Settings, environment_variables, mask_secrets
+from ..core.settings import Settings, environment_variables
 from ..features.offline import FeatureStoreConfig, read_offline_features
 from ..forecasts.ledger_verification import verify_ledger
 from ..registry.registry import Registry

@@ -42,8 +42,9 @@ from football_pred.core.job_runs import (
     run_seconds,
     update_run,
 )
+from ..core.logging import mask_secrets
 from ..core.parsing import parse_datetime
-from ..core.settings import Settings, environment_variables, mask_secrets, secret_values
+from ..core.settings import Settings, environment_variables, secret_values
 from .job_spec import Job, JobError
 
 # %% ../../nbs/70_jobs/02_runner.ipynb #fa439340

@@ -35,9 +35,9 @@ from starlette.routing import Route
 
 from .. import __version__
 from ..core.database import open_engine
-from ..core.logging import LATENCY_BUCKETS
+from ..core.logging import LATENCY_BUCKETS, mask_secrets
 from ..core.schema import missing_triggers
-from ..core.settings import Settings, mask_secrets, secret_values
+from ..core.settings import Settings, secret_values
 from ..features.offline import FeatureStoreConfig, read_offline_features
 from . import drift, gauges, performance
 from .catalog import LabelledHistogram, Sample, metric_families

@@ -499,7 +499,7 @@ def test_from_a_page_to_settled_and_new_forecasts(database, home, kafka, tmp_pat
             )
 
         openfootball(page, first)
-        assert gather().matches == 380
+        assert gather().match_count == 380
         history, registry = (
             read_match_history(database, first, ['E0']),
             Registry(**settings.registry_options),
@@ -536,7 +536,7 @@ def test_from_a_page_to_settled_and_new_forecasts(database, home, kafka, tmp_pat
             running(*place, 'consume', '--as-of', after.isoformat()) as two,
         ):
             openfootball(page, first, also=1)
-            assert (gather().changed, ledger(database)) == (1, (1, 0))
+            assert (gather().change_count, ledger(database)) == (1, (1, 0))
             wait_until(lambda: bool(two.says('results processed')))
             wait_until(lambda: count_events(database, schema.events.c.sent_at.is_(None)) == 0)
             assert (one.end(), two.end()) == (0, 0)

@@ -23,7 +23,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from football_pred import __version__
-from football_pred.core.settings import mask_secrets
+from football_pred.core.logging import mask_secrets
 from football_pred.ingest.http import fetch_all
 from football_pred.ingest.http_messages import (
     BodyDecoder,

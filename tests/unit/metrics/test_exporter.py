@@ -107,12 +107,12 @@ def names_of(page: str) -> set[str]:
     }
 
 
-def readme_names(who: str) -> set[str]:
-    return set(
-        re.findall(
-            rf'^\| `(football_\w+)` \|.*\| {who}[^|]* \|$', (ROOT / 'README.md').read_text(), re.M
-        )
-    )
+def listed_names(who: str) -> set[str]:
+    "Names of metrics in the table of the guide."
+    notebook = json.loads((ROOT / 'nbs' / 'guide' / 'metrics.ipynb').read_text())
+    outputs = [output for cell in notebook['cells'] for output in cell.get('outputs', [])]
+    text = ''.join(''.join(output['data']['text/markdown']) for output in outputs)
+    return set(re.findall(rf'^\| `(football_\w+)` \|.*\| {who}[^|]* \|$', text, re.M))
 
 
 @pytest.fixture
@@ -121,7 +121,7 @@ def on_postgresql(postgresql: Engine, home: Path) -> Exporter:
     return refreshed(home, database_url=url)
 
 
-def test_the_readme_lists_every_metric_and_no_other(day_exporter, on_postgresql, home):
+def test_the_guide_lists_every_metric_and_no_other(day_exporter, on_postgresql, home):
     "Every metric that applies is exported; connections only of PostgreSQL."
     with socket.create_server(('127.0.0.1', 0)) as listening:
         configured = refreshed(home, api_url=f'http://127.0.0.1:{listening.getsockname()[1]}')
@@ -131,9 +131,9 @@ def test_the_readme_lists_every_metric_and_no_other(day_exporter, on_postgresql,
             for one in (day_exporter, on_postgresql, configured)
         ]
     )
-    assert seen == readme_names('exporter')
+    assert seen == listed_names('exporter')
     assert len(seen) >= 23
-    assert names_of(generate_latest(Telemetry().registry).decode()) == readme_names('server')
+    assert names_of(generate_latest(Telemetry().registry).decode()) == listed_names('server')
 
 
 def test_every_collector_is_up(day_exporter):
