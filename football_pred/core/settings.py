@@ -188,6 +188,10 @@ class JobSettings(HomeSettings):
     job_retries: int = Field(
         default=4, ge=0, description='Retries of a run after an error that may pass'
     )
+    warm_kernels: bool = Field(
+        default=True,
+        description='Whether kernels of jobs are forked from a process with their imports',
+    )
     heartbeat_seconds: float = Field(
         default=2, gt=0, description='Seconds between two heartbeats of a run'
     )

@@ -9,18 +9,18 @@ __all__ = ['FORECAST_COLUMNS', 'MARKET_PRICE_COLUMNS', 'refit_times', 'finished_
 # %% ../../nbs/40_evaluation/03_backtest.ipynb #85045d51
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
+from inspect import signature
 from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
-from sklearn.base import clone
 
 from ..core.numerics import NotConverged
 from .leakage import FIXTURE_COLUMNS, LeakageError, fixtures_as_of
 from .scoring import check_probabilities
 from ..markets.margin_removal import MIN_OVERROUND, fair_probabilities
 from ..markets.score_grid import OUTCOMES, outcome_codes
-from ..models.base import walks_forward
+from ..models.base import Estimator, clone, walks_forward
 
 # %% ../../nbs/40_evaluation/03_backtest.ipynb #e4a58ab9
 def refit_times(
@@ -168,11 +168,17 @@ def _forecast_league(
     return probabilities
 
 # %% ../../nbs/40_evaluation/03_backtest.ipynb #d88da932
+def _tells_progress(model: Any) -> bool:
+    "Whether the one pass of a model takes a callback."
+    return 'progress' in signature(model.predict_walk_forward).parameters
+
+
 def _forecast_in_one_pass(
     name: str,
     model: Any,  # with `predict_walk_forward`
     finished: pl.DataFrame,
     targets: pl.DataFrame,
+    progress: Callable[[int, int], None] | None = None,  # called with days done and their total
 ) -> np.ndarray:
     "Forecast all targets in one pass over the history."
     first_known = finished['result_known_at'].min()
@@ -184,7 +190,9 @@ def _forecast_in_one_pass(
         )
     history = finished.drop('outcome')
     try:
-        forecasts = clone(model).predict_walk_forward(history, fixtures_as_of(targets))
+        options = {'progress': progress} if _tells_progress(model) else {}
+        walk = clone(model).predict_walk_forward
+        forecasts = walk(history, fixtures_as_of(targets), **options)
         probabilities = check_probabilities(forecasts)
     except ValueError as error:
         raise _locate(error, f'Model {name}') from error
@@ -279,6 +287,11 @@ class _Progress:
         if self.report:
             self.report(self.done, self.total)
 
+    def report_days(self, done: int, total: int) -> None:
+        "Report a pass over the history, one step of all, of which some days are done."
+        if self.report:
+            self.report(self.done * total + done, self.total * total)
+
 # %% ../../nbs/40_evaluation/03_backtest.ipynb #b97162e5
 def walk_forward(
     models: Mapping[str, Any],  # unfitted, by name: `fit`, `predict_proba` or a walk in one pass
@@ -306,7 +319,9 @@ def walk_forward(
             rows[name] = _to_rows(name, group.targets, forecast)
     for group in groups:
         for name, model in group.in_one_pass.items():
-            forecast = _forecast_in_one_pass(name, model, finished, group.targets)
+            forecast = _forecast_in_one_pass(
+                name, model, finished, group.targets, counter.report_days
+            )
             rows[name] = _to_rows(name, group.targets, forecast)
             counter.step()
     return pl.concat(rows[name] for name in models)

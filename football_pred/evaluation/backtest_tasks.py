@@ -18,14 +18,13 @@ from multiprocessing import get_context
 from typing import Any, NamedTuple
 
 import polars as pl
-from sklearn.base import clone
 
 from ..core.as_of import frame_fingerprint
 from ..core.files import AnyPath, write_atomic
 from ..core.numerics import NotConverged
 from ..core.parsing import NAME_SEPARATOR
 from .backtest import refit_times, walk_forward
-from ..models.base import walks_forward
+from ..models.base import clone, walks_forward
 from ..models.serialization import model_spec
 
 # %% ../../nbs/40_evaluation/04_backtest_tasks.ipynb #08864a6f
@@ -64,9 +63,10 @@ class WalkForwardRun:
     def compute_forecasts(
         self,
         matches: pl.DataFrame,  # from `select_matches`
+        progress: Callable[[int, int], None] | None = None,  # called with blocks done and total
     ) -> pl.DataFrame:  # as `backtest.walk_forward`
         "Forecast the matches of the run."
-        return _compute_forecasts(self, matches)
+        return _compute_forecasts(self, matches, progress)
 
 # %% ../../nbs/40_evaluation/04_backtest_tasks.ipynb #a16ef333
 def _cache_key(run: WalkForwardRun, data_fingerprint: str, code_fingerprint: str) -> str:
@@ -81,13 +81,16 @@ def _cache_key(run: WalkForwardRun, data_fingerprint: str, code_fingerprint: str
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def _compute_forecasts(run: WalkForwardRun, matches: pl.DataFrame) -> pl.DataFrame:
+def _compute_forecasts(
+    run: WalkForwardRun, matches: pl.DataFrame, progress: Callable[[int, int], None] | None
+) -> pl.DataFrame:
     forecasts = walk_forward(
         {run.model_name: clone(run.model)},
         matches,
         start=min(run.starts.values()),
         end=run.end,
         refit=run.refit,
+        progress=progress,
         leagues=list(run.starts),
     )
     start = pl.col('league').replace_strict(run.starts, return_dtype=pl.Datetime('us', 'UTC'))
@@ -165,9 +168,9 @@ def _read_cached(task: _Task) -> pl.DataFrame | None:
     return forecasts.with_columns(model=pl.lit(task.run.model_name))
 
 
-def _compute(task: _Task) -> pl.DataFrame:
+def _compute(task: _Task, progress: Callable[[int, int], None] | None = None) -> pl.DataFrame:
     "Compute the forecasts of a task, and write them to its file."
-    forecasts = task.run.compute_forecasts(task.matches)
+    forecasts = task.run.compute_forecasts(task.matches, progress)
     if task.path is not None:
         buffer = io.BytesIO()
         forecasts.write_parquet(buffer)
@@ -181,7 +184,7 @@ class _Collector:
     def __init__(
         self,
         tasks: list[_Task],
-        progress: Callable[[int, int], None],
+        progress: Callable[[float, int], None],
         failures: dict[tuple[str, str], str] | None,
     ):
         self.tasks = tasks
@@ -196,6 +199,10 @@ class _Collector:
                 self.forecasts[position] = cached
         self.progress(len(self.forecasts), len(self.tasks))
         return [i for i in range(len(self.tasks)) if i not in self.forecasts]
+
+    def report_blocks(self, done: int, total: int) -> None:
+        "Report a task of which some blocks are done."
+        self.progress(len(self.forecasts) + min(done / total, 0.99), len(self.tasks))
 
     def collect(self, position: int, compute: Callable[[], pl.DataFrame]) -> None:
         try:
@@ -215,7 +222,7 @@ def _compute_all(collector: _Collector, positions: list[int], processes: int) ->
     tasks = collector.tasks
     if processes == 1 or len(positions) < 2:
         for i in positions:
-            collector.collect(i, partial(_compute, tasks[i]))
+            collector.collect(i, partial(_compute, tasks[i], collector.report_blocks))
         return
     longest_first = sorted(positions, key=lambda i: not tasks[i].run.uses_all_leagues)
     with ProcessPoolExecutor(processes, get_context('spawn')) as pool:
@@ -236,7 +243,7 @@ def _concat_by_model(collector: _Collector) -> pl.DataFrame:
     return pl.concat(pl.concat(frames).sort(order) for frames in by_model.values())
 
 # %% ../../nbs/40_evaluation/04_backtest_tasks.ipynb #c1898f7e
-def _ignore_progress(done: int, total: int) -> None:
+def _ignore_progress(done: float, total: int) -> None:
     "Do not report progress."
 
 
@@ -247,7 +254,7 @@ def gather_forecasts(
     code_fingerprint: str = '',  # fingerprint of the library
     tasks: str = '',  # only these tasks, joined by `NAME_SEPARATOR`; empty: all
     processes: int = 1,  # processes that compute what is not cached
-    progress: Callable[[int, int], None] = _ignore_progress,  # called with runs done and total
+    progress: Callable[[float, int], None] = _ignore_progress,  # called with runs done and total
     failures: dict[tuple[str, str], str] | None = None,  # filled by model and league; None: raise
 ) -> pl.DataFrame:  # as `backtest.walk_forward`: by model, league, time; without runs no columns
     """Gather the forecasts of all runs: those in the cache, and the rest computed.

@@ -6,7 +6,8 @@
 __all__ = ['MIN_WEEKS', 'Interval', 'PROBABILITY_COLUMNS', 'NO_DIFFERENCE', 'COMPARISON_COLUMNS', 'RELIABILITY_COLUMNS',
            'check_probabilities', 'check_outcomes', 'rps_by_match', 'log_loss_by_match', 'brier_by_match',
            'hit_by_match', 'rps', 'log_loss', 'brier', 'accuracy', 'bootstrap_by_week', 'skill_score',
-           'score_forecasts', 'common_matches', 'score_table', 'reliability_table', 'Calibration', 'calibration_error']
+           'score_forecasts', 'common_matches', 'score_table', 'wilson_interval', 'reliability_table', 'Calibration',
+           'calibration_error']
 
 # %% ../../nbs/40_evaluation/01_scoring.ipynb #5924641d
 from collections.abc import Sequence
@@ -14,7 +15,6 @@ from typing import NamedTuple
 
 import numpy as np
 import polars as pl
-from scipy.stats import binomtest, bootstrap
 
 from ..markets.score_grid import OUTCOMES
 
@@ -166,12 +166,7 @@ def accuracy(
 # %% ../../nbs/40_evaluation/01_scoring.ipynb #4144fce9
 MIN_WEEKS = 15  # fewer weeks than this give no interval
 Interval = tuple[float, float]
-
-
-def _mean_of_weeks(sums: np.ndarray, counts: np.ndarray, axis: int) -> np.ndarray:
-    "Mean of all matches, from sums and counts by week."
-    means: np.ndarray = sums.sum(axis=axis) / counts.sum(axis=axis)
-    return means
+_BATCH = 250  # bootstrap samples drawn at a time
 
 # %% ../../nbs/40_evaluation/01_scoring.ipynb #0967f83c
 def bootstrap_by_week(
@@ -190,17 +185,14 @@ def bootstrap_by_week(
     counts = np.bincount(week)
     if len(sums) < MIN_WEEKS:
         return None
-    result = bootstrap(
-        (sums, counts),
-        _mean_of_weeks,
-        paired=True,
-        vectorized=True,
-        method='percentile',
-        n_resamples=n_resamples,
-        batch=250,
-        rng=np.random.default_rng(seed),
-    )
-    return float(result.confidence_interval.low), float(result.confidence_interval.high)
+    generator = np.random.default_rng(seed)
+    means = []
+    for start in range(0, n_resamples, _BATCH):
+        size = (min(_BATCH, n_resamples - start), len(sums))
+        drawn = generator.integers(0, len(sums), size)
+        means.append(sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1))
+    low, high = np.quantile(np.concatenate(means), [0.025, 0.975])
+    return float(low), float(high)
 
 # %% ../../nbs/40_evaluation/01_scoring.ipynb #9a6dbf7b
 def skill_score(
@@ -381,6 +373,21 @@ def _bins(values: np.ndarray, bins: int) -> np.ndarray:
     return np.minimum((values * bins).astype(np.int64), bins - 1)
 
 
+def wilson_interval(
+    share: float,  # observed share of hits
+    count: int,  # trials
+) -> Interval:  # ends of the 95 % interval of the probability
+    """Estimate the interval of a probability from a share.
+
+    Source: Wilson (1927), Journal of the American Statistical Association 22.
+    """
+    z = 1.959963984540054  # 97.5 % of the normal distribution lie below
+    centre = share + z**2 / (2 * count)
+    margin = z * np.sqrt(share * (1 - share) / count + z**2 / (4 * count**2))
+    scale = 1 + z**2 / count
+    return float((centre - margin) / scale), float((centre + margin) / scale)
+
+
 RELIABILITY_COLUMNS = {
     'bin': pl.String,
     'forecast': pl.Float64,
@@ -393,10 +400,9 @@ RELIABILITY_COLUMNS = {
 
 def _reliability_row(label: str, forecasts: np.ndarray, hits: np.ndarray) -> tuple[object, ...]:
     "Compare the forecasts of a bin with the frequency of hits."
-    count = len(hits)
-    n_hits = int(hits.sum())
-    interval = binomtest(n_hits, count).proportion_ci(0.95, method='wilson')
-    return label, forecasts.mean(), n_hits / count, interval.low, interval.high, count
+    observed = float(hits.mean())
+    low, high = wilson_interval(observed, len(hits))
+    return label, forecasts.mean(), observed, low, high, len(hits)
 
 # %% ../../nbs/40_evaluation/01_scoring.ipynb #0187eb71
 def reliability_table(

@@ -480,9 +480,14 @@ def rebuild_tables(
         snapshots = _read_snapshots(scratch)
         reference = _read_reference(scratch)
         summary = _load_snapshots(scratch, folder, sources, snapshots, reference, progress)
-        with scratch.connect() as rebuilt, write_transaction(engine) as connection:
+        with scratch.connect() as rebuilt:
             differences = reconcile_tables(
-                rebuilt, connection, REBUILT_TABLES, [schema.snapshots], apply
+                rebuilt,
+                engine,
+                REBUILT_TABLES,
+                no_delete=[schema.snapshots],
+                apply=apply,
+                held_back={'snapshots': 'cleaned_with'},
             )
     return Rebuild(summary, differences)
 

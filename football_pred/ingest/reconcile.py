@@ -7,7 +7,7 @@ __all__ = ['scratch_database', 'read_table_rows', 'reconcile_tables']
 
 # %% ../../nbs/10_ingest/15_reconcile.ipynb #099d5698
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -29,7 +29,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import IntegrityError
 
-from ..core.database import open_database, read_frame, upsert
+from ..core import schema
+from ..core.database import open_database, read_frame, upsert, write_transaction
 
 # %% ../../nbs/10_ingest/15_reconcile.ipynb #f80cc915
 @contextmanager
@@ -70,9 +71,7 @@ def _key_columns(table: Table) -> list[str]:
 _CHUNK_SIZE = 500  # matches or payloads whose rows are in memory at the same time
 
 
-def _partitions(
-    rebuilt: Connection, live: Connection, table: Table
-) -> Iterator[ColumnElement[bool]]:
+def _partitions(rebuilt: Connection, live: Engine, table: Table) -> Iterator[ColumnElement[bool]]:
     "Yield conditions that partition the rows of a table in both databases."
     first = next(iter(table.primary_key))
     values = [read_frame(database, select(first).distinct()) for database in (rebuilt, live)]
@@ -121,37 +120,46 @@ def _delete_rows(connection: Connection, table: Table, keys: pl.DataFrame) -> No
 
 # %% ../../nbs/10_ingest/15_reconcile.ipynb #519fd6a9
 class _TableDifferences(NamedTuple):
-    "Differences of a table: counts, and keys of rows to delete."
+    "Differences of a table."
 
-    table: Table
     rows: int  # in the rebuilt table
     added: int
     changed: int
     removed: int
-    deletes: list[pl.DataFrame]  # keys of rows to delete, by partition
 
 
-def _reconcile_table(
-    rebuilt: Connection, live: Connection, table: Table, may_delete: bool, apply: bool
+def _find_deletes(rebuilt: Connection, live: Engine, table: Table) -> pl.DataFrame:
+    "Keys of live rows that the rebuilt table lacks."
+    keys = [select(*table.primary_key).where(where) for where in _partitions(rebuilt, live, table)]
+    names = _key_columns(table)
+    missing = [pl.DataFrame(schema=schema.frame_schema(table)).select(names)]
+    for query in keys:
+        in_live = read_frame(live, query)
+        missing.append(in_live.join(read_frame(rebuilt, query), on=names, how='anti'))
+    return pl.concat(missing)
+
+
+def _write_differences(
+    rebuilt: Connection, live: Engine, table: Table, apply: bool, held_back: str | None = None
 ) -> _TableDifferences:
-    "Compare a table partition by partition, and write what is missing or different."
+    "Compare a table partition by partition, and write each in a transaction of its own."
     row_count = 0
     added = 0
     changed = 0
-    deletes = []
     for where in _partitions(rebuilt, live, table):
         rebuilt_rows = read_table_rows(rebuilt, table, where)
         live_rows = read_table_rows(live, table, where)
         differences = _compare(rebuilt_rows, live_rows, _key_columns(table))
+        upserts = differences.upserts
         row_count += rebuilt_rows.height
         added += differences.added
-        changed += differences.upserts.height - differences.added
-        if apply:
-            _write_rows(live, table, differences.upserts)
-        if may_delete and differences.deletes.height:
-            deletes.append(differences.deletes)
-    removed = sum(keys.height for keys in deletes)
-    return _TableDifferences(table, row_count, added, changed, removed, deletes)
+        changed += upserts.height - differences.added
+        if held_back:
+            upserts = upserts.with_columns(pl.lit(None, upserts.schema[held_back]).alias(held_back))
+        if apply and upserts.height:
+            with write_transaction(live) as connection:
+                _write_rows(connection, table, upserts)
+    return _TableDifferences(row_count, added, changed, 0)
 
 # %% ../../nbs/10_ingest/15_reconcile.ipynb #a78bcb50
 _REPORT_SCHEMA = {
@@ -163,27 +171,37 @@ _REPORT_SCHEMA = {
 }
 
 
+def _delete_all(live: Engine, deletes: Mapping[str, pl.DataFrame]) -> None:
+    "Delete rows of tables that others depend on last, all of them or none."
+    with write_transaction(live) as connection:
+        for name, keys in reversed(list(deletes.items())):
+            for part in keys.iter_slices(_CHUNK_SIZE):
+                _delete_rows(connection, schema.metadata.tables[name], part)
+
+
 def reconcile_tables(
     rebuilt: Connection,  # database with the correct rows
-    live: Connection,  # from `write_transaction`; database to compare and correct
+    live: Engine,  # database to compare and correct
     tables: Sequence[Table],  # tables of `schema`, those that others depend on first
     no_delete: Sequence[Table] = (),  # tables that may have more rows; nothing is deleted there
     apply: bool = True,  # correct the live database; False: only compare
+    held_back: Mapping[str, str] | None = None,  # column by table that is written when all is done
 ) -> pl.DataFrame:  # `table`, `rows`, `added`, `changed` and `removed`, a row a table
     """Compare tables row for row, and correct the live ones.
 
-    Raises: ValueError, when a row that has to be deleted is in use.
+    Raises: ValueError, when a row that has to be deleted is in use; nothing is changed then.
     """
-    reports = []
+    last_columns = held_back or {}
+    removable = [table for table in tables if table not in no_delete]
+    deletes = {table.name: _find_deletes(rebuilt, live, table) for table in removable}
+    if apply and any(keys.height for keys in deletes.values()):
+        _delete_all(live, deletes)
+    counts = []
     for table in tables:
-        may_delete = table not in no_delete
-        reports.append(_reconcile_table(rebuilt, live, table, may_delete, apply))
+        differences = _write_differences(rebuilt, live, table, apply, last_columns.get(table.name))
+        removed = deletes[table.name].height if table.name in deletes else 0
+        counts.append((table.name, *differences._replace(removed=removed)))
     if apply:
-        for report in reversed(reports):
-            for keys in reversed(report.deletes):
-                _delete_rows(live, report.table, keys)
-    counts = [
-        (report.table.name, report.rows, report.added, report.changed, report.removed)
-        for report in reports
-    ]
+        for name in last_columns:
+            _write_differences(rebuilt, live, schema.metadata.tables[name], apply)
     return pl.DataFrame(counts, schema=_REPORT_SCHEMA, orient='row')

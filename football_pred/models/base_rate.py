@@ -10,10 +10,14 @@ from datetime import datetime
 from typing import ClassVar, Self
 
 import numpy as np
-from sklearn.utils.validation import check_is_fitted
 
 from ..markets.score_grid import outcome_codes
-from .base import SerializableEstimator, check_positive, match_weights
+from football_pred.models.base import (
+    SerializableEstimator,
+    check_is_fitted,
+    check_positive,
+    match_weights,
+)
 from football_pred.ratings.match_arrays import (
     TrainingMatches,
     read_fixture_teams,

@@ -448,6 +448,12 @@ class DixonColes(GoalModel):
     "Dixon-Coles model with time decay and shrinkage of team strengths."
 
     fitted_attributes = DIXON_COLES_ATTRIBUTES
+    matches_: np.ndarray
+    weight_: np.ndarray
+    newcomer_: np.ndarray
+    log_likelihood_: float
+    n_iterations_: int
+    converged_: bool
 
     def __init__(
         self,

@@ -13,11 +13,10 @@ from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 import polars as pl
-from sklearn.utils.validation import check_is_fitted
 
 from ..features.build import FORM_WINDOW, LONG_FORM_WINDOW, build_features
 from ..markets.score_grid import outcome_codes
-from .base import SerializableEstimator, check_total_weight
+from .base import SerializableEstimator, check_is_fitted, check_total_weight
 from ..ratings.match_arrays import MICROSECONDS_PER_DAY, decay_weights
 from ..ratings.rating_targets import read_fixtures, read_results
 

@@ -6,16 +6,20 @@
 __all__ = ['YEAR_MICROSECONDS', 'DEFAULT_RATINGS', 'STACKED_ATTRIBUTES', 'RatedFixtures', 'rate_fixtures', 'StackedRatings']
 
 # %% ../../nbs/35_models/12_stacked_ratings.ipynb #552fa7f4
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 import polars as pl
-from sklearn.utils.validation import check_is_fitted
 
 from ..markets.score_grid import outcome_codes, outcome_probabilities, score_grid
-from .base import SerializableEstimator, check_positive, check_total_weight
+from football_pred.models.base import (
+    SerializableEstimator,
+    check_is_fitted,
+    check_positive,
+    check_total_weight,
+)
 from football_pred.models.stacking import (
     MIN_STACKING_MATCHES,
     StackedForecast,
@@ -65,18 +69,27 @@ def rate_fixtures(
     at: np.ndarray,  # time of the rating of each, in microseconds
     ratings: Sequence[Any],  # from `read_rating_specs`
     until: int,  # time of `states`, in microseconds
+    progress: Callable[[int, int], None] | None = None,  # called with results done and their total
 ) -> RatedFixtures:
     "Rate the matches of all countries."
     data = build_rating_data(results, ratings)
     country = results['country'].to_numpy()
     strengths = prior_fixture_strengths(len(ratings), len(at))
     states: dict[str, OnlineTeamStrengths] = {}
+    n_before = 0
+
+    def report(done: int, _total: int) -> None:
+        if progress:
+            progress(n_before + done, results.height)
+
     for name in sorted(set(country)):
         rows = np.flatnonzero(fixtures.country == name)
+        of_country = data.take(country == name)
         rated, states[name] = walk_forward_strengths(
-            data.take(country == name), fixtures.take(rows), at[rows], ratings, until
+            of_country, fixtures.take(rows), at[rows], ratings, until, report
         )
         strengths.put(rows, rated)
+        n_before += len(of_country.home)
     without_results = np.flatnonzero(~np.isin(fixtures.country, list(states)))
     if without_results.size:
         prior = OnlineTeamStrengths(ratings).strengths
@@ -237,6 +250,7 @@ def _predict_walk_forward(
     model: '_StackedArguments',
     history: pl.DataFrame,  # finished matches of all leagues, with `result_known_at`
     targets: pl.DataFrame,  # matches to forecast, with `as_of`
+    progress: Callable[[int, int], None] | None,  # called with results done and their total
 ) -> np.ndarray:  # (targets, 3); each row as a fit on what was known at its `as_of` gives it
     "Forecast targets as of their own times, in one pass over the history."
     _check_arguments(model)
@@ -247,7 +261,7 @@ def _predict_walk_forward(
     as_of = targets['as_of'].dt.epoch('us').to_numpy()
     matches = Fixtures._make(np.concatenate(pair) for pair in zip(past, upcoming, strict=True))
     times = np.concatenate([feature_times(results), as_of])
-    strengths, _ = rate_fixtures(results, matches, times, ratings, MAX_TIMESTAMP)
+    strengths, _ = rate_fixtures(results, matches, times, ratings, MAX_TIMESTAMP, progress)
     n_past = results.height
     prices = _usable_prices(model, targets, None)
     data = _stacking_data(model, results, past, strengths.take(slice(0, n_past)))
@@ -412,6 +426,11 @@ class StackedRatings(_StackedArguments):
         "Tabulate the strengths of every team, and how many decayed matches are behind them."
         return _tabulate_strengths(self)
 
-    def predict_walk_forward(self, history: pl.DataFrame, targets: pl.DataFrame) -> np.ndarray:
+    def predict_walk_forward(
+        self,
+        history: pl.DataFrame,  # finished matches of all leagues, with `result_known_at`
+        targets: pl.DataFrame,  # matches to forecast, with `as_of`
+        progress: Callable[[int, int], None] | None = None,  # called with results done and total
+    ) -> np.ndarray:  # (targets, 3) as `OUTCOMES`
         "Forecast many matches, each as of its own time, in one pass over the history."
-        return _predict_walk_forward(self, history, targets)
+        return _predict_walk_forward(self, history, targets, progress)

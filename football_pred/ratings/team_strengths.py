@@ -11,7 +11,7 @@ __all__ = ['INCENTIVES', 'LATE_SEASON_MATCHES', 'REACHABLE_POINTS_SHARE', 'PRIOR
            'strengths_as_of', 'walk_forward_strengths']
 
 # %% ../../nbs/25_ratings/04_team_strengths.ipynb #26d105a9
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Self
@@ -680,6 +680,7 @@ def walk_forward_strengths(
     at: np.ndarray,  # time as of which each is rated, in microseconds, shape (fixtures,)
     ratings: Sequence[RatingSpec],  # ratings that `data` was built for
     until: int = MAX_TIMESTAMP,  # time of the returned state in microseconds, not before any `at`
+    progress: Callable[[int, int], None] | None = None,  # called with results done and their total
 ) -> tuple[FixtureStrengths, OnlineTeamStrengths]:  # rated fixtures, and the state as of `until`
     "Rate each fixture as of its own time, in one pass over the results."
     state = OnlineTeamStrengths(ratings)
@@ -687,6 +688,7 @@ def walk_forward_strengths(
     order = np.argsort(at, kind='stable')
     ordered_at = at[order]
     begin = 0
+    n_done = 0
     for midnight, pending in _midnight_batches(data):
         end = int(np.searchsorted(ordered_at, midnight))
         for rows in _groups_of_same_knowledge(order[begin:end], at, pending):
@@ -695,4 +697,7 @@ def walk_forward_strengths(
         begin = end
         if len(pending.home):
             state.update(pending, min(midnight, until))
+        if progress:
+            n_done += len(pending.home)
+            progress(n_done, len(data.home))
     return rated, state

@@ -18,13 +18,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
-from sklearn.base import clone
 
 from ..evaluation.backtest import finished_matches
 from ..evaluation.backtest_tasks import WalkForwardRun, gather_forecasts
 from ..evaluation.scoring import Calibration, calibration_error, score_table
 from ..markets.score_grid import OUTCOMES
-from ..models.base import walks_forward
+from ..models.base import clone, walks_forward
 from ..models.base_rate import BaseRate
 from ..models.serialization import model_spec
 

@@ -16,6 +16,8 @@ from urllib.parse import quote
 
 import polars as pl
 
+from ..core.light_imports import skip_address_grammar
+
 # %% ../../nbs/55_reporting/01_html_report.ipynb #980aa1a8
 CHECKS_MIME_TYPE = 'application/vnd.football-pred.checks+json'
 
@@ -57,10 +59,10 @@ def render_template(
 _TABLE_STYLE = re.compile(r'<style>[^<]*\.gt_table[^<]*</style>')
 
 
-def notebook_body(
-    path: str | Path,  # an executed notebook
-) -> str:  # HTML of its cells
-    "Convert the cells of a notebook to HTML, with their code folded."
+@cache
+def _html_exporter() -> Any:
+    "Exporter of nbconvert, with templates that are compiled once a process."
+    skip_address_grammar()
     from jinja2 import PackageLoader
     from nbconvert import HTMLExporter
     from nbconvert.preprocessors import CoalesceStreamsPreprocessor
@@ -76,7 +78,14 @@ def notebook_body(
     )
     # Joins the messages of a cell, and keeps only the last state of a progress bar.
     exporter.register_preprocessor(CoalesceStreamsPreprocessor, enabled=True)
-    body, _ = exporter.from_filename(str(path))
+    return exporter
+
+
+def notebook_body(
+    path: str | Path,  # an executed notebook
+) -> str:  # HTML of its cells
+    "Convert the cells of a notebook to HTML, with their code folded."
+    body, _ = _html_exporter().from_filename(str(path))
     return _TABLE_STYLE.sub('', body)
 
 

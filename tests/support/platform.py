@@ -120,7 +120,7 @@ class Native:
         "What Docker would say of it."
         return (
             subprocess.run(
-                self._found(self.check), env=self.env, capture_output=True, timeout=20
+                self._found(self.check), env=self.env, capture_output=True, timeout=120
             ).returncode
             == 0
         )

@@ -107,7 +107,7 @@ def tokens(home: Path) -> dict[str, str]:
 
 def confirmed(address: str) -> bool:
     "Check that every component answers, and the registry has confirmed the serving model."
-    if httpx.get(f'{address}/health', timeout=20).json()['status'] != 'ok':
+    if httpx.get(f'{address}/health', timeout=120).json()['status'] != 'ok':
         return False
     return httpx.get(f'{address}/api/v1/models').json()[0]['source'] == 'registry'
 
@@ -122,7 +122,7 @@ def server(home: Path, tokens: dict[str, str]) -> Iterator[str]:
 
 @pytest.fixture
 def call(server: str) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=f'{server}/api/v1', timeout=20) as client:
+    with httpx.Client(base_url=f'{server}/api/v1', timeout=120) as client:
         yield client
 
 
@@ -363,7 +363,7 @@ def test_the_lines_of_the_readme_are_routes_and_answer(server):
     ],
 )
 def test_head_answers_as_get_does_without_the_body(server, path):
-    with httpx.Client(base_url=server, timeout=20) as client:
+    with httpx.Client(base_url=server, timeout=120) as client:
         client.get(path)  # so that the second is in the cache as the third is
         get, head = client.get(path), client.head(path)
         assert (head.status_code, head.content) == (get.status_code, b'')
@@ -828,7 +828,7 @@ def test_promotions_and_rollbacks_under_load_lose_no_request(home, server, call,
     )
 
     def load(i: int) -> None:
-        with httpx.Client(base_url=f'{server}/api/v1', timeout=20) as client:
+        with httpx.Client(base_url=f'{server}/api/v1', timeout=120) as client:
             while not ends.is_set():
                 answer = client.get(f'/predictions/{matches[i]}', headers=FRESH if i % 2 else {})
                 seen_versions[answer.status_code, answer.json().get('version', '')] += 1
@@ -847,12 +847,14 @@ def test_promotions_and_rollbacks_under_load_lose_no_request(home, server, call,
                 json={'version': second, 'reason': 'to be tried'},
                 headers=admin,
             )
-            assert (done.status_code, done.json()['version']) == (200, second), done.text
+            assert done.status_code == 200, done.text
+            assert done.json()['version'] == second
             assert answered(second)
             back = call.post(
                 '/models/E0/rollback', json={'reason': 'it was not better'}, headers=admin
             )
-            assert (back.status_code, back.json()['version']) == (200, first)
+            assert back.status_code == 200, back.text
+            assert back.json()['version'] == first
             assert answered(first)
             registry.promote('E0', second, 'tests', 'from another process')
             wait_until(lambda: answered(second), 60)
@@ -889,7 +891,7 @@ def test_without_a_model_nothing_is_forecast_until_one_is_published(home, matche
         assert httpx.get(f'{address}/api/v1/matches?limit=1').status_code == 200
         assert not httpx.get(f'{address}/health').json()['parts']['models']['up']
         registry.promote('E0', version, 'tests', 'as the job train does')
-        wait_until(lambda: httpx.get(f'{address}/health/ready').status_code == 200, 10)
+        wait_until(lambda: httpx.get(f'{address}/health/ready').status_code == 200)
         assert httpx.get(f'{address}/api/v1/predictions/{matches[0]}').json()['version'] == version
     registry.engine.dispose()
 
@@ -1030,10 +1032,10 @@ def test_what_goes_away_comes_back_without_a_restart(
     )
 
     def ask(path: str, **headers: str) -> httpx.Response:
-        return httpx.get(api + path, headers=headers, timeout=20)
+        return httpx.get(api + path, headers=headers, timeout=120)
 
     def part(name: str) -> dict:
-        return httpx.get(f'{address}/health', timeout=20).json()['parts'][name]
+        return httpx.get(f'{address}/health', timeout=120).json()['parts'][name]
 
     first, other, third = matches[:3]
     assert [ask(f'/predictions/{first}').headers['x-cache'] for _ in range(2)] == ['miss', 'hit']
@@ -1081,8 +1083,8 @@ def test_what_goes_away_comes_back_without_a_restart(
         assert not down['up']
         assert name in down['reason']
         admin.exec_driver_sql(f'ALTER DATABASE {name} ALLOW_CONNECTIONS true')
-    wait_until(lambda: ask(f'/predictions/{other}').status_code == 200, 10)
-    wait_until(lambda: part('database')['up'], 10)
+    wait_until(lambda: ask(f'/predictions/{other}').status_code == 200)
+    wait_until(lambda: part('database')['up'])
 
     # the cache and the online features, which are one server here
     killed(redis_port)
@@ -1098,7 +1100,7 @@ def test_what_goes_away_comes_back_without_a_restart(
     assert degraded.json()['features']['home_elo'] > 1000
     assert not part('feature_store')['up']
     with run_redis(redis_port):
-        wait_until(lambda: part('cache')['up'], 10)
+        wait_until(lambda: part('cache')['up'])
         assert [ask(f'/predictions/{first}').headers['x-cache'] for _ in range(2)] == [
             'miss',
             'hit',
@@ -1110,7 +1112,7 @@ def test_what_goes_away_comes_back_without_a_restart(
             AS_OF,
             AS_OF - timedelta(days=30),
         )
-        wait_until(lambda: ask(f'/matches/{first}').json()['features_source'] == 'online', 10)
+        wait_until(lambda: ask(f'/matches/{first}').json()['features_source'] == 'online')
         assert httpx.get(f'{address}/health').json()['status'] == 'ok'
     with postgresql.connect() as connection:
         ids = connection.execute(select(schema.predictions.c.prediction_id)).scalars().all()
