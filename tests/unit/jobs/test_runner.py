@@ -6,14 +6,11 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from datetime import UTC, datetime
 from pathlib import Path
 
-import nbformat
 import psutil
 import pytest
-from nbformat.v4 import new_code_cell, new_notebook
 from pydantic import SecretStr
 from sqlalchemy import update
 
@@ -23,18 +20,13 @@ from football_pred.core.schema import job_runs
 from football_pred.core.settings import Settings
 from football_pred.jobs.job_spec import JobError
 from football_pred.jobs.pipelines import run_pipeline
+from tests.support.job_project import create_project, wait_for, write_job
 from tests.support.services import free_port
-
-PARAMETERS = "as_of: str = '2026-03-01T00:00Z'  # Logical time\ntimes: int = 1  # How often"
 
 
 @pytest.fixture
 def project(tmp_path):
-    "A checkout with one job, `work`, whose cells a test writes."
-    for folder in ('nbs/jobs', 'params', 'football_pred'):
-        (tmp_path / 'project' / folder).mkdir(parents=True)
-    (tmp_path / 'project/params/schedule.yaml').write_text('needs: {}\npipelines: {}\n')
-    return tmp_path / 'project'
+    return create_project(tmp_path / 'project')
 
 
 @pytest.fixture
@@ -52,24 +44,6 @@ def settings(project, tmp_path, database_url):
 @pytest.fixture
 def engine(settings):
     return open_database(settings.database_dsn)
-
-
-def write_job(project: Path, *cells: str) -> None:
-    notebook = new_notebook(
-        cells=[
-            new_code_cell(PARAMETERS, metadata={'tags': ['parameters']}),
-            *map(new_code_cell, cells),
-        ]
-    )
-    nbformat.write(notebook, project / 'nbs/jobs/work.ipynb')
-
-
-def wait_for(condition, seconds=30):
-    deadline = time.monotonic() + seconds
-    while not (value := condition()):
-        assert time.monotonic() < deadline, 'waited too long'
-        threading.Event().wait(0.02)
-    return value
 
 
 def command(settings: Settings, *arguments: str, **changes: str) -> subprocess.Popen:
