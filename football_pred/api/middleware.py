@@ -392,7 +392,7 @@ def time_limit(
         return None
     return middleware.timeout_seconds
 
-
+# %% ../../nbs/62_api/05_middleware.ipynb #2f4dff64
 async def answer_request(
     middleware: ApiMiddleware,  # with the application and its limits
     scope: dict[str, Any],  # of an HTTP request

@@ -162,16 +162,13 @@ def _create_progress(console: 'Console') -> 'Progress':
         disable=not console.is_terminal,
     )
 
-
+# %% ../../nbs/80_cli/10_run.ipynb #7f618fa5
 def _format_duration(seconds: float) -> str:
     "Format a time in its largest unit."
     for unit, size in (('d', 86400), ('h', 3600), ('min', 60)):
         if seconds >= size:
             return f'{seconds / size:.0f} {unit}'
     return f'{seconds:.0f} s'
-
-
-LINE_INTERVAL = 15.0  # seconds between two lines of progress where there is no terminal
 
 
 def describe_step(
@@ -182,6 +179,9 @@ def describe_step(
         return progress.step
     return f'{progress.step}, {_format_duration(progress.seconds_left)} left'
 
+# %% ../../nbs/80_cli/10_run.ipynb #71682b7a
+LINE_INTERVAL = 15.0  # seconds between two lines of progress where there is no terminal
+
 
 class ProgressLines:
     "Lines of progress, now and then, for logs and pipes."
@@ -189,20 +189,20 @@ class ProgressLines:
     def __init__(self, console: 'Console', clock: 'Callable[[], float]') -> None:
         self.console = console
         self.clock = clock
-        self.told_at = clock()
+        self.last_line_at = clock()
 
     def update(self, job: str, progress: 'CellProgress') -> None:
         "Print a line when the last one is long ago."
-        now = self.clock()
-        if self.console.is_terminal or now - self.told_at < LINE_INTERVAL:
+        seconds = self.clock()
+        if self.console.is_terminal or seconds - self.last_line_at < LINE_INTERVAL:
             return
-        self.told_at = now
+        self.last_line_at = seconds
         share = progress.done / progress.cells
         line = f'{job}: {share:.0%} of its cells'
         step = describe_step(progress)
         self.console.print(f'{line}, {step}' if step else line, markup=False)
 
-
+# %% ../../nbs/80_cli/10_run.ipynb #45ad88bf
 def _run(
     settings: 'Settings',
     engine: 'Engine',

@@ -20,7 +20,7 @@ from .leakage import FIXTURE_COLUMNS, LeakageError, fixtures_as_of
 from .scoring import check_probabilities
 from ..markets.margin_removal import MIN_OVERROUND, fair_probabilities
 from ..markets.score_grid import OUTCOMES, outcome_codes
-from ..models.base import Estimator, clone, walks_forward
+from ..models.base import clone, walks_forward
 
 # %% ../../nbs/40_evaluation/03_backtest.ipynb #e4a58ab9
 def refit_times(

@@ -487,7 +487,7 @@ def rebuild_tables(
                 REBUILT_TABLES,
                 no_delete=[schema.snapshots],
                 apply=apply,
-                held_back={'snapshots': 'cleaned_with'},
+                interim={'snapshots': {'cleaned_with': 'rebuilding'}},
             )
     return Rebuild(summary, differences)
 

@@ -138,9 +138,13 @@ def _find_deletes(rebuilt: Connection, live: Engine, table: Table) -> pl.DataFra
         missing.append(in_live.join(read_frame(rebuilt, query), on=names, how='anti'))
     return pl.concat(missing)
 
-
+# %% ../../nbs/10_ingest/15_reconcile.ipynb #e0a30097
 def _write_differences(
-    rebuilt: Connection, live: Engine, table: Table, apply: bool, held_back: str | None = None
+    rebuilt: Connection,
+    live: Engine,
+    table: Table,
+    apply: bool,
+    interim: Mapping[str, str] | None = None,
 ) -> _TableDifferences:
     "Compare a table partition by partition, and write each in a transaction of its own."
     row_count = 0
@@ -154,8 +158,8 @@ def _write_differences(
         row_count += rebuilt_rows.height
         added += differences.added
         changed += upserts.height - differences.added
-        if held_back:
-            upserts = upserts.with_columns(pl.lit(None, upserts.schema[held_back]).alias(held_back))
+        for column, value in (interim or {}).items():
+            upserts = upserts.with_columns(pl.lit(value).alias(column))
         if apply and upserts.height:
             with write_transaction(live) as connection:
                 _write_rows(connection, table, upserts)
@@ -178,30 +182,32 @@ def _delete_all(live: Engine, deletes: Mapping[str, pl.DataFrame]) -> None:
             for part in keys.iter_slices(_CHUNK_SIZE):
                 _delete_rows(connection, schema.metadata.tables[name], part)
 
-
+# %% ../../nbs/10_ingest/15_reconcile.ipynb #1663fff1
 def reconcile_tables(
     rebuilt: Connection,  # database with the correct rows
     live: Engine,  # database to compare and correct
     tables: Sequence[Table],  # tables of `schema`, those that others depend on first
     no_delete: Sequence[Table] = (),  # tables that may have more rows; nothing is deleted there
     apply: bool = True,  # correct the live database; False: only compare
-    held_back: Mapping[str, str] | None = None,  # column by table that is written when all is done
+    interim: Mapping[str, Mapping[str, str]] | None = None,  # values of columns until all is done
 ) -> pl.DataFrame:  # `table`, `rows`, `added`, `changed` and `removed`, a row a table
     """Compare tables row for row, and correct the live ones.
 
     Raises: ValueError, when a row that has to be deleted is in use; nothing is changed then.
     """
-    last_columns = held_back or {}
+    interim_values = interim or {}
     removable = [table for table in tables if table not in no_delete]
     deletes = {table.name: _find_deletes(rebuilt, live, table) for table in removable}
     if apply and any(keys.height for keys in deletes.values()):
         _delete_all(live, deletes)
     counts = []
     for table in tables:
-        differences = _write_differences(rebuilt, live, table, apply, last_columns.get(table.name))
+        differences = _write_differences(
+            rebuilt, live, table, apply, interim_values.get(table.name)
+        )
         removed = deletes[table.name].height if table.name in deletes else 0
         counts.append((table.name, *differences._replace(removed=removed)))
     if apply:
-        for name in last_columns:
+        for name in interim_values:
             _write_differences(rebuilt, live, schema.metadata.tables[name], apply)
     return pl.DataFrame(counts, schema=_REPORT_SCHEMA, orient='row')

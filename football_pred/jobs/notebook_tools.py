@@ -38,17 +38,17 @@ def progress_bar(
     from IPython.display import publish_display_data
     from tqdm import tqdm
 
-    told_at = -math.inf
+    last_message_at = -math.inf
 
     with tqdm(unit=unit, ncols=80) as bar:
 
         def update(done: float, total: int) -> None:
-            nonlocal told_at
+            nonlocal last_message_at
             bar.total = total
             bar.update(int(done) - bar.n)
-            now = time.monotonic()
-            if 'FOOTBALL_RUN_ID' in os.environ and now - told_at >= PROGRESS_INTERVAL:
-                told_at = now
+            seconds = time.monotonic()
+            if 'FOOTBALL_RUN_ID' in os.environ and seconds - last_message_at >= PROGRESS_INTERVAL:
+                last_message_at = seconds
                 message = {'unit': unit, 'done': done, 'total': total}
                 publish_display_data({PROGRESS_MIME: message})  # type: ignore[no-untyped-call]
 

@@ -5,10 +5,11 @@
 # %% auto #0
 __all__ = ['CellCallback', 'Terminated', 'raise_on_signal', 'write_heartbeat', 'RunKernel', 'RunWatch', 'NotebookError',
            'MaskedWriter', 'load_notebook', 'CellProgress', 'CellClock', 'KernelStart', 'prepare_next_kernel',
-           'create_papermill_engine', 'papermill_registered', 'execute_notebook', 'may_retry', 'run_with_retries',
-           'publish_report', 'attach_report_to_mlflow', 'copy_report', 'runs_for_index', 'check_row',
-           'write_report_index', 'RunResult', 'RunRequest', 'create_request', 'kernel_environment', 'plan_kernel',
-           'execute_request', 'RunEnding', 'failure_ending', 'run_to_ending', 'close_run', 'ignore_cells', 'run_job']
+           'telling_client_class', 'create_papermill_engine', 'papermill_registered', 'execute_notebook', 'may_retry',
+           'run_with_retries', 'publish_report', 'attach_report_to_mlflow', 'copy_report', 'runs_for_index',
+           'check_row', 'write_report_index', 'RunResult', 'RunRequest', 'create_request', 'kernel_environment',
+           'plan_kernel', 'execute_request', 'RunEnding', 'failure_ending', 'run_to_ending', 'close_run',
+           'ignore_cells', 'run_job']
 
 # %% ../../nbs/70_jobs/03_runner.ipynb #b202cf2c
 import json
@@ -217,7 +218,7 @@ class CellProgress:
 
 CellCallback = Callable[[CellProgress], None]
 
-
+# %% ../../nbs/70_jobs/03_runner.ipynb #803abce9
 class CellClock:
     "Follows the cells of a notebook and what they tell of their steps."
 
@@ -246,7 +247,7 @@ class CellClock:
         step = f'{message["unit"]} {math.floor(message["done"])} of {total}'
         self.report(CellProgress(self.executed + share, self.cells, step, left))
 
-
+# %% ../../nbs/70_jobs/03_runner.ipynb #55826fee
 @dataclass(frozen=True)
 class KernelStart:
     "How the kernel of a run starts."
@@ -269,15 +270,10 @@ def prepare_next_kernel(
         return  # the next kernel starts another server, or says why it cannot
 
 # %% ../../nbs/70_jobs/03_runner.ipynb #25fe26fc
-def create_papermill_engine(
-    watch: RunWatch,  # Records the process of the kernel
-    start: KernelStart,  # Of the kernel
-    on_progress: CellCallback,  # Called after each cell, and while one counts its steps
-) -> type:  # Engine of papermill
-    "Create the engine of papermill that executes one run."
+def telling_client_class() -> Any:
+    "Create the class of papermill's client that takes messages of progress."
     skip_address_grammar()
     from papermill.clientwrap import PapermillNotebookClient
-    from papermill.engines import NBClientEngine
 
     class TellingClient(PapermillNotebookClient):  # type: ignore[misc]  # papermill has no types
         "Client that takes messages of progress, which stay out of the notebook."
@@ -291,13 +287,25 @@ def create_papermill_engine(
             self.clock.step_told(message, time.monotonic())
             return None
 
+    return TellingClient
+
+# %% ../../nbs/70_jobs/03_runner.ipynb #f46415a4
+def create_papermill_engine(
+    watch: RunWatch,  # Records the process of the kernel
+    start: KernelStart,  # Of the kernel
+    on_progress: CellCallback,  # Called after each cell, and while one counts its steps
+) -> type:  # Engine of papermill
+    "Create the engine of papermill that executes one run."
+    client_class = telling_client_class()
+    from papermill.engines import NBClientEngine
+
     class RunEngine(NBClientEngine):  # type: ignore[misc]  # papermill has no types
         "Engine whose kernel the watch can stop."
 
         @classmethod
         def execute_managed_notebook(cls, nb_man: Any, kernel_name: str, **_: Any) -> Any:
             clock = CellClock(len(nb_man.nb.cells), on_progress)
-            client = TellingClient(
+            client = client_class(
                 nb_man,
                 kernel_name=kernel_name,
                 startup_timeout=60,
@@ -565,7 +573,7 @@ def kernel_environment(
     }
     return SINGLE_THREAD_ENV | os.environ | environment_variables(settings) | identity
 
-
+# %% ../../nbs/70_jobs/03_runner.ipynb #94041a2e
 def plan_kernel(
     settings: Settings,  # With `warm_kernels`
     request: RunRequest,  # From `create_request`
@@ -578,7 +586,7 @@ def plan_kernel(
     next_modules = notebook_modules(next_job.path) if next_job else []
     return replace(start, modules=notebook_modules(request.job.path), next_modules=next_modules)
 
-
+# %% ../../nbs/70_jobs/03_runner.ipynb #f5762b29
 def execute_request(
     settings: Settings,  # Settings in force
     engine: Engine,  # Database with the tables

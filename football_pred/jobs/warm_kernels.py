@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['KERNEL_MODULES', 'MODULE', 'START_TIMEOUT', 'SINGLE_THREAD_ENV', 'INLINE_PLOTS_ENV', 'notebook_modules',
-           'serve_kernels', 'ForkServerError', 'ForkedKernel', 'ForkServer', 'fork_server', 'WarmProvisioner',
-           'provide_warm_kernel']
+           'serve_kernels', 'ForkServerError', 'ForkedKernel', 'ServerProcess', 'ForkServer', 'fork_server',
+           'WarmProvisioner', 'provide_warm_kernel']
 
 # %% ../../nbs/70_jobs/02_warm_kernels.ipynb #38f072b0
 import ast
@@ -71,7 +71,7 @@ def _import_modules(names: Iterable[str]) -> None:
         except Exception:
             continue
 
-
+# %% ../../nbs/70_jobs/02_warm_kernels.ipynb #31db6ced
 def _become_kernel(request: Mapping[str, Any], requests: socket.socket) -> None:
     "Turn this process, a new fork, into a kernel; returns when the kernel has ended."
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -87,7 +87,7 @@ def _become_kernel(request: Mapping[str, Any], requests: socket.socket) -> None:
     parent = f'--IPKernelApp.parent_handle={os.getppid()}'  # the kernel ends with the server
     IPKernelApp.launch_instance([*request['arguments'], parent])
 
-
+# %% ../../nbs/70_jobs/02_warm_kernels.ipynb #5e18461c
 def _working_threads() -> list[str]:
     "Names of threads that a fork would lack: pools of polars, which start with its first query."
     folders = Path('/proc/self/task').iterdir()
@@ -137,7 +137,7 @@ START_TIMEOUT = 120.0  # seconds for imports and the fork of a kernel
 class ForkServerError(Exception):
     "The fork server cannot start a kernel."
 
-
+# %% ../../nbs/70_jobs/02_warm_kernels.ipynb #2eb87adc
 class ForkedKernel:
     "Process of a forked kernel, with the methods of `subprocess.Popen` that a provisioner uses."
 
@@ -172,29 +172,80 @@ class ForkedKernel:
         "Ask the kernel to end."
         self._process.terminate()
 
-# %% ../../nbs/70_jobs/02_warm_kernels.ipynb #ebc4f313
+# %% ../../nbs/70_jobs/02_warm_kernels.ipynb #46ea7177
+class ServerProcess:
+    "A running fork server, and the socket that requests go over."
+
+    def __init__(self, env: Mapping[str, str]) -> None:
+        self.socket, other = socket.socketpair()
+        self.socket.settimeout(START_TIMEOUT)
+        code = f'from {MODULE} import serve_kernels; serve_kernels({other.fileno()})'
+        self.process = subprocess.Popen(
+            [sys.executable, '-c', code],
+            env=os.environ | env,
+            pass_fds=[other.fileno()],
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        other.close()
+
+    def send(self, request: Mapping[str, Any]) -> None:
+        "Send a request, a line of JSON."
+        self.socket.sendall(json.dumps(request).encode() + b'\n')
+
+    def receive(self) -> str:
+        "Receive an answer, a line; empty when the server has ended."
+        return self.socket.makefile('r').readline().strip()
+
+    def stop(self) -> None:
+        "Stop the server; its kernels end with it."
+        self.socket.close()
+        self.process.kill()
+        self.process.wait()
+
+# %% ../../nbs/70_jobs/02_warm_kernels.ipynb #5c75164e
+def _send(server: 'ForkServer', request: Mapping[str, Any]) -> ServerProcess:
+    "Send a request to the process of a server, and return that process."
+    if server.running is None or server.running.process.poll() is not None:
+        server.close()
+        server.running = ServerProcess(server.env)
+    try:
+        server.running.send(request)
+    except OSError as error:
+        server.close()
+        raise ForkServerError(f'the fork server takes no request ({error})') from None
+    return server.running
+
+
+def _receive_kernel(server: 'ForkServer', running: ServerProcess) -> ForkedKernel:
+    "Receive the kernel that was asked for."
+    answer = ''
+    try:
+        answer = running.receive()
+        return ForkedKernel(int(answer))
+    except ValueError:
+        reason = answer or 'it has ended'
+    except (OSError, psutil.NoSuchProcess) as error:
+        reason = str(error)
+    server.close()
+    raise ForkServerError(f'the fork server gave no kernel: {reason}')
+
+# %% ../../nbs/70_jobs/02_warm_kernels.ipynb #c8f6ab43
 class ForkServer:
     "The process that kernels are forked from; it starts with the first request."
 
-    def __init__(
-        self,
-        env: Mapping[str, str] | None = None,  # environment of its imports, beside that of here
-    ) -> None:
-        self.env = dict(env or {})
-        self.process: subprocess.Popen[bytes] | None = None
-        self._socket: socket.socket | None = None
+    def __init__(self, env: Mapping[str, str]):  # environment of its imports, beside that of here
+        self.env = dict(env)
+        self.running: ServerProcess | None = None
         self._lock = threading.Lock()  # one request at a time
 
-    def import_modules(
-        self,
-        modules: Sequence[str],  # names; those that cannot be imported are left out
-    ) -> None:
+    def import_modules(self, modules: Sequence[str]) -> None:
         """Import modules ahead of the kernels that use them, without waiting for it.
 
         Raises: ForkServerError, when the server has died.
         """
         with self._lock:
-            self._send({'modules': list(modules)})
+            _send(self, {'modules': list(modules)})
 
     def start_kernel(
         self,
@@ -207,63 +258,16 @@ class ForkServer:
 
         Raises: ForkServerError, when the server has died or does not answer in time.
         """
-        request = {
-            'modules': [*KERNEL_MODULES, *modules],
-            'arguments': list(arguments),
-            'env': dict(env),
-            'cwd': cwd,
-        }
+        request: dict[str, Any] = {'modules': [*KERNEL_MODULES, *modules], 'cwd': cwd}
+        request |= {'arguments': list(arguments), 'env': dict(env)}
         with self._lock:
-            answer = self._send(request).makefile('r')
-            try:
-                text = answer.readline().strip()
-                return ForkedKernel(int(text))
-            except ValueError:
-                self._stop()
-                reason = text or 'it has ended'
-            except (OSError, psutil.NoSuchProcess) as error:
-                self._stop()
-                reason = str(error)
-        raise ForkServerError(f'the fork server gave no kernel: {reason}')
+            return _receive_kernel(self, _send(self, request))
 
     def close(self) -> None:
         "Stop the server and its kernels."
-        with self._lock:
-            self._stop()
-
-    def _send(self, request: Mapping[str, Any]) -> socket.socket:
-        connection = self._connect()
-        try:
-            connection.sendall(json.dumps(request).encode() + b'\n')
-        except OSError as error:
-            self._stop()
-            raise ForkServerError(f'the fork server takes no request ({error})') from None
-        return connection
-
-    def _connect(self) -> socket.socket:
-        if self._socket is None or self.process is None or self.process.poll() is not None:
-            self._stop()
-            self._socket, other = socket.socketpair()
-            self._socket.settimeout(START_TIMEOUT)
-            code = f'from {MODULE} import serve_kernels; serve_kernels({other.fileno()})'
-            self.process = subprocess.Popen(
-                [sys.executable, '-c', code],
-                env=os.environ | self.env,
-                pass_fds=[other.fileno()],
-                stdin=subprocess.DEVNULL,
-                start_new_session=True,
-            )
-            other.close()
-        return self._socket
-
-    def _stop(self) -> None:
-        if self._socket is not None:
-            self._socket.close()
-            self._socket = None
-        if self.process is not None:
-            self.process.kill()
-            self.process.wait()
-            self.process = None
+        if self.running is not None:
+            self.running.stop()
+            self.running = None
 
 # %% ../../nbs/70_jobs/02_warm_kernels.ipynb #c32802db
 SINGLE_THREAD_ENV = {  # of a kernel: matrices are small, and many jobs run at a time
@@ -289,7 +293,7 @@ def _launcher_arguments(command: Sequence[str]) -> list[str]:
         raise ForkServerError(f'{" ".join(command)} starts no kernel of IPython')
     return list(command[command.index('ipykernel_launcher') + 1 :])
 
-
+# %% ../../nbs/70_jobs/02_warm_kernels.ipynb #2562eea9
 class WarmProvisioner(LocalProvisioner):
     "Provisioner of kernels that are forked from the fork server of this process."
 

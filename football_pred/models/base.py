@@ -20,6 +20,16 @@ from ..markets.score_grid import outcome_probabilities, score_grid
 from ..ratings.match_arrays import TrainingMatches, decay_weights, read_fixture_teams
 
 # %% ../../nbs/35_models/01_base.ipynb #29782359
+def _changed_arguments(estimator: 'Estimator') -> str:
+    "Write the arguments of an estimator that are not the default."
+    arguments = []
+    for name, parameter in inspect.signature(type(estimator)).parameters.items():
+        value = getattr(estimator, name)
+        if repr(value) != repr(parameter.default):
+            arguments.append(f'{name}={value!r}')
+    return ', '.join(arguments)
+
+# %% ../../nbs/35_models/01_base.ipynb #2de6b3b7
 class Estimator:
     "Base class of the models, with scikit-learn's contract of parameters."
 
@@ -28,10 +38,7 @@ class Estimator:
         "List the arguments of the constructor."
         return list(inspect.signature(cls).parameters)
 
-    def get_params(
-        self,
-        deep: bool = True,  # without effect: no argument is an estimator
-    ) -> dict[str, Any]:  # arguments of the constructor by name
+    def get_params(self, deep: bool = True) -> dict[str, Any]:  # by name; `deep` has no effect
         "Collect the arguments of the constructor."
         return {name: getattr(self, name) for name in self.parameter_names()}
 
@@ -46,20 +53,14 @@ class Estimator:
         names = self.parameter_names()
         for name, value in params.items():
             if name not in names:
-                raise ValueError(
-                    f'{name} is not a parameter of {type(self).__name__}: {", ".join(names)}'
-                )
+                listed = ', '.join(names)
+                raise ValueError(f'{name} is not a parameter of {type(self).__name__}: {listed}')
             setattr(self, name, value)
         return self
 
     def __repr__(self) -> str:
-        "Write the arguments that are not the default."
-        arguments = []
-        for name, parameter in inspect.signature(type(self)).parameters.items():
-            value = getattr(self, name)
-            if repr(value) != repr(parameter.default):
-                arguments.append(f'{name}={value!r}')
-        return f'{type(self).__name__}({", ".join(arguments)})'
+        "Write the class, and the arguments that are not the default."
+        return f'{type(self).__name__}({_changed_arguments(self)})'
 
     def __sklearn_tags__(self) -> Any:
         "Tell scikit-learn what kind of estimator this is."

@@ -11,7 +11,7 @@ __all__ = ['NEWCOMER_DAYS', 'LEAGUE_PRIOR', 'DIXON_COLES_ATTRIBUTES', 'log_likel
 from collections.abc import Callable
 from datetime import datetime
 from functools import partial
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import polars as pl
@@ -451,9 +451,6 @@ class DixonColes(GoalModel):
     matches_: np.ndarray
     weight_: np.ndarray
     newcomer_: np.ndarray
-    log_likelihood_: float
-    n_iterations_: int
-    converged_: bool
 
     def __init__(
         self,
@@ -489,7 +486,7 @@ class DixonColes(GoalModel):
 
 # %% ../../nbs/35_models/04_dixon_coles.ipynb #7d906e22
 def fit_to_tables(
-    model: DixonColes,  # receives the fitted attributes
+    model: Any,  # a `DixonColes`, which receives the fitted attributes
     tables: PairTables,  # from `build_pair_tables`
     as_of: datetime,  # time of the fit, UTC
     initial: np.ndarray | None = None,  # start of the fit; None: `initial_parameters`

@@ -250,7 +250,7 @@ def _predict_walk_forward(
     model: '_StackedArguments',
     history: pl.DataFrame,  # finished matches of all leagues, with `result_known_at`
     targets: pl.DataFrame,  # matches to forecast, with `as_of`
-    progress: Callable[[int, int], None] | None,  # called with results done and their total
+    progress: Callable[[int, int], None] | None = None,  # called with results done and their total
 ) -> np.ndarray:  # (targets, 3); each row as a fit on what was known at its `as_of` gives it
     "Forecast targets as of their own times, in one pass over the history."
     _check_arguments(model)
@@ -426,11 +426,4 @@ class StackedRatings(_StackedArguments):
         "Tabulate the strengths of every team, and how many decayed matches are behind them."
         return _tabulate_strengths(self)
 
-    def predict_walk_forward(
-        self,
-        history: pl.DataFrame,  # finished matches of all leagues, with `result_known_at`
-        targets: pl.DataFrame,  # matches to forecast, with `as_of`
-        progress: Callable[[int, int], None] | None = None,  # called with results done and total
-    ) -> np.ndarray:  # (targets, 3) as `OUTCOMES`
-        "Forecast many matches, each as of its own time, in one pass over the history."
-        return _predict_walk_forward(self, history, targets, progress)
+    predict_walk_forward = _predict_walk_forward

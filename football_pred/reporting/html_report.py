@@ -80,7 +80,7 @@ def _html_exporter() -> Any:
     exporter.register_preprocessor(CoalesceStreamsPreprocessor, enabled=True)
     return exporter
 
-
+# %% ../../nbs/55_reporting/01_html_report.ipynb #eb27d189
 def notebook_body(
     path: str | Path,  # an executed notebook
 ) -> str:  # HTML of its cells

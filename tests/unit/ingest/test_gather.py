@@ -1,7 +1,9 @@
 "Collecting and cleaning meet bad payloads, failing sources, moved fixtures and interruptions, and lose nothing."
 
+import contextlib
 import io
 import json
+import sqlite3
 import tempfile
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
@@ -12,7 +14,7 @@ import polars as pl
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine, event, select
 
 from football_pred.core import schema
 from football_pred.core.as_of import read_matches
@@ -404,6 +406,70 @@ def test_replay_compares_in_parts_and_finds_every_difference(engine, home, gathe
     replay()
     assert tables(engine) == before
     assert [path.name for path in home.iterdir() if path.name.startswith('replay-')] == []
+
+
+def forget_reference(engine: Engine) -> None:
+    "Leave tables that were loaded with other reference data, and wrong in places."
+    with write_transaction(engine) as connection:
+        connection.exec_driver_sql("UPDATE snapshots SET cleaned_with = 'an earlier one'")
+        connection.exec_driver_sql("UPDATE matches SET status = 'postponed' WHERE rowid % 5 = 0")
+        connection.exec_driver_sql('DELETE FROM matches WHERE rowid % 7 = 0')
+
+
+@pytest.mark.parametrize('transaction', range(1, 30, 4))
+def test_a_rebuild_that_is_stopped_anywhere_begins_again(
+    engine, gather, tidy, monkeypatch, transaction
+):
+    source = Pages(_2526=page(*season_of(TWENTY)[:190]))
+    gather(source)
+    source.pages['_2526'] = page(*season_of(TWENTY))
+    gather(source)
+    before = tables(engine)
+    forget_reference(engine)
+    monkeypatch.setattr('football_pred.ingest.reconcile._CHUNK_SIZE', 40)
+    begun = []
+
+    def stop(connection) -> None:
+        begun.append(connection)
+        if len(begun) == transaction:
+            raise KeyboardInterrupt
+
+    event.listen(engine, 'commit', stop)
+    try:
+        tidy(source)
+    except KeyboardInterrupt:
+        pass
+    finally:
+        event.remove(engine, 'commit', stop)
+    assert tables(engine) != before or len(begun) < transaction
+    assert tidy(source).rebuilt or len(begun) < transaction
+    assert tables(engine) == before
+
+
+def test_others_write_while_tables_are_rebuilt(engine, gather, tidy, monkeypatch):
+    "The write lock is free between the parts: signs of life of a run are written meanwhile."
+    source = Pages(_2526=page(*season_of(TWENTY)))
+    gather(source)
+    forget_reference(engine)
+    monkeypatch.setattr('football_pred.ingest.reconcile._CHUNK_SIZE', 40)
+    others = []
+
+    def write_at_once() -> None:
+        with contextlib.closing(sqlite3.connect(engine.url.database, timeout=0)) as connection:
+            connection.execute(
+                "INSERT INTO audit_log (at, actor, action, subject, detail) "
+                "VALUES ('2026-01-01', 'another', 'write', 'x', '{}')"
+            )
+            connection.commit()
+        others.append(True)
+
+    def transaction(*arguments: object):
+        write_at_once()
+        return write_transaction(*arguments)
+
+    monkeypatch.setattr('football_pred.ingest.reconcile.write_transaction', transaction)
+    assert tidy(source).rebuilt
+    assert len(others) > 10
 
 
 def test_a_payload_that_changed_on_disk_is_restored_by_collecting_it_again(

@@ -81,7 +81,7 @@ def test_kernels_share_imports_and_nothing_else(settings, engine, project):
     second = run(settings, engine)
     facts = shown(second, settings)
     assert facts == {
-        'parent': fork_server().process.pid,
+        'parent': fork_server().running.process.pid,
         'session': True,
         'run': second.run_id,
         'folder': str(settings.home),
@@ -100,7 +100,7 @@ def test_plain_kernels_are_a_setting(settings, engine, project):
 def test_modules_are_imported_before_the_kernel_starts(settings, engine, project, module_folder):
     (module_folder / 'imported_early.py').write_text('import os\n\nPID = os.getpid()\n')
     write_job(project, 'import imported_early', 'print(imported_early.PID)')
-    assert shown(run(settings, engine), settings) == fork_server().process.pid
+    assert shown(run(settings, engine), settings) == fork_server().running.process.pid
 
 
 def test_a_module_that_fails_is_told_by_the_notebook(settings, engine, project, module_folder):
@@ -113,10 +113,10 @@ def test_a_module_that_fails_is_told_by_the_notebook(settings, engine, project, 
 def test_after_a_dead_server_comes_another(settings, engine, project):
     write_job(project, FACTS)
     dead = shown(run(settings, engine), settings)['parent']
-    fork_server().process.kill()
-    fork_server().process.wait()
+    fork_server().running.process.kill()
+    fork_server().running.process.wait()
     facts = shown(run(settings, engine), settings)
-    assert facts['parent'] == fork_server().process.pid != dead
+    assert facts['parent'] == fork_server().running.process.pid != dead
 
 
 def test_a_kernel_ends_with_its_server(settings, engine, project):
@@ -205,4 +205,4 @@ def test_one_server_serves_many_runs(settings, engine, project):
         FACTS,
     )
     parents = {shown(run(settings, engine), settings)['parent'] for _ in range(20)}
-    assert parents == {fork_server().process.pid}
+    assert parents == {fork_server().running.process.pid}
