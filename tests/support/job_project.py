@@ -27,7 +27,7 @@ def write_job(project: Path, *cells: str, name: str = 'work') -> None:
     nbformat.write(notebook, project / f'nbs/jobs/{name}.ipynb')
 
 
-def wait_for(condition: Callable[[], Any], seconds: float = 60) -> Any:
+def wait_for(condition: Callable[[], Any], seconds: float = 240) -> Any:
     "Wait until a condition holds, and return its value."
     deadline = time.monotonic() + seconds
     while not (value := condition()):

@@ -27,7 +27,7 @@ def run(home: Path, *arguments: str) -> subprocess.CompletedProcess:
     )
 
 
-def wait_until(condition: Callable[[], bool], seconds: float = 60) -> None:
+def wait_until(condition: Callable[[], bool], seconds: float = 240) -> None:
     ends = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < ends, 'waited in vain'

@@ -857,9 +857,9 @@ def test_promotions_and_rollbacks_under_load_lose_no_request(home, server, call,
             assert back.json()['version'] == first
             assert answered(first)
             registry.promote('E0', second, 'tests', 'from another process')
-            wait_until(lambda: answered(second), 60)
+            wait_until(lambda: answered(second))
             registry.rollback('E0', 'tests', 'from another process')
-            wait_until(lambda: answered(first), 60)
+            wait_until(lambda: answered(first))
         finally:
             ends.set()
         for thread in threads:
