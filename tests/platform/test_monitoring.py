@@ -443,8 +443,13 @@ def test_a_stopped_process_is_an_alert(platform, name):
 @needs_prometheus
 def test_no_champion_is_an_alert(platform):
     models = Settings(home=platform.home).models_folder
-    models.rename(away := models.with_name('away'))
-    wait_until(lambda: heard(platform, 'NoChampion', 'firing'))
+    shutil.copytree(models, away := models.with_name('away'))
+
+    def alerted_without_models() -> bool:
+        shutil.rmtree(models, ignore_errors=True)  # the server copies them from MLflow again
+        return heard(platform, 'NoChampion', 'firing')
+
+    wait_until(alerted_without_models)
     shutil.rmtree(models, ignore_errors=True)
     away.rename(models)
     wait_until(lambda: heard(platform, 'NoChampion', 'resolved'))
