@@ -70,9 +70,7 @@ def configure_json_logging(
 # %% ../../nbs/00_core/13_logging.ipynb #1d0dce9f
 def mask_secrets(
     text: str,  # text to be stored or logged
-    secrets: Iterable[
-        str
-    ],  # longest first, so that masking a short one leaves no piece of a long one
+    secrets: Iterable[str],  # longest first: masking a short one leaves no piece of a long one
 ) -> str:  # the text with `***` in place of each secret
     "Mask the secrets in a text."
     for secret in secrets:

@@ -170,9 +170,9 @@ def execute_run(
 ) -> StepResult:
     "Execute a run that is due."
     name = due_run.job.name
-    following = [step for step, _ in plan.steps]
-    following = following[following.index(name) + 1 :]
-    next_job = load_job(settings.project, following[0]) if following else None
+    names = [job for job, _ in plan.steps]
+    later_names = names[names.index(name) + 1 :]
+    next_job = load_job(settings.project, later_names[0]) if later_names else None
     run = run_job(
         settings,
         engine,

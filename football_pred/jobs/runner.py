@@ -51,6 +51,7 @@ from ..core.parsing import parse_datetime
 from ..core.settings import Settings, environment_variables, secret_values
 from .job_spec import PROGRESS_MIME, Job, JobError
 from football_pred.jobs.warm_kernels import (
+    FORKS_SAFELY,
     SINGLE_THREAD_ENV,
     ForkServerError,
     fork_server,
@@ -226,21 +227,19 @@ class CellClock:
         self.cells = cells
         self.report = report
         self.executed = 0
-        self.began = (0.0, 0.0)  # time and share of the first message of a cell
+        self.began: tuple[float, float] | None = None  # time and share of a cell's first message
 
     def cell_executed(self, cell_index: int) -> None:
         "Note that a cell has ended."
         self.executed = cell_index + 1
-        self.began = (0.0, 0.0)
+        self.began = None
         self.report(CellProgress(self.executed, self.cells))
 
     def step_told(self, message: Mapping[str, Any], now: float) -> None:
         "Note what a running cell has told of its steps."
         total = message['total']
         share = message['done'] / total if total else 0.0
-        if not self.began[0]:
-            self.began = (now, share)
-        began_at, first_share = self.began
+        began_at, first_share = self.began = self.began or (now, share)
         left = None
         if share > first_share:
             left = (now - began_at) * (1 - share) / (share - first_share)
@@ -580,7 +579,7 @@ def plan_kernel(
 ) -> KernelStart:
     "Decide how the kernel of a run starts."
     start = KernelStart(kernel_environment(settings, request), settings.home)
-    if not settings.warm_kernels:
+    if not (settings.warm_kernels and FORKS_SAFELY):
         return start
     next_job = request.next_job
     next_modules = notebook_modules(next_job.path) if next_job else []
