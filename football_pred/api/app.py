@@ -51,6 +51,7 @@ from .telemetry import Telemetry
 from .upcoming_forecasts import UpcomingForecasts
 from .web_pages import page_router, problem_page
 from ..core.database import open_database
+from ..core.ledger_log import HeadFile
 from ..core.settings import Settings
 from ..features.offline import FeatureStoreConfig
 from ..registry.registry import Registry
@@ -166,7 +167,9 @@ def open_service(
     sources = ServingSources(engine, registry, clock, now, feature_reader.read_fingerprints)
     state = ServingState(sources, feature_reader.telemetry)
     cache = open_cache(settings.cache_dsn, settings.cache_seconds)
-    return ForecastService(state, cache, settings.ledger_anchors_path)
+    return ForecastService(
+        state, cache, HeadFile(settings.ledger_heads_path, settings.ledger_key_path)
+    )
 
 # %% ../../nbs/62_api/17_app.ipynb #13881c4e
 def snapshot_version(

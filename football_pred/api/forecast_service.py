@@ -14,7 +14,6 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import datetime
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import polars as pl
@@ -25,6 +24,7 @@ from .problems import database_unavailable
 from .schemas import encode_json
 from .serving_state import ForecastEntry, ServedSnapshot, ServingState
 from .telemetry import Telemetry
+from ..core.ledger_log import HeadFile
 from football_pred.forecasts.snapshot import (
     forecast_matches,
     store_forecasts,
@@ -144,7 +144,7 @@ _log = logging.getLogger('football_pred.api.forecast_service')
 
 async def store_new_forecasts(
     state: ServingState,  # with the database of the ledger
-    anchors_path: Path,  # file with the head of the ledger
+    heads: HeadFile,  # signs and keeps the heads of the ledger
     served: ServedSnapshot,  # snapshot that the forecasts come from; gets the times of storage
     forecasts: pl.DataFrame,  # from `snapshot.forecast_matches`
 ) -> None:
@@ -153,14 +153,13 @@ async def store_new_forecasts(
     if not match_ids:
         return
     try:
-        stored_at = await asyncio.to_thread(
+        stored = await asyncio.to_thread(
             store_forecasts,
             state.engine,
-            anchors_path,
+            heads,
             served.snapshot,
             forecasts.filter(pl.col('match_id').is_in(match_ids)),
             served.feature_fingerprints,
-            state.now(),
         )
     except SQLAlchemyError as error:
         _log.exception('%d forecasts not stored', len(match_ids))
@@ -168,7 +167,7 @@ async def store_new_forecasts(
             'A forecast is served only when it is stored in the ledger, and '
             'the database does not answer; try again later'
         ) from error
-    served.stored_at.update(stored_at)
+    served.stored_at.update(stored.created_at)
 
 # %% ../../nbs/62_api/08_forecast_service.ipynb #c750727a
 class ServedForecast(NamedTuple):
@@ -185,11 +184,11 @@ class ForecastService:
         self,
         state: ServingState,  # serving models and upcoming fixtures
         cache: Cache,  # of forecasts
-        anchors_path: Path,  # file with the head of the ledger
+        heads: HeadFile,  # signs and keeps the heads of the ledger
     ) -> None:
         self.state = state
         self.cache = cache
-        self.anchors_path = anchors_path
+        self.heads = heads
         self.telemetry = state.telemetry
         self.batcher = RequestBatcher(self.compute_forecasts)
 
@@ -225,7 +224,7 @@ async def compute_and_store(
     if not upcoming:
         return {}
     forecasts = forecast_matches(served.snapshot, upcoming)
-    await store_new_forecasts(service.state, service.anchors_path, served, forecasts)
+    await store_new_forecasts(service.state, service.heads, served, forecasts)
     responses = {}
     metrics = service.telemetry.forecasts
     for forecast in forecasts.to_dicts():

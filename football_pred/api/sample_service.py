@@ -26,6 +26,7 @@ from football_pred.api.serving_state import (
 from .telemetry import Telemetry
 from ..core import schema
 from ..core.database import open_database, upsert, write_transaction
+from ..core.ledger_log import HeadFile
 from ..core.sample_league import sample_fixtures, sample_matches, sample_strengths
 from ..models.dixon_coles import DixonColes
 from ..registry.registry import ModelVersion
@@ -115,4 +116,4 @@ async def sample_service(
     state = ServingState(sources, Telemetry())
     await refresh(state, force=True)
     confirm_serving_models(state)
-    return ForecastService(state, LocalCache(), folder / 'anchors.jsonl')
+    return ForecastService(state, LocalCache(), HeadFile(folder / 'ledger-heads.jsonl'))

@@ -78,14 +78,17 @@ def backups_check() -> None:
 def _restore(settings: 'Settings', name: str) -> str:
     "Restore the databases and files of a backup; return a summary."
     from football_pred.core.backup import restore_database, restore_files
+    from football_pred.core.ledger_log import FORMER_ANCHORS_NAME
 
     folder = settings.backups_folder
     restored = restore_database(folder, name, settings.database_dsn)
     mlflow_path = settings.home / 'mlflow.db'
     if 'mlflow' in restored.databases and not mlflow_path.exists():
         restore_database(folder, restored.name, f'sqlite:///{mlflow_path}', 'mlflow')
+    heads_path = settings.ledger_heads_path
     targets = {
-        'ledger-anchors.jsonl': settings.ledger_anchors_path,
+        heads_path.name: heads_path,
+        FORMER_ANCHORS_NAME: heads_path.with_name(FORMER_ANCHORS_NAME),
         'models/': settings.models_folder,
     }
     files = restore_files(folder, restored.name, targets)
@@ -105,6 +108,7 @@ def backups_restore(name: str) -> None:
     """
     from football_pred.core.backup import BackupError
     from football_pred.core.database import open_database
+    from football_pred.core.ledger_log import HeadFile
     from football_pred.forecasts.ledger_verification import verify_ledger
 
     settings = _load_settings()
@@ -113,7 +117,8 @@ def backups_restore(name: str) -> None:
     except BackupError as error:
         raise click.ClickException(str(error)) from None
     engine = open_database(**settings.database_options)
-    verification = verify_ledger(engine, settings.ledger_anchors_path)
+    heads = HeadFile(settings.ledger_heads_path, settings.ledger_key_path)
+    verification = verify_ledger(engine, heads)
     problems = verification.problems
     print_problems(problems)
     verdict = f'{len(problems)} problems' if problems else 'intact'

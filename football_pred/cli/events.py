@@ -60,6 +60,7 @@ def consume_command(as_of: str | None, log_level: str) -> None:
 
     Logs lines of JSON to standard error.
     """
+    from football_pred.core.ledger_log import HeadFile
     from football_pred.events.consumer import lazy_feature_store, run_consumer
     from football_pred.events.on_result import ProcessingContext
     from football_pred.features.offline import FeatureStoreConfig
@@ -71,7 +72,7 @@ def consume_command(as_of: str | None, log_level: str) -> None:
         engine,
         Registry(**settings.registry_options),
         lazy_feature_store(locations),
-        settings.ledger_anchors_path,
+        HeadFile(settings.ledger_heads_path, settings.ledger_key_path),
         stop=stop,
     )
     clock = as_of_clock(settings, as_of) or utc_now

@@ -19,13 +19,16 @@ if TYPE_CHECKING:
 # %% ../../nbs/80_cli/12_ledger.ipynb #e56c7b58
 def _summary(verification: 'LedgerVerification') -> str:
     "Summarize a verification in one line."
+    live = verification.counts.get('live forecasts', 0)
     counts = (
-        f'{verification.forecasts:,} forecasts, {verification.settlements:,} settlements, '
-        f'{verification.anchors:,} anchors outside the database'
+        f'{verification.entries:,} entries: {live:,} live forecasts, '
+        f'{verification.forecasts - live:,} replays, {verification.settlements:,} settlements; '
+        f'{verification.heads:,} heads compared'
     )
     if verification.problems:
         return f'{counts}: {len(verification.problems)} problems'
-    return f'{counts}: intact, head {verification.head_seal[:16]}'
+    root = verification.head['root'][:16] if verification.head else 'none'
+    return f'{counts}: intact, head {root}'
 
 
 @click.group('ledger')
@@ -40,10 +43,12 @@ def ledger_verify() -> None:
     Finds forecasts and settlements that were edited, inserted or removed. Exit code 1 when there
     are any.
     """
+    from football_pred.core.ledger_log import HeadFile
     from football_pred.forecasts.ledger_verification import verify_ledger
 
     settings, engine = load_settings_and_engine()
-    verification = verify_ledger(engine, settings.ledger_anchors_path)
+    heads = HeadFile(settings.ledger_heads_path, settings.ledger_key_path)
+    verification = verify_ledger(engine, heads)
     print_problems(verification.problems)
     click.echo(_summary(verification))
     if verification.problems:

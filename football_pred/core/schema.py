@@ -401,7 +401,7 @@ ledger_entries = _table(
     Column('kind', String, nullable=False),
     Column('subject', String, nullable=False),
     Column('recorded_at', UtcDateTime, nullable=False),
-    Column('content', JSON),
+    Column('content', JSON(none_as_null=True)),
     Column('leaf', String, nullable=False),
     Column('subtrees', String, nullable=False),
     UniqueConstraint('kind', 'subject'),

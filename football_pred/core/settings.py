@@ -45,6 +45,11 @@ class HomeSettings(BaseSettings):
         default_factory=_checkout, description='Checkout that holds nbs/jobs and params'
     )
 
+    ledger_key: Path | None = Field(
+        default=None,
+        description='Private key that signs heads of the ledger; ledger-key.pem in `home` if unset',
+    )
+
     @field_validator('home', 'project')
     @classmethod
     def _absolute(cls, path: Path) -> Path:
@@ -63,7 +68,15 @@ class HomeSettings(BaseSettings):
         return self.home / 'parts'
 
     @property
-    def ledger_anchors_path(self) -> Path:  # file with heads of the ledger
+    def ledger_key_path(self) -> Path:  # private key that signs heads of the ledger
+        return self.ledger_key or self.home / 'ledger-key.pem'
+
+    @property
+    def ledger_heads_path(self) -> Path:  # file with heads of the ledger
+        return self.home / 'ledger-heads.jsonl'
+
+    @property
+    def former_anchors_path(self) -> Path:  # heads of the chain, before the ledger had a log
         return self.home / 'ledger-anchors.jsonl'
 
 # %% ../../nbs/00_core/01_settings.ipynb #e17f79d0

@@ -140,7 +140,7 @@ def process_batch(
     now: datetime,  # UTC
 ) -> ProcessedResults:
     "Process the results of a batch, and send invalid messages to the dead letters."
-    processed = process_results(context, [*batch.by_match, *due_match_ids], as_of, now)
+    processed = process_results(context, [*batch.by_match, *due_match_ids], as_of)
     invalid = list(batch.invalid)
     for match_id in processed.unknown_match_ids:
         for raw in batch.by_match.get(match_id, []):

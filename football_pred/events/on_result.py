@@ -11,12 +11,13 @@ import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import polars as pl
 from sqlalchemy import Engine, select
 
 from ..core.database import read_frame
+from ..core.ledger_log import HeadFile
 from ..core.locks import exclusive_lock
 from ..core.schema import matches as match_table
 from ..features.build import FEATURE_KEYS, features_fingerprint
@@ -87,7 +88,7 @@ class ProcessingContext:
     engine: Engine  # database with the tables
     registry: Registry  # serving models
     open_feature_store: Callable[[], FeatureStore]  # opens the store, or returns the open one
-    anchors: Any  # file that keeps the head of the ledger outside the database
+    heads: HeadFile  # signs and keeps the heads of the ledger
     run_id: str = 'stream'  # of new forecasts and settlements
     stop: threading.Event | None = None  # set when the process shall stop
 
@@ -129,7 +130,6 @@ def seal_forecasts(
     match_ids: Sequence[str],  # those to forecast
     fingerprints: Mapping[str, str],  # of the features of each fixture
     as_of: datetime,  # UTC
-    now: datetime,  # UTC
 ) -> int:  # number of forecasts that were not in the ledger
     "Seal the forecasts of the champions for some fixtures."
     if context.registry.is_remote:
@@ -143,16 +143,15 @@ def seal_forecasts(
     known_ids = [match_id for match_id in match_ids if match_id in snapshot.row_numbers]
     if not known_ids:
         return 0
-    created_at = store_forecasts(
+    stored = store_forecasts(
         context.engine,
-        context.anchors,
+        context.heads,
         snapshot,
         forecast_matches(snapshot, known_ids),
         fingerprints,
-        now,
         context.run_id,
     )
-    return sum(created == now for created in created_at.values())
+    return stored.added
 
 # %% ../../nbs/60_events/03_on_result.ipynb #aa14dce8
 FEATURE_LOCK_TIMEOUT = 30.0  # seconds to wait for the job features
@@ -162,17 +161,16 @@ def _process_finished(
     context: ProcessingContext,
     view: AsOfView,
     finished: pl.DataFrame,
-    now: datetime,
     horizon_days: float,
 ) -> ProcessedResults:
     "Settle, forecast and update features after some finished matches of a view."
     as_of = view.as_of
-    settled = settle_forecasts(context.engine, finished, as_of, context.run_id)
+    settled = settle_forecasts(context.engine, context.heads, finished, as_of, context.run_id)
     fixtures = upcoming_fixtures(view.matches, as_of, horizon_days)
     next_fixtures = find_next_fixtures(fixtures, finished, view.countries)
     affected = build_affected_features(view, finished, next_fixtures)
     fingerprints = affected.fingerprints
-    forecasts = seal_forecasts(context, fixtures, next_fixtures, fingerprints, as_of, now)
+    forecasts = seal_forecasts(context, fixtures, next_fixtures, fingerprints, as_of)
     push_features(context.open_feature_store(), affected.features, affected.states)
     matches = affected.features.height
     return ProcessedResults(finished.height, settled.height, forecasts, matches, [])
@@ -182,7 +180,6 @@ def process_results(
     context: ProcessingContext,
     match_ids: Iterable[str],  # matches with a new result
     as_of: datetime,  # UTC; results that become known later are not used
-    now: datetime,  # UTC
     horizon_days: float = 60,  # how far ahead the next fixtures are looked for
 ) -> ProcessedResults:  # processing the same results again adds nothing
     """Process results: settle forecasts, forecast next fixtures, update features.
@@ -204,5 +201,5 @@ def process_results(
                 pl.col('match_id').is_in(wanted_ids), pl.col('status') == 'finished'
             )
             if finished.height:
-                processed = _process_finished(context, view, finished, now, horizon_days)
+                processed = _process_finished(context, view, finished, horizon_days)
     return replace(processed, unknown_match_ids=unknown_ids)

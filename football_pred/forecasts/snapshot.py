@@ -4,20 +4,21 @@
 
 # %% auto #0
 __all__ = ['UNKNOWN_FINGERPRINT', 'ForecastSnapshot', 'trained_until', 'last_event_sequence', 'forecast_as_of', 'build_snapshot',
-           'read_snapshot', 'to_response', 'forecast_matches', 'forecast_pairings', 'store_forecasts']
+           'read_snapshot', 'to_response', 'forecast_matches', 'forecast_pairings', 'StoredForecasts',
+           'store_forecasts']
 
 # %% ../../nbs/50_forecasts/04_snapshot.ipynb #b38eaa84
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import polars as pl
 from sqlalchemy import Engine, func, select, union_all
 
 from ..core.as_of import mask_future_results, match_columns
 from ..core.database import read_frame
+from ..core.ledger_log import HeadFile
 from ..core.parsing import parse_datetime
 from ..core.schema import EVENT_TOPICS, events, matches
 from .ledger import append_forecasts, make_prediction_id, read_created_at
@@ -184,17 +185,24 @@ def _fingerprints(
     return {match_id: fingerprints.get(match_id, UNKNOWN_FINGERPRINT) for match_id in match_ids}
 
 # %% ../../nbs/50_forecasts/04_snapshot.ipynb #fdd3e087
+class StoredForecasts(NamedTuple):
+    "Forecasts that are in the ledger."
+
+    created_at: dict[str, datetime]  # time at which each was first made, by match id
+    added: int  # those that were not in the ledger before
+
+
 def store_forecasts(
     engine: Engine,  # database with the tables
-    anchors_path: Path,  # file of anchors, outside the database
+    heads: HeadFile,  # signs and keeps the heads of the log
     snapshot: ForecastSnapshot,  # that the forecasts were made from
     forecasts: pl.DataFrame,  # from `forecast_matches`
     feature_fingerprints: Mapping[str, str],  # by match id
-    now: datetime,  # current time, UTC
     run_id: str = 'api',  # run of the job, or the server
-) -> dict[str, datetime]:  # time at which each forecast was first made, by match id
+) -> StoredForecasts:
     "Append forecasts to the ledger, unless they are in it."
     created_at: dict[str, datetime] = {}
+    added = 0
     for (league, as_of), group in forecasts.group_by('league', 'as_of', maintain_order=True):
         model = snapshot.serving_models[str(league)]
         prediction_ids = {
@@ -203,14 +211,13 @@ def store_forecasts(
         }
         stored = read_created_at(engine, list(prediction_ids.values()))
         if not set(prediction_ids.values()) <= set(stored):
-            append_forecasts(
+            added += append_forecasts(
                 engine,
-                anchors_path,
+                heads,
                 group,
                 model.name,
                 model.version,
                 as_of,
-                now,
                 model.trained_on['data_fingerprint'],
                 _fingerprints(prediction_ids, feature_fingerprints),
                 run_id,
@@ -218,4 +225,4 @@ def store_forecasts(
             stored = read_created_at(engine, list(prediction_ids.values()))
         for match_id, prediction_id in prediction_ids.items():
             created_at[match_id] = stored[prediction_id]
-    return created_at
+    return StoredForecasts(created_at, added)

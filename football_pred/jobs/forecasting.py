@@ -15,6 +15,7 @@ import polars as pl
 from sqlalchemy import Engine
 
 from ..core.as_of import read_matches
+from ..core.ledger_log import HeadFile
 from ..core.parsing import parse_datetime
 from ..core.settings import Settings
 from ..features.build import features_fingerprint
@@ -102,12 +103,11 @@ def forecast_league(
         forecasts = forecast_fixtures(version.model, fixtures)
         added += append_forecasts(
             engine,
-            settings.ledger_anchors_path,
+            HeadFile(settings.ledger_heads_path, settings.ledger_key_path),
             forecasts,
             version.name,
             version.version,
             as_of,
-            created_at=datetime.now(UTC),
             run_id=settings.run_id,
             data_fingerprint=version.trained_on['data_fingerprint'],
             feature_fingerprint=fingerprint,

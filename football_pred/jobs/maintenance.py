@@ -16,6 +16,7 @@ from sqlalchemy import Engine
 
 from ..core.backup import create_backup, list_backups
 from ..core.database import count_rows, open_engine, write_transaction
+from ..core.ledger_log import FORMER_ANCHORS_NAME
 from ..core.maintenance import delete_sent_events
 from ..core.settings import Settings
 from .notebook_tools import ReportMessage
@@ -33,8 +34,11 @@ def registry_databases(
 def files_to_back_up(
     settings: Settings,  # Settings in force
 ) -> dict[str, Any]:  # Path by the name it has in the backup
-    "List the files that are backed up: anchors of the ledger, and copies of models."
-    files: dict[str, Any] = {'ledger-anchors.jsonl': settings.ledger_anchors_path}
+    "List the files that are backed up: heads of the ledger, and copies of models."
+    heads_path = settings.ledger_heads_path
+    files: dict[str, Any] = {
+        name: heads_path.with_name(name) for name in (heads_path.name, FORMER_ANCHORS_NAME)
+    }
     if settings.models_folder.exists():
         for path in sorted(settings.models_folder.rglob('*')):
             if path.is_file():

@@ -31,6 +31,7 @@ from ..api.cache import open_cache
 from ..core import migrate, schema
 from ..core.database import count_rows, write_transaction
 from ..core.job_runs import latest_successful_run
+from ..core.ledger_log import HeadFile
 from ..core.logging import mask_secrets
 from ..core.outbox import write_audit_entry
 from ..core.settings import Settings, environment_variables
@@ -123,14 +124,14 @@ def check_database(context: CheckContext) -> str:
     with write_transaction(context.engine) as connection:
         write_audit_entry(connection, 'job verify', 'verify', context.marker, {}, context.clock())
         revision = migrate.current_revision(connection)
-        missing_triggers = schema.missing_triggers(connection)
+        guard_problems = schema.changed_guards(connection)
     query = select(func.count()).where(audit.subject == context.marker)
     with context.engine.connect() as connection:
         count = connection.execute(query).scalar_one()
     require(count == 1, f'1 row was written and {count} were read back')
     head = migrate.head_revision()
     require(revision == head, f'tables are at migration {revision}, this release needs {head}')
-    require(not missing_triggers, f'triggers are missing: {", ".join(missing_triggers)}')
+    require(not guard_problems, '; '.join(guard_problems))
     rows = sum(count_rows(context.engine).values())
     return (
         f'{context.engine.dialect.name}, migration {revision}, {rows:,} rows, '
@@ -229,12 +230,15 @@ def check_data_pipeline(context: CheckContext) -> str:
 def check_forecast_pipeline(context: CheckContext) -> str:
     "Run the job predict, and verify every seal of the ledger."
     run = run_job_by_command(context, 'predict')
-    ledger = verify_ledger(context.engine, context.settings.ledger_anchors_path)
+    settings = context.settings
+    heads = HeadFile(settings.ledger_heads_path, settings.ledger_key_path)
+    ledger = verify_ledger(context.engine, heads)
     require(not ledger.problems, '; '.join(ledger.problems[:3]))
     require(ledger.forecasts > 0, 'the ledger is empty')
+    root = ledger.head['root'][:12] if ledger.head else 'none'
     return (
         f'{run}: {ledger.forecasts:,} forecasts sealed, {ledger.settlements:,} scored, '
-        f'every seal recomputed, head {ledger.head_seal[:12]}'
+        f'every seal recomputed, head {ledger.head["root"][:12] if ledger.head else "none"}'
     )
 
 

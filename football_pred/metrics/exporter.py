@@ -36,7 +36,7 @@ from starlette.routing import Route
 from .. import __version__
 from ..core.database import open_engine
 from ..core.logging import LATENCY_BUCKETS, mask_secrets
-from ..core.schema import missing_triggers
+from ..core.schema import changed_guards
 from ..core.settings import Settings, secret_values
 from ..features.offline import FeatureStoreConfig, read_offline_features
 from . import drift, gauges, performance
@@ -192,7 +192,7 @@ def collect_ledger(
 ) -> list[Sample]:
     "Read the forecasts and settlements that are new, and check the triggers of the ledger."
     with updated_ledger(state) as (connection, ledger):
-        missing = len(missing_triggers(connection))
+        missing = len(changed_guards(connection))
         return [*ledger_samples(ledger), Sample('football_ledger_guards_missing', (), missing)]
 
 # %% ../../nbs/61_metrics/06_exporter.ipynb #6a0c88cd
