@@ -14,6 +14,8 @@ import click
 from .console import print_frame, print_problems
 
 if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
     from football_pred.core.settings import Settings
 
 # %% ../../nbs/80_cli/07_backups.ipynb #d0852206
@@ -75,8 +77,8 @@ def backups_check() -> None:
         sys.exit(1)
 
 # %% ../../nbs/80_cli/07_backups.ipynb #83b9cc5a
-def _restore(settings: 'Settings', name: str) -> str:
-    "Restore the databases and files of a backup; return a summary."
+def _restore(settings: 'Settings', name: str) -> tuple[str, str]:
+    "Restore the databases and files of a backup; return its name and a summary."
     from football_pred.core.backup import restore_database, restore_files
     from football_pred.core.ledger_log import FORMER_ANCHORS_NAME
 
@@ -93,12 +95,40 @@ def _restore(settings: 'Settings', name: str) -> str:
     }
     files = restore_files(folder, restored.name, targets)
     rows = sum(table['rows'] for table in restored.tables.values())
-    return (
+    return restored.name, (
         f'{restored.name}: restored {rows:,} rows of {len(restored.tables)} tables '
         f'and {len(files)} files'
     )
 
 # %% ../../nbs/80_cli/07_backups.ipynb #a6cce0e7
+def _record_restore(settings: 'Settings', engine: 'Engine', name: str) -> None:
+    "Enter into the log of the ledger that it goes on from a backup, and what it may lack."
+    from football_pred.core.ledger_log import (
+        HeadFile,
+        NewEntry,
+        database_clock,
+        log_size,
+        read_head,
+        record_entry,
+    )
+    from football_pred.forecasts.ledger_verification import read_head_file
+
+    heads = HeadFile(settings.ledger_heads_path, settings.ledger_key_path)
+    with engine.connect() as connection:
+        stored = read_head(connection)
+        moment = database_clock(connection)
+        if not log_size(connection):
+            return
+    known = [*read_head_file(heads.path).heads, *([stored] if stored else [])]
+    last = max(known, key=lambda head: head['size'], default=None)
+    if last is None:
+        return
+    content = {'size': last['size'], 'root': last['root'], 'backup': name}
+    record_entry(
+        engine, heads, NewEntry('restore', f'{name} {moment:%Y-%m-%dT%H:%M:%S.%fZ}', content)
+    )
+
+# %% ../../nbs/80_cli/07_backups.ipynb #3232d858
 @backups_group.command('restore')
 @click.argument('name', default='latest')
 def backups_restore(name: str) -> None:
@@ -113,10 +143,12 @@ def backups_restore(name: str) -> None:
 
     settings = _load_settings()
     try:
-        click.echo(_restore(settings, name))
+        restored_name, summary = _restore(settings, name)
     except BackupError as error:
         raise click.ClickException(str(error)) from None
+    click.echo(summary)
     engine = open_database(**settings.database_options)
+    _record_restore(settings, engine, restored_name)
     heads = HeadFile(settings.ledger_heads_path, settings.ledger_key_path)
     verification = verify_ledger(engine, heads)
     problems = verification.problems

@@ -212,6 +212,7 @@ def create_backup(
     files: Mapping[str, Path],  # further files by their name in the backup; may be missing
     databases: Mapping[str, Engine] | None = None,  # further databases by name, such as mlflow
     tools_folder: Path | None = None,  # folder of `pg_dump`; None: found on the path
+    earlier_files: Mapping[str, Path] | None = None,  # that may tell nothing the database lacks
 ) -> Manifest:  # `databases` with digests of tables, `files` with `bytes` and `sha256`
     """Back up a database and the files that belong to it, and check what was written.
 
@@ -222,6 +223,7 @@ def create_backup(
         raise BackupError(f'backup {name} exists already in {folder}; try again in a second')
     with tempfile.TemporaryDirectory(prefix='backup-') as scratch:
         local = Path(scratch)
+        _copy_files(earlier_files or {}, local)
         dumps = _dump_databases({'football': engine, **(databases or {})}, local, tools_folder)
         _copy_files(files, local)
         manifest = {

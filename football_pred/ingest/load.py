@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['AliasLookup', 'EventMessage', 'TRACKED_COLUMNS', 'REJECT_COUNT_SCHEMA', 'LoadProgress', 'REBUILT_TABLES',
            'ValidatedPayload', 'validate_payload', 'PayloadChanges', 'load_payload', 'LoadSummary', 'ReferenceData',
-           'Rebuild', 'rebuild_tables', 'load_new_payloads']
+           'read_reference_data', 'Rebuild', 'rebuild_tables', 'load_new_payloads']
 
 # %% ../../nbs/10_ingest/16_load.ipynb #647d8f36
 from collections.abc import Callable, Mapping
@@ -378,7 +378,9 @@ class ReferenceData(NamedTuple):
     digest: str  # of all leagues and aliases
 
 
-def _read_reference(engine: Engine) -> ReferenceData:
+def read_reference_data(
+    engine: Engine,  # database with the tables
+) -> ReferenceData:
     "Read leagues and aliases, and digest them."
     table = schema.team_aliases
     leagues = read_frame(engine, select(schema.leagues).order_by('league'))
@@ -478,7 +480,7 @@ def rebuild_tables(
     with scratch_database(engine) as scratch:
         _fill_scratch(engine, scratch, records)
         snapshots = _read_snapshots(scratch)
-        reference = _read_reference(scratch)
+        reference = read_reference_data(scratch)
         summary = _load_snapshots(scratch, folder, sources, snapshots, reference, progress)
         with scratch.connect() as rebuilt:
             differences = reconcile_tables(
@@ -505,7 +507,7 @@ def load_new_payloads(
     """
     with write_transaction(engine) as connection:
         load_reference_data(connection)
-    reference = _read_reference(engine)
+    reference = read_reference_data(engine)
     snapshots = _read_snapshots(engine)
     outdated = snapshots.filter(pl.col('cleaned_with') != reference.digest)
     if outdated.height:

@@ -238,7 +238,7 @@ def check_forecast_pipeline(context: CheckContext) -> str:
     root = ledger.head['root'][:12] if ledger.head else 'none'
     return (
         f'{run}: {ledger.forecasts:,} forecasts sealed, {ledger.settlements:,} scored, '
-        f'every seal recomputed, head {ledger.head["root"][:12] if ledger.head else "none"}'
+        f'every seal recomputed, head {root}'
     )
 
 

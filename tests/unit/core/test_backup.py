@@ -22,6 +22,7 @@ from football_pred.core.backup import (
     table_digests,
 )
 from football_pred.core.database import count_rows, write_transaction
+from football_pred.core.ledger_log import HeadFile
 from football_pred.core.outbox import emit_event
 from football_pred.forecasts.ledger import append_forecasts, settle_forecasts
 from football_pred.forecasts.ledger_verification import verify_ledger
@@ -69,10 +70,9 @@ def fill(engine, home):
     matches = read_matches(engine, AT)
     model = BaseRate().fit(matches.filter(status='finished'), as_of=AT)
     forecasts = forecast_fixtures(model, upcoming_fixtures(matches, AT, 30))
-    append_forecasts(
-        engine, home / 'anchors', forecasts, 'base', '1', AT, AT, 'data', 'features', 'run'
-    )
-    settle_forecasts(engine, read_matches(engine, LATER), LATER, 'run')
+    heads = HeadFile(home / 'ledger-heads.jsonl')
+    append_forecasts(engine, heads, forecasts, 'base', '1', AT, 'data', 'features', 'run')
+    settle_forecasts(engine, heads, read_matches(engine, LATER), LATER, 'run')
 
 
 def digests(engine):
@@ -96,7 +96,7 @@ def test_postgresql_is_restored_row_for_row_with_its_triggers(
         request.getfixturevalue('bucket')
     fill(postgresql, home)
     manifest = create_backup(
-        postgresql, folder, LATER, {'anchors': home / 'anchors'}, tools_folder=TOOLS
+        postgresql, folder, LATER, {'heads': home / 'ledger-heads.jsonl'}, tools_folder=TOOLS
     )
     before = digests(postgresql)
     assert manifest['databases']['football']['tables'] == before
@@ -106,7 +106,7 @@ def test_postgresql_is_restored_row_for_row_with_its_triggers(
     )
     assert restore_database(folder, 'latest', empty, tools_folder=TOOLS).tables == before
     restored = create_engine(empty)
-    assert verify_ledger(restored, home / 'anchors').problems == []
+    assert verify_ledger(restored, HeadFile(home / 'ledger-heads.jsonl')).problems == []
     with pytest.raises(Exception, match='append-only'), write_transaction(restored) as connection:
         connection.exec_driver_sql('DELETE FROM predictions')
     with write_transaction(restored) as connection:  # sequences continue after the last row
