@@ -9,6 +9,7 @@ __all__ = ['registry_databases', 'files_to_back_up', 'head_files', 'back_up', 'b
 # %% ../../nbs/70_jobs/18_maintenance.ipynb #90549f72
 from collections.abc import Mapping
 from datetime import datetime
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import polars as pl
