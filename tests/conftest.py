@@ -11,6 +11,7 @@ from threadpoolctl import threadpool_limits
 
 from football_pred.core.database import open_database
 from football_pred.core.settings import Settings
+from football_pred.jobs.warm_kernels import SINGLE_THREAD_ENV
 from tests.support.services import (
     free_port,
     new_database,
@@ -23,6 +24,7 @@ from tests.support.services import (
 os.environ.pop('FOOTBALL_DATABASE_URL', None)  # of whoever runs the tests
 assert scipy.linalg  # loaded, so that the limit reaches its threads too
 threadpool_limits(1)  # matrices are small: more threads than one only wait for each other
+os.environ |= SINGLE_THREAD_ENV  # the same for the processes that tests start
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
