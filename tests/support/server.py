@@ -28,11 +28,12 @@ def run(home: Path, *arguments: str) -> subprocess.CompletedProcess:
     )
 
 
-def wait_until(condition: Callable[[], bool], seconds: float = 240) -> None:
+def wait_until(condition: Callable[[], bool], seconds: float = 240, pause: float = 0.05) -> None:
+    "Ask again after each pause, until the condition holds."
     ends = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < ends, 'waited in vain'
-        time.sleep(0.05)
+        time.sleep(pause)
 
 
 @contextmanager

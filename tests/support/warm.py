@@ -28,6 +28,9 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import nbformat
+from IPython.core.history import HistoryAccessor
+from nbdev.config import get_config
+from nbdev.test import test_nb
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from football_pred.cli import main
@@ -57,9 +60,19 @@ IMPORTED = (  # beside what the notebooks of jobs import
 )
 
 
-@cache
 def warm_command() -> tuple[str, ...]:
     "The words that stand for `football-pred`; the process of forks starts with the first use."
+    return sys.executable, '-I', '-S', str(CLIENT), _start_server(), 'football-pred'
+
+
+def warm_notebook() -> tuple[str, ...]:
+    "The words before the path of a notebook that is executed as `nbdev_test` does."
+    return sys.executable, '-I', '-S', str(CLIENT), _start_server(), 'notebook'
+
+
+@cache
+def _start_server() -> str:
+    "Start the process of forks; the path of its socket."
     folder = tempfile.mkdtemp(prefix='warm')  # short: the path of a socket may not be long
     path = f'{folder}/socket'
     code = 'import sys; from tests.support.warm import run_and_exit, serve; run_and_exit(serve(sys.argv[1]))'
@@ -74,7 +87,7 @@ def warm_command() -> tuple[str, ...]:
     assert server.stdout is not None
     assert server.stdout.readline() == b'ready\n'
     atexit.register(_stop, server, folder)
-    return sys.executable, '-I', '-S', str(CLIENT), path
+    return path
 
 
 def _stop(server: subprocess.Popen[bytes], folder: str) -> None:
@@ -170,15 +183,26 @@ def _prepare(request: Mapping[str, Any], files: list[int], path: str) -> Callabl
     if 'arguments' not in request:
         [requests] = files[3:]
         return lambda: warm_kernels.serve_kernels(requests)
-    sys.argv = ['football-pred', *request['arguments']]
+    sys.argv = request['arguments']
     warm_kernels.ServerProcess = lambda env: ForkedServer(path, env)  # type: ignore[assignment,misc]
-    return main
+    return {'football-pred': main, 'notebook': execute_notebook}[sys.argv[0]]
+
+
+def execute_notebook() -> None:
+    "Execute the cells of a notebook, as `nbdev_test` does, and exit."
+    config = get_config()
+    skipped = config.tst_flags.split()
+    passed, _ = test_nb(Path(sys.argv[1]), skip_flags=skipped, basepath=config.config_path)
+    sys.exit(not passed)
 
 
 def import_everything() -> None:
     "Import what commands and jobs use, and compile the templates of reports."
     for name in IMPORTED:
         importlib.import_module(name)
+    HistoryAccessor(
+        hist_file=':memory:'
+    )  # first, as in a kernel: both register a converter of times
     import_feast(EMBEDDED_STORES)
     for job in (ROOT / 'nbs/jobs').glob('*.ipynb'):
         for name in warm_kernels.notebook_modules(job):
@@ -246,6 +270,8 @@ class ForkedProcess:
 
     def poll(self) -> int | None:
         "Return None while it runs."
+        if self.connection.fileno() == -1:
+            return 0
         with selectors.DefaultSelector() as selector:
             selector.register(self.connection, selectors.EVENT_READ)
             return 0 if selector.select(0) else None
@@ -257,8 +283,9 @@ class ForkedProcess:
 
     def wait(self) -> None:
         "Wait until it has ended."
-        self.connection.recv(64)
-        self.connection.close()
+        if self.connection.fileno() != -1:
+            self.connection.recv(64)
+            self.connection.close()
 
 
 class ForkedServer(warm_kernels.ServerProcess):
