@@ -151,7 +151,7 @@ class Native:
 
         try:
             try:
-                wait_until(well, 240, pause=0.3)  # a check is a process
+                wait_until(well, 900, pause=0.3)  # a check is a process
             except AssertionError as error:
                 raise AssertionError(
                     f'{self.name} is not healthy: {self.log.read_text()[-3000:]}'
