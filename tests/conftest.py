@@ -8,9 +8,12 @@ import pytest
 import scipy.linalg
 from sqlalchemy import Engine
 from threadpoolctl import threadpool_limits
+from xdist.remote import Producer
 
 from football_pred.core.database import open_database
 from football_pred.core.settings import Settings
+from football_pred.jobs.warm_kernels import SINGLE_THREAD_ENV
+from tests.support.schedule import FileScheduling, sort_tests
 from tests.support.services import (
     free_port,
     new_database,
@@ -23,6 +26,7 @@ from tests.support.services import (
 os.environ.pop('FOOTBALL_DATABASE_URL', None)  # of whoever runs the tests
 assert scipy.linalg  # loaded, so that the limit reaches its threads too
 threadpool_limits(1)  # matrices are small: more threads than one only wait for each other
+os.environ |= SINGLE_THREAD_ENV  # the same for the processes that tests start
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -32,6 +36,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         choices=['sqlite', 'postgresql'],
         help='what `home` and `engine` keep their rows in',
     )
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    sort_tests(items)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> FileScheduling | None:
+    if config.getvalue('dist') != 'loadfile':
+        return None
+    config.option.loadscopereorder = False
+    return FileScheduling(config, log)
 
 
 @pytest.fixture(scope='session')

@@ -3,9 +3,11 @@
 import ast
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Browser
 
 from tests.support.services import require_program
 from tools.house import ROOT, read_modules, source_of
@@ -79,13 +81,23 @@ def test_no_tuple_of_values_is_assigned_to_save_lines(module):
 PACKAGES = sorted({path.parent for path in LIBRARY_NOTEBOOKS})
 
 
-@pytest.mark.parametrize('folder', PACKAGES, ids=lambda path: path.name)
-def test_code_is_not_cut_at_the_edge_of_a_page(folder, tmp_path):
-    "Every export cell of a package, rendered as HTML at 1,100 pixels."
+@pytest.fixture(scope='module')
+def browser() -> Iterator[Browser]:
+    "A Chromium for all packages."
     chromium = require_program('chromium', 'chromium fonts-dejavu-core')
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=['--no-sandbox'])
+        yield browser
+        browser.close()
+
+
+@pytest.mark.parametrize('folder', PACKAGES, ids=lambda path: path.name)
+def test_code_is_not_cut_at_the_edge_of_a_page(folder, browser, tmp_path):
+    "Every export cell of a package, rendered as HTML at 1,100 pixels."
     import nbformat
     from nbconvert import HTMLExporter
-    from playwright.sync_api import sync_playwright
 
     sources = [
         cell
@@ -98,16 +110,14 @@ def test_code_is_not_cut_at_the_edge_of_a_page(folder, tmp_path):
     )
     page_path = tmp_path / 'page.html'
     page_path.write_text(HTMLExporter(template_name='lab').from_notebook_node(notebook)[0])
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=['--no-sandbox'])
-        page = browser.new_page(viewport={'width': 1100, 'height': 800})
-        page.route(re.compile('^https?://'), lambda route: route.abort())
-        page.goto(page_path.as_uri(), wait_until='domcontentloaded')
-        cut = page.eval_on_selector_all(
-            '.jp-CodeMirrorEditor pre, .highlight pre',
-            'cells => cells.filter(c => c.scrollWidth > c.clientWidth).map(c => c.innerText.slice(0, 200))',
-        )
-        count = page.locator('.highlight pre').count()
-        browser.close()
+    page = browser.new_page(viewport={'width': 1100, 'height': 800})
+    page.route(re.compile('^https?://'), lambda route: route.abort())
+    page.goto(page_path.as_uri(), wait_until='domcontentloaded')
+    cut = page.eval_on_selector_all(
+        '.jp-CodeMirrorEditor pre, .highlight pre',
+        'cells => cells.filter(c => c.scrollWidth > c.clientWidth).map(c => c.innerText.slice(0, 200))',
+    )
+    count = page.locator('.highlight pre').count()
+    page.close()
     assert count == len(sources)
     assert cut == []

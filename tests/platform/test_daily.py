@@ -4,7 +4,6 @@ import os
 import random
 import signal
 import subprocess
-import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from football_pred.forecasts.ledger import read_settled_forecasts
 from football_pred.forecasts.ledger_verification import verify_ledger
 from football_pred.registry.mlflow_client import find_version
 from football_pred.registry.registry import Registry
+from tests.support.warm import warm_command
 
 ROOT = Path(__file__).parents[2]
 SEASONS = ['2324', '2425', '2526']
@@ -63,7 +63,7 @@ def project(tmp_path_factory):
 def command(project: Path, home: Path, *arguments: str) -> subprocess.Popen:
     env = os.environ | {'FOOTBALL_HOME': str(home), 'FOOTBALL_PROJECT': str(project)}
     return subprocess.Popen(
-        [sys.executable, '-c', 'from football_pred.cli import main; main()', *arguments],
+        [*warm_command(), *arguments],
         text=True,
         env=env,
         stdout=subprocess.PIPE,

@@ -45,6 +45,7 @@ from tests.support.monitoring import (
 )
 from tests.support.server import COMMAND, run, started, wait_until
 from tests.support.services import free_port
+from tests.support.warm import warm_command
 
 ALERTS = {rule['alert']: rule for rule in rules('alert')}
 CATALOG_BY_NAME = {metric.name: metric for metric in METRIC_CATALOG}
@@ -293,7 +294,7 @@ def platform(day: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Si
         log = own.enter_context(told.open('a'))
         own.enter_context(
             started(
-                [COMMAND, *words, '--port', str(ports[name])],
+                [*warm_command(), *words, '--port', str(ports[name])],
                 f'http://127.0.0.1:{ports[name]}{path}',
                 told.read_text,
                 stdout=log,

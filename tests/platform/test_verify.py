@@ -17,7 +17,7 @@ from football_pred.jobs.production_checks import verify_platform
 from tests.platform.test_stack import kafka, own_redis, places
 from tests.support.monitoring import alertmanager, prometheus, receiver
 from tests.support.platform import native
-from tests.support.server import COMMAND
+from tests.support.warm import warm_command
 
 FIXTURES = (kafka, own_redis, places)
 SERVICES = (
@@ -44,7 +44,9 @@ class Platform:
     env: dict[str, str]
 
     def call(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run([COMMAND, *arguments], env=self.env, capture_output=True, text=True)
+        return subprocess.run(
+            [*warm_command(), *arguments], env=self.env, capture_output=True, text=True
+        )
 
 
 @pytest.fixture
@@ -52,7 +54,7 @@ def platform(places, tmp_path, monkeypatch):
     "Every service that can be run here, healthy."
     for name in ('buckets', 'migrate'):
         native(name, tmp_path, places).run_once()
-    services = {name: native(name, tmp_path, places) for name in SERVICES}
+    services = {name: native(name, tmp_path, places, warm=True) for name in SERVICES}
     with ExitStack() as stack:
         running = {name: stack.enter_context(ExitStack()) for name in (*SERVICES, 'prometheus')}
         for name, service in services.items():

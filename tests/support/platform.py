@@ -15,6 +15,7 @@ from typing import Any
 from football_pred.cli.platform import required_variables
 from tests.support.server import wait_until
 from tests.support.services import free_port
+from tests.support.warm import warm_command
 
 ROOT = Path(__file__).parents[2]
 TOOLS = Path(sys.executable).parent
@@ -84,9 +85,10 @@ def mapped(text: str, places: Mapping[str, str]) -> str:
 class Native:
     "A service of the file on this machine: its own command, environment and health check, with places put in for those of the stack."
 
-    def __init__(self, name: str, folder: Path, mapping: Mapping[str, str]):
+    def __init__(self, name: str, folder: Path, mapping: Mapping[str, str], warm: bool = False):
         service = config()['services'][name]
         self.name, self.folder, self.log = name, folder, folder / f'{name}.log'
+        self.warm = warm
         places = {
             **mapping,
             '/opt/football/bin': str(TOOLS),
@@ -113,7 +115,9 @@ class Native:
         return int(self.command[self.command.index('--port') + 1])
 
     def _found(self, command: Sequence[str]) -> list[str]:
-        "As the container would: looked for on the path of the image."
+        "As the container would: looked for on the path of the image, but for a fork."
+        if self.warm and command[0] == 'football-pred':
+            return [*warm_command(), *command[1:]]
         return [shutil.which(command[0], path=self.env['PATH']) or command[0], *command[1:]]
 
     def healthy(self) -> bool:
@@ -147,7 +151,7 @@ class Native:
 
         try:
             try:
-                wait_until(well, 240)
+                wait_until(well, 900, pause=0.3)  # a check is a process
             except AssertionError as error:
                 raise AssertionError(
                     f'{self.name} is not healthy: {self.log.read_text()[-3000:]}'
@@ -163,9 +167,12 @@ class Native:
                 raise
 
 
-def native(service: str, folder: Path, mapping: Mapping[str, str]) -> Native:
-    "A service to be run without Docker; the mapping puts places of this machine for patterns of the file."
-    return Native(service, folder, mapping)
+def native(service: str, folder: Path, mapping: Mapping[str, str], warm: bool = False) -> Native:
+    """A service to be run without Docker; the mapping puts places of this machine for patterns of the file.
+
+    A warm one is a fork of a process with its imports, where a test is not about how it starts.
+    """
+    return Native(service, folder, mapping, warm)
 
 
 def places_for(

@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 
 from tests.support.services import free_port
+from tests.support.warm import warm_command
 
 COMMAND = Path(sys.executable).parent / 'football-pred'
 
@@ -19,7 +20,7 @@ COMMAND = Path(sys.executable).parent / 'football-pred'
 def run(home: Path, *arguments: str) -> subprocess.CompletedProcess:
     "A command over this home, which must succeed."
     return subprocess.run(
-        [COMMAND, *arguments],
+        [*warm_command(), *arguments],
         env=os.environ | {'FOOTBALL_HOME': str(home)},
         capture_output=True,
         text=True,
@@ -27,11 +28,12 @@ def run(home: Path, *arguments: str) -> subprocess.CompletedProcess:
     )
 
 
-def wait_until(condition: Callable[[], bool], seconds: float = 240) -> None:
+def wait_until(condition: Callable[[], bool], seconds: float = 240, pause: float = 0.05) -> None:
+    "Ask again after each pause, until the condition holds."
     ends = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < ends, 'waited in vain'
-        time.sleep(0.05)
+        time.sleep(pause)
 
 
 @contextmanager
@@ -60,7 +62,7 @@ def started(
 def serving(home: Path, *arguments: str, **env: str) -> Iterator[str]:
     "The address of a server over this home, once the process answers."
     address = f'http://127.0.0.1:{(port := free_port())}'
-    command = [COMMAND, 'serve', '--port', str(port), *arguments]
+    command = [*warm_command(), 'serve', '--port', str(port), *arguments]
     env = os.environ | {'FOOTBALL_HOME': str(home), 'FOOTBALL_RATE_LIMIT': ''} | env
     with (
         (home / 'log').open('a') as log,

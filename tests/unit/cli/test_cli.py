@@ -11,6 +11,7 @@ from sqlalchemy import select
 from football_pred.core.database import open_database
 from football_pred.core.schema import audit_log
 from football_pred.core.settings import Settings
+from tests.support.warm import warm_command
 
 HEAVY = (
     'papermill',
@@ -27,7 +28,7 @@ HEAVY = (
 
 def call(home, *arguments, **env):
     return subprocess.run(
-        [sys.executable, '-c', 'from football_pred.cli import main; main()', *arguments],
+        [*warm_command(), *arguments],
         text=True,
         capture_output=True,
         env=os.environ | {'FOOTBALL_HOME': str(home)} | env,

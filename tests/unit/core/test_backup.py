@@ -32,8 +32,8 @@ from football_pred.ingest.load import load_new_payloads
 from football_pred.ingest.open_sources import BundledSource
 from football_pred.ingest.sources import SOURCES, create_source
 from football_pred.models.base_rate import BaseRate
-from tests.support.server import COMMAND
 from tests.support.services import new_database, postgresql_tools
+from tests.support.warm import warm_command
 
 TOOLS = postgresql_tools()
 AT = datetime(2026, 4, 1, tzinfo=UTC)
@@ -203,7 +203,7 @@ def test_a_home_is_backed_up_by_the_job_and_restored_by_the_command(
             'FOOTBALL_BACKUPS_URL': str(tmp_path / 'backups'),
         }
         return subprocess.run(
-            [COMMAND, *arguments], env=environment, capture_output=True, text=True
+            [*warm_command(), *arguments], env=environment, capture_output=True, text=True
         )
 
     for _ in range(2):

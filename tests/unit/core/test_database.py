@@ -565,14 +565,17 @@ def test_the_writer_can_do_every_job(owned, login, home, monkeypatch):
 def test_commands_of_the_owner(postgresql_server, home, monkeypatch):
     import subprocess
 
-    from tests.support.server import COMMAND
+    from tests.support.warm import warm_command
 
     with new_database(postgresql_server) as url:
         env = os.environ | {'FOOTBALL_HOME': str(home), 'FOOTBALL_DATABASE_URL': url}
 
         def run_database(*arguments: str, code: int = 0, **more: str) -> str:
             result = subprocess.run(
-                [COMMAND, 'database', *arguments], env=env | more, capture_output=True, text=True
+                [*warm_command(), 'database', *arguments],
+                env=env | more,
+                capture_output=True,
+                text=True,
             )
             assert result.returncode == code, result.stdout + result.stderr
             return result.stdout + result.stderr
@@ -580,7 +583,9 @@ def test_commands_of_the_owner(postgresql_server, home, monkeypatch):
         head = migrate.head_revision()
         assert run_database('status', code=1) == f'at no migration, this release needs {head}\n'
         assert run_database('upgrade', '--to', '0001') == 'from no migration to 0001\n'
-        failed = subprocess.run([COMMAND, 'status'], env=env, capture_output=True, text=True)
+        failed = subprocess.run(
+            [*warm_command(), 'status'], env=env, capture_output=True, text=True
+        )
         assert (
             failed.returncode,
             'run football-pred database upgrade' in failed.stderr,
@@ -605,7 +610,7 @@ def test_commands_of_the_owner(postgresql_server, home, monkeypatch):
     assert (
         'only PostgreSQL has this'
         in subprocess.run(
-            [COMMAND, 'database', 'partitions'],
+            [*warm_command(), 'database', 'partitions'],
             capture_output=True,
             text=True,
             env={

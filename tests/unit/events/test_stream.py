@@ -52,8 +52,8 @@ from tests.support.events import (
 )
 from tests.support.kafka import Broker, read_all, run_kafka
 from tests.support.pages import FAST, Host
-from tests.support.server import COMMAND
 from tests.support.server import wait_until as wait_at_most
+from tests.support.warm import warm_command
 
 LIBRARY = Path(__file__).parents[3] / 'football_pred'
 BEFORE = datetime(2022, 3, 1, tzinfo=UTC)  # in the season of the simulated league
@@ -91,7 +91,7 @@ class Running:
         self.log = home / f'{command[0]}-{random.getrandbits(32):x}.log'
         with self.log.open('w') as out:
             self.process = subprocess.Popen(
-                [COMMAND, *command],
+                [*warm_command(), *command],
                 env=environment(home, database, servers),
                 stderr=out,
                 stdout=out,
