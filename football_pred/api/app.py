@@ -53,7 +53,7 @@ from .web_pages import page_router, problem_page
 from ..core.database import open_database
 from ..core.settings import Settings
 from ..features.offline import FeatureStoreConfig
-from ..registry.registry import Registry
+from ..registry.registry import ChangeLog, connect_registry
 
 # %% ../../nbs/62_api/17_app.ipynb #078db40d
 _TITLES = {404: 'Not found', 405: 'Method not allowed', 413: 'Body too large'}
@@ -162,7 +162,7 @@ def open_service(
 ) -> ForecastService:
     "Open the forecast service over the database, registry and cache of the settings."
     engine = open_database(**settings.database_options)
-    registry = Registry(**settings.registry_options, engine=engine, clock=now)
+    registry = connect_registry(**settings.registry_options, log=ChangeLog(engine, now))
     sources = ServingSources(engine, registry, clock, now, feature_reader.read_fingerprints)
     state = ServingState(sources, feature_reader.telemetry)
     cache = open_cache(settings.cache_dsn, settings.cache_seconds)
