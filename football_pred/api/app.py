@@ -54,7 +54,7 @@ from ..core.database import open_database
 from ..core.ledger_log import HeadFile
 from ..core.settings import Settings
 from ..features.offline import FeatureStoreConfig
-from ..registry.registry import Registry
+from ..registry.registry import ChangeLog, connect_registry
 
 # %% ../../nbs/62_api/17_app.ipynb #078db40d
 _TITLES = {404: 'Not found', 405: 'Method not allowed', 413: 'Body too large'}
@@ -163,7 +163,7 @@ def open_service(
 ) -> ForecastService:
     "Open the forecast service over the database, registry and cache of the settings."
     engine = open_database(**settings.database_options)
-    registry = Registry(**settings.registry_options, engine=engine, clock=now)
+    registry = connect_registry(**settings.registry_options, log=ChangeLog(engine, now))
     sources = ServingSources(engine, registry, clock, now, feature_reader.read_fingerprints)
     state = ServingState(sources, feature_reader.telemetry)
     cache = open_cache(settings.cache_dsn, settings.cache_seconds)

@@ -64,13 +64,13 @@ def consume_command(as_of: str | None, log_level: str) -> None:
     from football_pred.events.consumer import lazy_feature_store, run_consumer
     from football_pred.events.on_result import ProcessingContext
     from football_pred.features.offline import FeatureStoreConfig
-    from football_pred.registry.registry import Registry
+    from football_pred.registry.registry import connect_registry
 
     settings, engine, stop = _prepare(log_level)
     locations = FeatureStoreConfig(settings.features_folder, *settings.feature_store_urls)
     context = ProcessingContext(
         engine,
-        Registry(**settings.registry_options),
+        connect_registry(**settings.registry_options),
         lazy_feature_store(locations),
         HeadFile(settings.ledger_heads_path, settings.ledger_key_path),
         stop=stop,

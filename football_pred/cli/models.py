@@ -20,6 +20,7 @@ from football_pred.cli.console import (
 )
 
 if TYPE_CHECKING:
+    import polars as pl
     from sqlalchemy import Engine
 
     from football_pred.registry.promotion_gate import GateDecision
@@ -28,23 +29,24 @@ if TYPE_CHECKING:
 # %% ../../nbs/80_cli/09_models.ipynb #f4645629
 def _open_registry() -> tuple['Engine', 'Registry']:
     "Open the database and the model registry of the settings."
-    from football_pred.registry.registry import Registry
+    from football_pred.registry.registry import ChangeLog, connect_registry
 
     settings, engine = load_settings_and_engine()
-    return engine, Registry(**settings.registry_options, engine=engine, clock=utc_now)
+    log = ChangeLog(engine, utc_now)
+    return engine, connect_registry(**settings.registry_options, log=log)
 
 
-def _print_versions(registry: 'Registry', league: str) -> None:
+def _print_versions(league: str, versions: 'pl.DataFrame') -> None:
     "Print the 20 newest versions of a league."
     import polars as pl
 
-    versions = registry.list_versions(league).select(pl.lit(league).alias('league'), pl.all())
-    rows = versions.unnest('metrics').with_columns(
+    of_league = versions.select(pl.lit(league).alias('league'), pl.all())
+    rows = of_league.unnest('metrics').with_columns(
         pl.col('matches').cast(pl.Int64), pl.col('as_of').str.slice(0, 16)
     )
     print_frame(rows.head(20))
 
-
+# %% ../../nbs/80_cli/09_models.ipynb #28f1ac8c
 @click.group('models', invoke_without_command=True)
 @click.pass_context
 def models_group(context: click.Context) -> None:
@@ -63,8 +65,9 @@ def models_group(context: click.Context) -> None:
         click.echo('no model yet; football-pred run train trains the first')
     if problems:
         sys.exit(1)
+    tables = registry.versions.tables()
     for league in leagues:
-        _print_versions(registry, league)
+        _print_versions(league, tables[league])
 
 # %% ../../nbs/80_cli/09_models.ipynb #337c1059
 def _judge(
@@ -76,9 +79,9 @@ def _judge(
     from football_pred.models.serialization import ModelError
     from football_pred.registry.promotion_gate import compare_with_champion
 
-    challenger = registry.load(league, version) if version else registry.challenger(league)
+    challenger = registry.versions.load(league, version) if version else registry.challenger(league)
     if challenger is None:
-        registry.list_versions(league)  # raises for an unknown league
+        registry.versions.table(league)  # raises for an unknown league
         raise ModelError(
             f'league {league} has no challenger; name a version, or run the job train for it'
         )
@@ -194,13 +197,13 @@ def predict_command(home: str, away: str, league: str, as_json: bool) -> None:
     league.
     """
     from football_pred.ingest.team_names import find_team
-    from football_pred.registry.registry import Registry
+    from football_pred.registry.registry import connect_registry
 
     settings, engine = load_settings_and_engine()
     teams = [find_team(engine, name, league) for name in (home, away)]
     if teams[0] == teams[1]:
         raise click.UsageError(f'{teams[0]} cannot play itself; name two teams')
-    champion = Registry(**settings.registry_options).champion(league)
+    champion = connect_registry(**settings.registry_options).champion(league)
     forecast = _forecast(champion, league, teams)
     if not as_json:
         _print_forecast(forecast, champion)

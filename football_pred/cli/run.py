@@ -304,9 +304,9 @@ def _shared_params(folder: 'Path', now: 'datetime') -> str:
 # %% ../../nbs/80_cli/10_run.ipynb #a100bc7d
 def _print_champions(console: 'Console', settings: 'Settings') -> None:
     "Print the champion and the challenger of each league."
-    from football_pred.registry.registry import Registry
+    from football_pred.registry.local_copies import LocalCopies
 
-    copies = Registry(**settings.registry_options).local_copies
+    copies = LocalCopies(settings.models_folder)
     for league, champion in copies.read_pointers('champion').items():
         line = f"champion of {league}: {champion['name']} {champion['version']}"
         challenger = copies.read_pointer(league, 'challenger')

@@ -183,7 +183,7 @@ class ModelSettings(HomeSettings):
 
     @property
     def registry_options(self) -> dict[str, Any]:
-        "Arguments of `registry.Registry`: the address, the artifacts and the verified copies."
+        "Arguments of `registry.connect_registry`: address, artifacts and verified copies."
         server = _reveal(self.mlflow_url)
         return {
             'uri': server or f"sqlite:///{self.home / 'mlflow.db'}",

@@ -132,7 +132,7 @@ def seal_forecasts(
     as_of: datetime,  # UTC
 ) -> int:  # number of forecasts that were not in the ledger
     "Seal the forecasts of the champions for some fixtures."
-    if context.registry.is_remote:
+    if context.registry.mlflow.is_remote:
         context.registry.refresh()
     league_codes = set(fixtures['league'])
     models = {}

@@ -86,15 +86,11 @@ def open_registry(
     engine: Engine | None = None,  # Database for the audit log; None: the registry is only read
 ) -> 'Registry':  # Confirmed with MLflow where another process may have changed it
     "Open the registry of models and print what MLflow could not confirm."
-    from football_pred.registry.registry import Registry
+    from football_pred.registry.registry import ChangeLog, connect_registry
 
-    if engine is None:
-        registry = Registry(**settings.registry_options)
-    else:
-        registry = Registry(
-            **settings.registry_options, engine=engine, clock=lambda: datetime.now(UTC)
-        )
-    if engine is not None or registry.is_remote:
+    log = None if engine is None else ChangeLog(engine, lambda: datetime.now(UTC))
+    registry = connect_registry(**settings.registry_options, log=log)
+    if log is not None or registry.mlflow.is_remote:
         print_lines(registry.refresh())
     return registry
 

@@ -37,7 +37,7 @@ from ..core.outbox import write_audit_entry
 from ..core.settings import Settings, environment_variables
 from ..features.offline import FeatureStoreConfig, read_offline_features
 from ..forecasts.ledger_verification import verify_ledger
-from ..registry.registry import Registry
+from ..registry.registry import connect_registry
 
 # %% ../../nbs/70_jobs/07_platform_checks.ipynb #386794ef
 class ComponentDown(RuntimeError):
@@ -155,9 +155,7 @@ def check_cache(context: CheckContext) -> str:
 
 def check_registry(context: CheckContext) -> str:
     "Confirm the champions of all leagues with MLflow."
-    registry = Registry(
-        **context.settings.registry_options, engine=context.engine, clock=context.clock
-    )
+    registry = connect_registry(**context.settings.registry_options)
     problems = registry.refresh()
     require(not problems, '; '.join(problems))
     leagues = registry.leagues()

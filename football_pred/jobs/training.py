@@ -37,7 +37,7 @@ from .notebook_tools import figure_to_png
 from ..markets.score_grid import OUTCOMES
 from ..models.base_rate import BaseRate
 from ..models.serialization import model_name, model_spec, new_model
-from ..registry.mlflow_client import TrialResults, import_mlflow
+from ..registry.mlflow_client import TrialResults, find_mlflow_runs, import_mlflow
 from football_pred.registry.promotion_gate import (
     GateDecision,
     evaluate_challenger,
@@ -467,7 +467,7 @@ def register_trained_model(
     task = trained.task
     if trained.model is None:
         return RegisteredModel(judged, '', judged.verdict)
-    version = registry.register(
+    version = registry.versions.register(
         task.league, trained.model, task.name, trained.trained_on, trial_results(judged, source)
     ).version
     if task.role == 'challenger' or not promote or not judged.decision.passed:
@@ -520,7 +520,7 @@ def list_mlflow_runs_for_report(
     "Write the MLflow runs of a training to `attach.json`, so that the runner adds the report."
     if not settings.run_id:
         return
-    mlflow_runs = registry.find_mlflow_runs(settings.run_id)
+    mlflow_runs = find_mlflow_runs(registry.mlflow, settings.run_id)
     path = settings.run_folder('train') / 'attach.json'
     write_atomic(path, json.dumps(mlflow_runs).encode())
 

@@ -49,7 +49,7 @@ from football_pred.metrics.counters import (
     forecasts_between,
     ledger_samples,
 )
-from ..registry.registry import Registry
+from ..registry.registry import connect_registry
 
 # %% ../../nbs/61_metrics/06_exporter.ipynb #06d1f28e
 class QueryTimer:
@@ -141,7 +141,7 @@ class CollectorState:
         self.jobs = tuple(jobs)
         self.read_lags = read_lags
         self.database = ExporterDatabase(settings.database_dsn)
-        self.model_registry = Registry(**settings.registry_options)
+        self.model_registry = connect_registry(**settings.registry_options)
         urls = settings.feature_store_urls
         self.feature_locations = FeatureStoreConfig(settings.features_folder, *urls)
         self.fetches = TableCounter(FetchCounter)
@@ -279,7 +279,7 @@ def collect_models(
     Raises: ConnectionError, when the registry does not answer.
     """
     registry = state.model_registry
-    problems = registry.refresh() if registry.is_remote else []
+    problems = registry.refresh() if registry.mlflow.is_remote else []
     if problems:
         raise ConnectionError('; '.join(problems))
     return gauges.model_samples(registry.local_copies)

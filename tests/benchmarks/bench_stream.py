@@ -33,7 +33,7 @@ from football_pred.events.kafka import (
 from football_pred.events.on_result import ProcessingContext
 from football_pred.events.outbox_relay import send_unsent_events
 from football_pred.features.offline import FeatureStoreConfig
-from football_pred.registry.registry import Registry
+from football_pred.registry.registry import connect_registry
 from tests.support.events import EMITTED_AT, count_sent, emit_odds, result_events
 from tests.support.kafka import run_kafka
 from tests.support.services import run_postgresql, url_of_server
@@ -110,7 +110,7 @@ def consumed(engine: Engine, matches: pl.DataFrame, events: int) -> float:
     settings, after = Settings(home=home), matches['kickoff'].max() + timedelta(days=1)  # type: ignore[operator]
     tools = ProcessingContext(
         engine,
-        Registry(**settings.registry_options),
+        connect_registry(**settings.registry_options),
         lazy_feature_store(FeatureStoreConfig(home / 'features')),
         settings.ledger_anchors_path,
     )

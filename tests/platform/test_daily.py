@@ -19,7 +19,7 @@ from football_pred.core.settings import Settings
 from football_pred.forecasts.ledger import read_settled_forecasts
 from football_pred.forecasts.ledger_verification import verify_ledger
 from football_pred.registry.mlflow_client import find_version
-from football_pred.registry.registry import Registry
+from football_pred.registry.registry import connect_registry
 from tests.support.warm import warm_command
 
 ROOT = Path(__file__).parents[2]
@@ -123,9 +123,9 @@ def test_every_forecast_is_sealed_before_kickoff_and_scored(undisturbed):
 
 def test_the_champion_passed_the_gate(undisturbed):
     settings = Settings(home=undisturbed)
-    registry = Registry(**settings.registry_options)
+    registry = connect_registry(**settings.registry_options)
     assert registry.refresh() == []
-    assert registry.list_versions('E0').select('name', 'aliases').rows() == [
+    assert registry.versions.table('E0').select('name', 'aliases').rows() == [
         ('E0-goals-only', ['challenger']),
         ('E0-dixon-coles', ['champion']),
     ]

@@ -24,7 +24,7 @@ from football_pred.ingest.http_messages import FetchLimits
 from football_pred.ingest.sources import create_source
 from football_pred.markets.prices import read_match_history
 from football_pred.models.dixon_coles import DixonColes
-from football_pred.registry.registry import Registry
+from football_pred.registry.registry import ChangeLog, connect_registry
 from tests.support.server import run
 from tests.support.services import free_port
 
@@ -77,13 +77,13 @@ def add_closing_prices(engine: Engine) -> None:
 
 def add_challenger(engine: Engine, settings: Settings) -> None:
     "Train a challenger, and seal its and the champion's forecasts of the winter."
-    registry = Registry(**settings.registry_options, engine=engine, clock=now)
+    registry = connect_registry(**settings.registry_options, log=ChangeLog(engine, now))
     champion = registry.champion('E0')
     history = read_match_history(engine, AS_OF, ['E0'])
     finished = history.filter(status='finished')
     challenger = DixonColes(half_life=120).fit(finished, as_of=AS_OF)
     trained_on = champion.trained_on | {'half_life': 120}
-    version = registry.register('E0', challenger, 'E0-shadow', trained_on)
+    version = registry.versions.register('E0', challenger, 'E0-shadow', trained_on)
     registry.set_challenger('E0', version.version)
     winter = history.filter(pl.col('kickoff') > WINTER, pl.col('kickoff') < AS_OF)
     for name, model in ((champion.name, champion.model), ('E0-shadow', challenger)):

@@ -43,4 +43,4 @@ def register(registry: Registry, name: str, league: str = 'SIM') -> str:
         {'run_id': 'r'},
         {'tables/verdict.json': b'{}'},
     )
-    return registry.register(league, MODELS[name], name, {'as_of': AS_OF}, results).version
+    return registry.versions.register(league, MODELS[name], name, {'as_of': AS_OF}, results).version

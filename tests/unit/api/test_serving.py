@@ -34,7 +34,7 @@ from football_pred.markets.prices import read_match_history
 from football_pred.models.dixon_coles import DixonColes
 from football_pred.models.serialization import pack_model, packed_model_version
 from football_pred.registry.local_copies import LocalCopies
-from football_pred.registry.registry import Registry
+from football_pred.registry.registry import ChangeLog, Registry, connect_registry
 from tests.support.server import run, serving, wait_until
 from tests.support.services import free_port, run_redis
 
@@ -71,9 +71,8 @@ def assert_problem(answer: httpx.Response, status: int, *texts: str) -> dict[str
 
 def registry_of(home: Path) -> Registry:
     settings = Settings(home=home)
-    return Registry(
-        **settings.registry_options, engine=open_database(settings.database_dsn), clock=now
-    )
+    log = ChangeLog(open_database(settings.database_dsn), now)
+    return connect_registry(**settings.registry_options, log=log)
 
 
 @pytest.fixture(scope='module')
@@ -84,7 +83,7 @@ def home(served_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     registry = registry_of(home)
     first = registry.champion('E0')
     history = read_match_history(registry.engine, AS_OF, ['E0']).filter(status='finished')
-    registry.register(
+    registry.versions.register(
         'E0',
         DixonColes(half_life=200).fit(history, as_of=AS_OF),
         'E0-dixon-coles',
@@ -824,7 +823,7 @@ def test_promotions_and_rollbacks_under_load_lose_no_request(home, server, call,
     registry, ends, seen_versions = registry_of(home), threading.Event(), Counter[tuple[int, str]]()
     first = call.get('/models').json()[0]['version']
     second = next(
-        match_id for match_id in registry.list_versions('E0')['version'] if match_id != first
+        match_id for match_id in registry.versions.table('E0')['version'] if match_id != first
     )
 
     def load(i: int) -> None:
@@ -873,7 +872,7 @@ def test_without_a_model_nothing_is_forecast_until_one_is_published(home, matche
     bare = tmp_path / 'home'
     shutil.copytree(home, bare, ignore=shutil.ignore_patterns('models', 'reports', 'log'))
     registry = registry_of(bare)
-    version = registry.list_versions('E0').filter(pl.col('aliases').list.contains('champion'))[
+    version = registry.versions.table('E0').filter(pl.col('aliases').list.contains('champion'))[
         'version'
     ][0]
     registry.mlflow.client.delete_registered_model_alias('E0', 'champion')

@@ -48,7 +48,13 @@ def command(*arguments: str) -> str:
 
 @pytest.mark.parametrize(
     ('arguments', 'limit'),
-    [(['--help'], 250), (['status'], 1000), (['runs'], 1000), (['ledger', 'verify'], 1000)],
+    [
+        (['--help'], 250),
+        (['status'], 1000),
+        (['runs'], 1000),
+        (['ledger', 'verify'], 1000),
+        (['models'], 1000),
+    ],
     ids=lambda value: ' '.join(value) if isinstance(value, list) else '',
 )
 def test_commands_that_look_things_up_are_light(arguments, limit, tmp_path):
@@ -62,7 +68,7 @@ def test_a_forecast_needs_no_registry_server_and_no_learner(tmp_path):
     modules = modules_after(
         'from football_pred.models import DixonColes\n'
         'from football_pred.core import sample_matches\n'
-        'from football_pred.registry.registry import ServingRegistry\n'
+        'from football_pred.registry.registry import connect_registry\n'
         'model = DixonColes().fit(sample_matches())\n'
         'model.predict_proba(sample_matches()[:1])\n',
         tmp_path / 'home',

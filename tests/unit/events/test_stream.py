@@ -42,7 +42,7 @@ from football_pred.ingest.load import load_new_payloads
 from football_pred.ingest.open_sources import OpenFootball
 from football_pred.markets.prices import read_match_history
 from football_pred.models.dixon_coles import DixonColes
-from football_pred.registry.registry import Registry
+from football_pred.registry.registry import Registry, connect_registry
 from tests.support.events import (
     EMITTED_AT,
     count_events,
@@ -253,9 +253,9 @@ def tables(home: Path, database: Engine) -> tuple[Registry, pl.DataFrame]:
     history = read_match_history(database, BEFORE, ['SIM'])
     model, registry = (
         DixonColes().fit(history.filter(status='finished'), as_of=BEFORE),
-        Registry(**settings.registry_options),
+        connect_registry(**settings.registry_options),
     )
-    kept = registry.register(
+    kept = registry.versions.register(
         'SIM',
         model,
         'SIM-dixon-coles',
@@ -502,10 +502,10 @@ def test_from_a_page_to_settled_and_new_forecasts(database, home, kafka, tmp_pat
         assert gather().match_count == 380
         history, registry = (
             read_match_history(database, first, ['E0']),
-            Registry(**settings.registry_options),
+            connect_registry(**settings.registry_options),
         )
         model = DixonColes().fit(history.filter(status='finished'), as_of=first)
-        kept = registry.register(
+        kept = registry.versions.register(
             'E0',
             model,
             'E0-dixon-coles',

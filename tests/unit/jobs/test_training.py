@@ -30,6 +30,7 @@ class RecordingRegistry:
     "Records registrations and aliases; every league may have a challenger."
 
     def __init__(self, challenger: str | None = None) -> None:
+        self.versions = self
         self.calls = []
         self.challenger_version = challenger
 

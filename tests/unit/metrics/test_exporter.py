@@ -37,7 +37,7 @@ from football_pred.forecasts.ledger import append_forecasts, settle_forecasts
 from football_pred.forecasts.predict import forecast_fixtures
 from football_pred.metrics.drift import CALENDAR_FEATURES
 from football_pred.metrics.exporter import CycleResult, Exporter, MetricCollectors, collector_status
-from football_pred.registry.registry import Registry
+from football_pred.registry.registry import connect_registry
 from tests.support.exporter_day import AS_OF, now, record_run
 from tests.support.server import COMMAND, wait_until
 from tests.support.services import free_port
@@ -475,7 +475,7 @@ def test_counters_are_the_same_after_a_restart(home):
             error_type=('ValueError', None, 'TimedOut')[i],
         )
     history = read_matches(engine, now(), ['E0'], ['2526']).filter(pl.col('kickoff') > AS_OF)
-    model = Registry(**settings.registry_options).champion('E0').model
+    model = connect_registry(**settings.registry_options).champion('E0').model
     append_forecasts(
         engine,
         settings.ledger_anchors_path,

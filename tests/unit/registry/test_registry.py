@@ -4,10 +4,12 @@ import json
 import os
 import shutil
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
 import uuid
+from contextlib import closing
 from pathlib import Path
 
 import boto3
@@ -17,14 +19,26 @@ import numpy as np
 import polars as pl
 import pytest
 from mlflow.exceptions import MlflowException
-from sqlalchemy import create_engine, select
+from sqlalchemy import select
 
 from football_pred.core.database import read_frame
 from football_pred.core.schema import audit_log, events
 from football_pred.core.settings import Settings
 from football_pred.models.serialization import ModelError, packed_model_version
-from football_pred.registry.mlflow_client import TrialResults, find_version, log_report
-from football_pred.registry.registry import Registry
+from football_pred.registry.mlflow_client import (
+    TrialResults,
+    configure_mlflow,
+    find_mlflow_runs,
+    find_version,
+    log_report,
+)
+from football_pred.registry.registry import (
+    ChangeLog,
+    Registry,
+    connect_registry,
+    read_listing,
+    tabulate_versions,
+)
 from tests.support.registry_models import (
     AS_OF,
     FIXTURES,
@@ -116,10 +130,9 @@ def server(postgresql_server, object_store):
 def empty_database(tmp_path_factory):
     "An empty MLflow database; creating one takes seconds."
     folder = tmp_path_factory.mktemp('mlflow')
-    registry = Registry(
-        f'sqlite:///{folder}/mlflow.db', str(folder / 'artifacts'), folder / 'models'
-    )
-    assert registry.refresh() == []
+    registry = connect_registry(**embedded_registry(folder))
+    with registry.mlflow.session():
+        assert registry.mlflow.client.search_registered_models() == []
     return folder / 'mlflow.db'
 
 
@@ -144,7 +157,7 @@ def anywhere(request, home, place):
 
 def test_from_training_to_rollback(anywhere, engine):
     place, league = anywhere
-    registry = Registry(**place, engine=engine, clock=lambda: NOW)
+    registry = connect_registry(**place, log=ChangeLog(engine, lambda: NOW))
     for name in MODELS:
         assert register(registry, name, league) == VERSIONS[name]
     register(registry, 'SIM-base-rate', league)  # the same bytes are the same version
@@ -180,7 +193,7 @@ def test_from_training_to_rollback(anywhere, engine):
     ].to_list()
     moves = [(base, None), (better, base), (third, better), (better, third), (base, better)]
     assert [(payload['model_version'], payload['previous']) for payload in payloads] == moves
-    table = registry.list_versions(league)
+    table = registry.versions.table(league)
     assert table['number'].to_list() == [3, 2, 1]
     assert table.filter(pl.col('aliases').list.contains('champion'))['version'].to_list() == [base]
     assert table['metrics'].struct.field('rps').to_list() == [0.2] * 3
@@ -188,9 +201,9 @@ def test_from_training_to_rollback(anywhere, engine):
 
 def test_the_report_of_a_training_is_kept_with_its_run(served_home):
     settings = Settings(home=served_home)
-    registry = Registry(**settings.registry_options)
+    registry = connect_registry(**settings.registry_options)
     (notebook,) = served_home.glob('reports/train/*/train.ipynb')
-    (mlflow_run,) = registry.find_mlflow_runs(notebook.parent.name)
+    (mlflow_run,) = find_mlflow_runs(registry.mlflow, notebook.parent.name)
     assert mlflow_run == find_version(registry.mlflow, 'E0', registry.champion('E0').version).run_id
     for file in (notebook, notebook.with_suffix('.html')):
         report = registry.mlflow.client.download_artifacts(mlflow_run, f'report/{file.name}')
@@ -201,22 +214,24 @@ def test_the_report_of_a_training_is_kept_with_its_run(served_home):
 
 def test_a_report_is_attached_anywhere(anywhere, home):
     place, league = anywhere
-    registry = Registry(**place)
+    registry = connect_registry(**place)
     trial = TrialResults({}, tags={'run_id': f'train-{league}'})
-    registry.register(league, MODELS['SIM-base-rate'], 'SIM-base-rate', {'as_of': AS_OF}, trial)
+    registry.versions.register(
+        league, MODELS['SIM-base-rate'], 'SIM-base-rate', {'as_of': AS_OF}, trial
+    )
     (home / 'train.html').write_text('<h1>Train</h1>')
-    mlflow_runs = registry.find_mlflow_runs(f'train-{league}')
+    mlflow_runs = find_mlflow_runs(registry.mlflow, f'train-{league}')
     log_report(registry.mlflow, mlflow_runs, [home / 'train.html'])
     assert [
         Path(registry.mlflow.client.download_artifacts(run, 'report/train.html')).read_text()
         for run in mlflow_runs
     ] == ['<h1>Train</h1>']
-    assert registry.find_mlflow_runs('train-of-nobody') == []
+    assert find_mlflow_runs(registry.mlflow, 'train-of-nobody') == []
 
 
 def test_mlflow_loads_our_model_with_the_same_probabilities(anywhere):
     place, league = anywhere
-    registry = Registry(**place)
+    registry = connect_registry(**place)
     mlflow.set_tracking_uri(place['uri'])
     for name, model in MODELS.items():
         registry.promote(league, register(registry, name, league), 'ada', 'try')
@@ -244,7 +259,7 @@ class Pickled(mlflow.pyfunc.PythonModel):
 
 
 def test_a_pickled_model_is_refused(tmp_path, place):
-    assert Registry(**place).refresh() == []
+    configure_mlflow()
     mlflow.pyfunc.save_model(str(tmp_path / 'pickled'), python_model=Pickled(), pip_requirements=[])
     with pytest.raises(MlflowException, match=r'(?i)pickle'):
         mlflow.pyfunc.load_model(str(tmp_path / 'pickled'))
@@ -255,7 +270,10 @@ def test_a_dead_server_degrades_and_comes_back(server, home):
         {'uri': server.url, 'artifacts': '', 'copies': home / 'models'},
         f'S{uuid.uuid4().hex[:6]}',
     )
-    trainer, serving = Registry(**place), Registry(**place | {'copies': home / 'elsewhere'})
+    trainer, serving = (
+        connect_registry(**place),
+        connect_registry(**place | {'copies': home / 'elsewhere'}),
+    )
     trainer.promote(league, register(trainer, 'SIM-base-rate', league), 'ada', 'the first')
     assert (serving.champion(league).name, serving.champion(league).source) == (
         'SIM-base-rate',
@@ -288,7 +306,7 @@ def test_a_dead_server_degrades_and_comes_back(server, home):
 
 
 def test_a_changed_artifact_is_never_served(place):
-    registry = Registry(**place)
+    registry = connect_registry(**place)
     registry.promote('SIM', register(registry, 'SIM-base-rate'), 'ada', 'the first')
     better = register(registry, 'SIM-dixon-coles')
     [path] = [
@@ -303,7 +321,7 @@ def test_a_changed_artifact_is_never_served(place):
     ):
         registry.promote('SIM', better, 'ada', 'try')
     registry.mlflow.client.set_registered_model_alias('SIM', 'champion', '2')  # by another program
-    other = Registry(**place)
+    other = connect_registry(**place)
     [problem] = other.refresh()
     assert 'was changed after it was registered' in problem
     assert (other.champion('SIM').name, other.champion('SIM').source) == ('SIM-base-rate', 'copy')
@@ -312,25 +330,25 @@ def test_a_changed_artifact_is_never_served(place):
 
 
 def test_a_changed_copy_is_refused_and_brought_back(place):
-    registry = Registry(**place)
+    registry = connect_registry(**place)
     version = register(registry, 'SIM-base-rate')
     registry.promote('SIM', version, 'ada', 'the first')
     path = place['copies'] / 'versions' / f'{version}.json'
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(ModelError, match='was changed after it was kept'):
-        Registry(**place).champion('SIM')
-    other = Registry(**place)
+        connect_registry(**place).champion('SIM')
+    other = connect_registry(**place)
     assert other.refresh() == []
     assert other.champion('SIM').version == version
 
 
 def test_an_alias_moved_past_us_is_followed(place):
-    registry = Registry(**place)
+    registry = connect_registry(**place)
     for name in MODELS:
         register(registry, name)
     registry.promote('SIM', '1', 'ada', 'the first')
     registry.mlflow.client.set_registered_model_alias('SIM', 'champion', '3')
-    assert Registry(**place).champion('SIM').number == '1'
+    assert connect_registry(**place).champion('SIM').number == '1'
     assert registry.refresh() == []
     assert registry.champion('SIM').number == '3'
     registry.promote('SIM', '2', 'ada', 'the second')
@@ -341,18 +359,18 @@ def test_an_alias_moved_past_us_is_followed(place):
 
 
 def test_mistakes_are_answered(place):
-    registry = Registry(**place)
+    registry = connect_registry(**place)
     with pytest.raises(
         ModelError, match='league SIM has no trained model yet; run the job train for it'
     ):
         registry.champion('SIM')
     with pytest.raises(ModelError, match='unknown league'):
-        registry.list_versions('SIM')
+        registry.versions.table('SIM')
     registry.promote('SIM', register(registry, 'SIM-base-rate'), 'ada', 'the first')
     for ask in (
         lambda: registry.promote('SIN', '1', 'ada', 'try'),
         lambda: registry.champion('SIN'),
-        lambda: registry.list_versions('SIN'),
+        lambda: registry.versions.table('SIN'),
     ):
         with pytest.raises(ModelError, match=r'did you mean SIM\?'):
             ask()
@@ -361,16 +379,15 @@ def test_mistakes_are_answered(place):
         registry.promote('SIM', version[:12], 'ada', 'try')
     with pytest.raises(ModelError, match='promote of SIM needs an actor and a reason'):
         registry.promote('SIM', '1', 'ada', '')
-    with pytest.raises(ValueError, match='clock is missing'):
-        Registry(**place, engine=create_engine('sqlite://'))
 
 
 def python(code: str, place: dict) -> subprocess.Popen:
     "Another process, with `registry` in it."
     start = f'''import os, sys
 from pathlib import Path
+from football_pred.registry.registry import connect_registry
 from tests.support.registry_models import *
-registry = Registry({place["uri"]!r}, {place["artifacts"]!r}, Path({str(place["copies"])!r}))
+registry = connect_registry({place["uri"]!r}, {place["artifacts"]!r}, Path({str(place["copies"])!r}))
 '''
     return subprocess.Popen(
         [sys.executable, '-c', start + code],
@@ -382,18 +399,97 @@ registry = Registry({place["uri"]!r}, {place["artifacts"]!r}, Path({str(place["c
 
 
 def test_the_champion_is_read_without_mlflow(place):
-    registry = Registry(**place)
+    registry = connect_registry(**place)
     registry.promote('SIM', register(registry, 'SIM-dixon-coles'), 'ada', 'the first')
     code = f'''import sys
 from pathlib import Path
-from football_pred.registry.registry import Registry
-registry = Registry({place["uri"]!r}, {place["artifacts"]!r}, Path({str(place["copies"])!r}))
+from football_pred.registry.registry import connect_registry
+registry = connect_registry({place["uri"]!r}, {place["artifacts"]!r}, Path({str(place["copies"])!r}))
 champion = registry.champion('SIM')
 print(champion.name, champion.source, 'mlflow' in sys.modules)'''
     printed = subprocess.run(
         [sys.executable, '-c', code], text=True, capture_output=True, check=True
     ).stdout
     assert printed.split() == ['SIM-dixon-coles', 'copy', 'False']
+
+
+def listed(registry: Registry) -> list[tuple]:
+    "Number, digest and aliases of the versions of SIM, as they are listed."
+    return registry.versions.table('SIM').select('number', 'version', 'aliases').rows()
+
+
+def held_by_mlflow(registry: Registry) -> list[tuple]:
+    "The same, asked of MLflow."
+    with registry.mlflow.session():
+        league = read_listing(registry.mlflow)['SIM']
+    return tabulate_versions(league).select('number', 'version', 'aliases').rows()
+
+
+def write_with_log_ahead(path: Path, statement: str) -> sqlite3.Connection:
+    "Write to a SQLite file through its log, as another program that stays open does."
+    connection = sqlite3.connect(path)
+    connection.execute('PRAGMA journal_mode=WAL')
+    connection.execute(statement)
+    connection.commit()
+    return connection
+
+
+def test_a_list_that_was_kept_is_never_stale(place, home):
+    "Every change that another program makes is in the next list, and in the next refresh."
+    registry = connect_registry(**place)
+    for name in MODELS:
+        register(registry, name)
+    registry.promote('SIM', '1', 'ada', 'the first')
+    client = registry.mlflow.client
+    changes = [
+        lambda: client.set_registered_model_alias('SIM', 'challenger', '3'),
+        lambda: client.set_registered_model_alias('SIM', 'champion', '2'),
+        lambda: client.set_registered_model_alias('SIM', 'champion', '1'),
+        lambda: client.delete_registered_model_alias('SIM', 'challenger'),
+        lambda: client.delete_model_version('SIM', '3'),
+    ]
+    numbers = ['1', '2', '1', '1', '1']
+    for change, number in zip(changes, numbers, strict=True):
+        before = listed(connect_registry(**place))
+        change()
+        after = listed(connect_registry(**place))
+        assert after == held_by_mlflow(registry) != before
+        other = connect_registry(**place)
+        assert other.refresh() == []
+        assert (other.champion('SIM').number, other.champion('SIM').source) == (number, 'registry')
+    sql = "UPDATE registered_model_aliases SET version = 2 WHERE alias = 'champion'"
+    with closing(write_with_log_ahead(home / 'mlflow.db', sql)):
+        assert connect_registry(**place).refresh() == []
+        assert registry.champion('SIM').number == '2'
+        assert listed(connect_registry(**place)) == held_by_mlflow(registry)
+
+
+def test_what_was_kept_is_read_without_mlflow(place):
+    "Also after each change by this package; a copy that is missing is fetched."
+    read = f'''import sys
+from pathlib import Path
+from football_pred.registry.registry import connect_registry
+registry = connect_registry({place["uri"]!r}, {place["artifacts"]!r}, Path({str(place["copies"])!r}))
+print(registry.refresh(), len(registry.versions.table('SIM')), registry.champion('SIM').source)
+print('mlflow' in sys.modules)'''
+
+    def printed() -> list[str]:
+        command = [sys.executable, '-c', read]
+        return subprocess.run(command, text=True, capture_output=True, check=True).stdout.split()
+
+    registry = connect_registry(**place)
+    registry.promote('SIM', register(registry, 'SIM-base-rate'), 'ada', 'the first')
+    assert printed() == ['[]', '1', 'registry', 'False']
+    registry.set_challenger('SIM', register(registry, 'SIM-dixon-coles'))
+    assert printed() == ['[]', '2', 'registry', 'False']
+    registry.set_challenger('SIM', None)
+    registry.promote('SIM', '2', 'ada', 'better')
+    registry.rollback('SIM', 'ada', 'a doubt')
+    assert printed() == ['[]', '2', 'registry', 'False']
+    version = VERSIONS['SIM-base-rate']
+    (place['copies'] / 'versions' / f'{version}.json').unlink()
+    assert printed() == ['[]', '2', 'registry', 'True']
+    assert printed() == ['[]', '2', 'registry', 'False']
 
 
 def test_two_trainings_at_once_on_a_new_home(home):
@@ -406,7 +502,7 @@ def test_two_trainings_at_once_on_a_new_home(home):
     for process, name in zip(processes, ('SIM-base-rate', 'SIM-dixon-coles'), strict=True):
         output, errors = process.communicate(timeout=120)
         assert (output.strip(), process.returncode) == (VERSIONS[name], 0), errors
-    assert set(Registry(**place).list_versions('SIM')['version']) == {
+    assert set(connect_registry(**place).versions.table('SIM')['version']) == {
         VERSIONS[name] for name in ('SIM-base-rate', 'SIM-dixon-coles')
     }
 
@@ -421,7 +517,7 @@ def test_two_trainings_at_once_on_a_new_home(home):
     ],
 )
 def test_killed_mid_way_nothing_is_half(place, engine, operation):
-    registry = Registry(**place, engine=engine, clock=lambda: NOW)
+    registry = connect_registry(**place, log=ChangeLog(engine, lambda: NOW))
     registry.promote('SIM', register(registry, 'SIM-base-rate'), 'ada', 'the first')
     killed = python(
         f'''registry.mlflow.client.{operation} = lambda *_, **__: os.kill(os.getpid(), 9)
@@ -431,11 +527,11 @@ registry.promote('SIM', register(registry, 'SIM-dixon-coles'), 'job train', 'it 
     assert killed.wait(120) == -9, killed.stderr.read()
     for stream in (killed.stdout, killed.stderr):
         stream.close()
-    again = Registry(**place, engine=engine, clock=lambda: NOW)
+    again = connect_registry(**place, log=ChangeLog(engine, lambda: NOW))
     assert again.refresh() == []
     assert again.champion('SIM').name in ('SIM-base-rate', 'SIM-dixon-coles')
     again.promote('SIM', register(again, 'SIM-dixon-coles'), 'job train', 'it is better')
-    assert again.list_versions('SIM')['version'].to_list() == [
+    assert again.versions.table('SIM')['version'].to_list() == [
         VERSIONS['SIM-dixon-coles'],
         VERSIONS['SIM-base-rate'],
     ]
@@ -454,11 +550,11 @@ def test_a_database_killed_while_it_was_made(home):
     killed = python(
         '''import mlflow.store.db.utils as utils
 utils._upgrade_db = lambda *_: os.kill(os.getpid(), 9)
-registry.refresh()''',
+register(registry, 'SIM-base-rate')''',
         place,
     )
     assert killed.wait(120) == -9, killed.stderr.read()
     for stream in (killed.stdout, killed.stderr):
         stream.close()
     assert not (home / 'mlflow.db').exists()
-    assert register(Registry(**place), 'SIM-base-rate') == VERSIONS['SIM-base-rate']
+    assert register(connect_registry(**place), 'SIM-base-rate') == VERSIONS['SIM-base-rate']
