@@ -163,13 +163,13 @@ def open_service(
 ) -> ForecastService:
     "Open the forecast service over the database, registry and cache of the settings."
     engine = open_database(**settings.database_options)
-    registry = connect_registry(**settings.registry_options, log=ChangeLog(engine, now))
+    heads = HeadFile(settings.ledger_heads_path, settings.ledger_key_path)
+    log = ChangeLog(engine, heads, now)
+    registry = connect_registry(**settings.registry_options, log=log)
     sources = ServingSources(engine, registry, clock, now, feature_reader.read_fingerprints)
     state = ServingState(sources, feature_reader.telemetry)
     cache = open_cache(settings.cache_dsn, settings.cache_seconds)
-    return ForecastService(
-        state, cache, HeadFile(settings.ledger_heads_path, settings.ledger_key_path)
-    )
+    return ForecastService(state, cache, heads)
 
 # %% ../../nbs/62_api/17_app.ipynb #13881c4e
 def snapshot_version(

@@ -29,10 +29,12 @@ if TYPE_CHECKING:
 # %% ../../nbs/80_cli/09_models.ipynb #f4645629
 def _open_registry() -> tuple['Engine', 'Registry']:
     "Open the database and the model registry of the settings."
+    from football_pred.core.ledger_log import HeadFile
     from football_pred.registry.registry import ChangeLog, connect_registry
 
     settings, engine = load_settings_and_engine()
-    log = ChangeLog(engine, utc_now)
+    heads = HeadFile(settings.ledger_heads_path, settings.ledger_key_path)
+    log = ChangeLog(engine, heads, utc_now)
     return engine, connect_registry(**settings.registry_options, log=log)
 
 

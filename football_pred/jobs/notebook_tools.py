@@ -86,9 +86,18 @@ def open_registry(
     engine: Engine | None = None,  # Database for the audit log; None: the registry is only read
 ) -> 'Registry':  # Confirmed with MLflow where another process may have changed it
     "Open the registry of models and print what MLflow could not confirm."
+    from football_pred.core.ledger_log import HeadFile
     from football_pred.registry.registry import ChangeLog, connect_registry
 
-    log = None if engine is None else ChangeLog(engine, lambda: datetime.now(UTC))
+    log = (
+        None
+        if engine is None
+        else ChangeLog(
+            engine,
+            HeadFile(settings.ledger_heads_path, settings.ledger_key_path),
+            lambda: datetime.now(UTC),
+        )
+    )
     registry = connect_registry(**settings.registry_options, log=log)
     if log is not None or registry.mlflow.is_remote:
         print_lines(registry.refresh())

@@ -16,6 +16,7 @@ from football_pred.core.as_of import read_matches
 from football_pred.core.backup import create_backup
 from football_pred.core.database import open_database, upsert, write_transaction
 from football_pred.core.job_runs import begin_run, finish_run
+from football_pred.core.ledger_log import HeadFile
 from football_pred.core.settings import Settings
 from football_pred.forecasts.ledger import append_forecasts
 from football_pred.forecasts.predict import forecast_fixtures
@@ -77,7 +78,10 @@ def add_closing_prices(engine: Engine) -> None:
 
 def add_challenger(engine: Engine, settings: Settings) -> None:
     "Train a challenger, and seal its and the champion's forecasts of the winter."
-    registry = connect_registry(**settings.registry_options, log=ChangeLog(engine, now))
+    registry = connect_registry(
+        **settings.registry_options,
+        log=ChangeLog(engine, HeadFile(settings.ledger_heads_path), now),
+    )
     champion = registry.champion('E0')
     history = read_match_history(engine, AS_OF, ['E0'])
     finished = history.filter(status='finished')

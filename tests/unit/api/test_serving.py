@@ -29,6 +29,7 @@ from football_pred.api.api_keys import create_key, revoke_key
 from football_pred.api.app import create_app
 from football_pred.core import schema
 from football_pred.core.database import open_database, read_frame, upsert, write_transaction
+from football_pred.core.ledger_log import HeadFile
 from football_pred.core.settings import Settings
 from football_pred.markets.prices import read_match_history
 from football_pred.models.dixon_coles import DixonColes
@@ -71,7 +72,7 @@ def assert_problem(answer: httpx.Response, status: int, *texts: str) -> dict[str
 
 def registry_of(home: Path) -> Registry:
     settings = Settings(home=home)
-    log = ChangeLog(open_database(settings.database_dsn), now)
+    log = ChangeLog(open_database(settings.database_dsn), HeadFile(settings.ledger_heads_path), now)
     return connect_registry(**settings.registry_options, log=log)
 
 

@@ -22,6 +22,7 @@ from mlflow.exceptions import MlflowException
 from sqlalchemy import select
 
 from football_pred.core.database import read_frame
+from football_pred.core.ledger_log import HeadFile
 from football_pred.core.schema import audit_log, events
 from football_pred.core.settings import Settings
 from football_pred.models.serialization import ModelError, packed_model_version
@@ -155,9 +156,11 @@ def anywhere(request, home, place):
     }, f'S{uuid.uuid4().hex[:6]}'
 
 
-def test_from_training_to_rollback(anywhere, engine):
+def test_from_training_to_rollback(anywhere, engine, home):
     place, league = anywhere
-    registry = connect_registry(**place, log=ChangeLog(engine, lambda: NOW))
+    registry = connect_registry(
+        **place, log=ChangeLog(engine, HeadFile(home / 'ledger-heads.jsonl'), lambda: NOW)
+    )
     for name in MODELS:
         assert register(registry, name, league) == VERSIONS[name]
     register(registry, 'SIM-base-rate', league)  # the same bytes are the same version
@@ -516,8 +519,10 @@ def test_two_trainings_at_once_on_a_new_home(home):
         'set_registered_model_tag',
     ],
 )
-def test_killed_mid_way_nothing_is_half(place, engine, operation):
-    registry = connect_registry(**place, log=ChangeLog(engine, lambda: NOW))
+def test_killed_mid_way_nothing_is_half(place, engine, operation, home):
+    registry = connect_registry(
+        **place, log=ChangeLog(engine, HeadFile(home / 'ledger-heads.jsonl'), lambda: NOW)
+    )
     registry.promote('SIM', register(registry, 'SIM-base-rate'), 'ada', 'the first')
     killed = python(
         f'''registry.mlflow.client.{operation} = lambda *_, **__: os.kill(os.getpid(), 9)
@@ -527,7 +532,9 @@ registry.promote('SIM', register(registry, 'SIM-dixon-coles'), 'job train', 'it 
     assert killed.wait(120) == -9, killed.stderr.read()
     for stream in (killed.stdout, killed.stderr):
         stream.close()
-    again = connect_registry(**place, log=ChangeLog(engine, lambda: NOW))
+    again = connect_registry(
+        **place, log=ChangeLog(engine, HeadFile(home / 'ledger-heads.jsonl'), lambda: NOW)
+    )
     assert again.refresh() == []
     assert again.champion('SIM').name in ('SIM-base-rate', 'SIM-dixon-coles')
     again.promote('SIM', register(again, 'SIM-dixon-coles'), 'job train', 'it is better')
