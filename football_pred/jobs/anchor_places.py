@@ -5,29 +5,24 @@
 # %% auto #0
 __all__ = ['read_signing_key', 'read_accepted_keys', 'configured_places']
 
-# %% ../../nbs/70_jobs/09_anchor_places.ipynb #9b6b4230
+# %% ../../nbs/70_jobs/09_anchor_places.ipynb #adc2e6bb
 from typing import TYPE_CHECKING
 
 from football_pred.core.head_signing import (
     KeyFileError,
-    load_key,
+    load_signing_key,
     public_key_hex,
     read_public_keys,
 )
 from ..core.settings import Settings
-from football_pred.forecasts.anchoring import (
-    AnchorPlace,
-    GitPlace,
-    OpenTimestampsPlace,
-    S3Access,
-    S3Place,
-    TimeStampPlace,
-)
+from ..forecasts.anchor_stamps import OpenTimestampsPlace, TimeStampPlace
+from ..forecasts.anchor_stores import GitPlace, S3Access, S3Place
+from ..forecasts.anchoring import AnchorPlace
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-# %% ../../nbs/70_jobs/09_anchor_places.ipynb #95505285
+# %% ../../nbs/70_jobs/09_anchor_places.ipynb #a29719fe
 def read_signing_key(
     settings: Settings,  # Settings in force
 ) -> 'Ed25519PrivateKey | None':  # None: heads stay unsigned
@@ -35,7 +30,7 @@ def read_signing_key(
 
     Raises: KeyFileError, where others can read it, it is no key, or none of the accepted ones.
     """
-    key = load_key(settings.ledger_key_path)
+    key = load_signing_key(settings.ledger_key_path)
     if key is None and settings.ledger_key is not None:
         raise KeyFileError(
             f'FOOTBALL_LEDGER_KEY is {settings.ledger_key}, where no file is; '
@@ -56,7 +51,7 @@ def read_accepted_keys(
     "Read the public keys that heads may be signed by."
     return read_public_keys(settings.ledger_keys)
 
-# %% ../../nbs/70_jobs/09_anchor_places.ipynb #7dbf0e81
+# %% ../../nbs/70_jobs/09_anchor_places.ipynb #21593ac6
 def _time_stamp_place(
     settings: Settings,  # Settings in force, with the URL of an authority
 ) -> TimeStampPlace:

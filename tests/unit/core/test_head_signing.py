@@ -12,9 +12,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from football_pred.core.head_signing import (
     KeyFileError,
-    create_key,
+    create_signing_key,
     head_signature_problem,
-    load_key,
+    load_signing_key,
     parse_head_line,
     public_key_hex,
     sign_head,
@@ -37,7 +37,7 @@ def write_pem(path, key, encryption=None):
 
 def test_openssl_verifies_the_signature(tmp_path):
     openssl = require_program('openssl', 'openssl')
-    key = create_key(tmp_path / 'ledger-key.pem')
+    key = create_signing_key(tmp_path / 'ledger-key.pem')
     head = make_head(key=key)
     (tmp_path / 'text').write_bytes(signed_bytes(head))
     (tmp_path / 'signature').write_bytes(bytes.fromhex(head['signature']))
@@ -60,13 +60,13 @@ def test_one_of_many_who_create_a_key_wins(tmp_path):
 
     def create(number):
         try:
-            return public_key_hex(create_key(path))
+            return public_key_hex(create_signing_key(path))
         except KeyFileError:
             return None
 
     with ThreadPoolExecutor(8) as pool:
         winners = [text for text in pool.map(create, range(16)) if text]
-    assert winners == [public_key_hex(load_key(path))]
+    assert winners == [public_key_hex(load_signing_key(path))]
     assert path.with_suffix('.pub').read_text().strip() == winners[0]
     assert sorted(item.name for item in path.parent.iterdir()) == [
         'ledger-key.pem',
@@ -77,7 +77,7 @@ def test_one_of_many_who_create_a_key_wins(tmp_path):
 def test_key_is_private_whatever_the_umask(tmp_path):
     before = os.umask(0)
     try:
-        create_key(tmp_path / 'ledger-key.pem')
+        create_signing_key(tmp_path / 'ledger-key.pem')
     finally:
         os.umask(before)
     assert stat.S_IMODE((tmp_path / 'ledger-key.pem').stat().st_mode) == 0o600
@@ -87,7 +87,7 @@ def test_key_is_private_whatever_the_umask(tmp_path):
 def test_nothing_is_overwritten(tmp_path, existing):
     (tmp_path / existing).write_text('precious')
     with pytest.raises(KeyFileError, match=f'{existing} exists'):
-        create_key(tmp_path / 'ledger-key.pem')
+        create_signing_key(tmp_path / 'ledger-key.pem')
     assert (tmp_path / existing).read_text() == 'precious'
     assert len(list(tmp_path.iterdir())) == 1
 
@@ -95,51 +95,51 @@ def test_nothing_is_overwritten(tmp_path, existing):
 def test_link_that_leads_nowhere_is_not_followed(tmp_path):
     (tmp_path / 'ledger-key.pem').symlink_to(tmp_path / 'elsewhere')
     with pytest.raises(KeyFileError, match='exists'):
-        create_key(tmp_path / 'ledger-key.pem')
+        create_signing_key(tmp_path / 'ledger-key.pem')
     assert not (tmp_path / 'elsewhere').exists()
 
 
 @pytest.mark.parametrize('mode', [0o644, 0o640, 0o604, 0o660, 0o620, 0o601])
 def test_key_that_others_can_reach_is_refused(tmp_path, mode):
     path = tmp_path / 'ledger-key.pem'
-    create_key(path)
+    create_signing_key(path)
     path.chmod(mode)
     with pytest.raises(KeyFileError, match=f'has mode {mode:o}.*chmod 600'):
-        load_key(path)
+        load_signing_key(path)
 
 
 def test_missing_key_is_none(tmp_path):
-    assert load_key(tmp_path / 'ledger-key.pem') is None
+    assert load_signing_key(tmp_path / 'ledger-key.pem') is None
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason='root reads every file')
 def test_unreadable_key_is_refused(tmp_path):
     path = tmp_path / 'ledger-key.pem'
-    create_key(path)
+    create_signing_key(path)
     path.chmod(0)
     with pytest.raises(KeyFileError, match='Permission denied'):
-        load_key(path)
+        load_signing_key(path)
 
 
 def test_what_is_no_key_is_refused(tmp_path):
     path = tmp_path / 'ledger-key.pem'
     with pytest.raises(KeyFileError, match='Is a directory'):
-        load_key(tmp_path)
+        load_signing_key(tmp_path)
     write_pem(path, ec.generate_private_key(ec.SECP256R1()))
     with pytest.raises(KeyFileError, match='not an Ed25519 key'):
-        load_key(path)
+        load_signing_key(path)
     write_pem(path, Ed25519PrivateKey.generate(), serialization.BestAvailableEncryption(b'hush'))
     with pytest.raises(KeyFileError, match='has a password'):
-        load_key(path)
+        load_signing_key(path)
     for content in (b'', b'nonsense', b'\x00\xff' * 5000):
         path.write_bytes(content)
         with pytest.raises(KeyFileError, match='no private key'):
-            load_key(path)
+            load_signing_key(path)
 
 
 def test_signature_holds_for_its_head_alone(tmp_path):
-    key = create_key(tmp_path / 'ledger-key.pem')
-    other = create_key(tmp_path / 'other.pem')
+    key = create_signing_key(tmp_path / 'ledger-key.pem')
+    other = create_signing_key(tmp_path / 'other.pem')
     head = make_head(key=key)
     assert head_signature_problem(head, [public_key_hex(key)]) is None
     assert parse_head_line(write_head_line(head)) == head
@@ -161,7 +161,7 @@ def test_signature_holds_for_its_head_alone(tmp_path):
 
 
 def test_signing_is_deterministic_and_does_not_change_its_argument(tmp_path):
-    key = create_key(tmp_path / 'ledger-key.pem')
+    key = create_signing_key(tmp_path / 'ledger-key.pem')
     plain = {'origin': '0f' * 16, 'size': 0, 'root': 'ab' * 32}
     plain['at'] = '2026-11-30T08:53:32.000000+00:00'
     before = dict(plain)

@@ -11,16 +11,13 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from football_pred.core.head_signing import create_key, write_head_line
+from football_pred.core.head_signing import create_signing_key, write_head_line
 from football_pred.core.settings import Settings, secret_values
+from football_pred.forecasts.anchor_stamps import OpenTimestampsPlace, TimeStampPlace
+from football_pred.forecasts.anchor_stores import GitPlace, S3Access, S3Place
 from football_pred.forecasts.anchoring import (
     AnchorError,
     AnchorUnavailable,
-    GitPlace,
-    OpenTimestampsPlace,
-    S3Access,
-    S3Place,
-    TimeStampPlace,
     check_publications,
     describe_worth,
     fetch_published_heads,
@@ -397,9 +394,12 @@ def test_redirect_does_not_lead_git_elsewhere(tmp_path):
         handler.send_header('Content-Length', '0')
         handler.end_headers()
 
-    with run_http(notice) as elsewhere, run_http(redirect) as url:
-        with pytest.raises(AnchorUnavailable, match='cannot be fetched'):
-            GitPlace(f'{url}/heads.git', tmp_path / 'clones').publish(FIRST, AT)
+    with (
+        run_http(notice) as elsewhere,
+        run_http(redirect) as url,
+        pytest.raises(AnchorUnavailable, match='cannot be fetched'),
+    ):
+        GitPlace(f'{url}/heads.git', tmp_path / 'clones').publish(FIRST, AT)
     assert asked == []
 
 
@@ -644,7 +644,7 @@ def test_calendar_that_forgets_is_reported():
 
 
 def test_all_places_take_a_signed_head(client, remote, authority, tmp_path):
-    key = create_key(tmp_path / 'home/ledger-key.pem')
+    key = create_signing_key(tmp_path / 'home/ledger-key.pem')
     (tmp_path / 'tsa.pem').write_bytes(authority.certificates)
     head = make_head(1000, key=key, at=NOW.isoformat(timespec='microseconds'))
     with (
@@ -742,7 +742,7 @@ def test_worth_is_said_plainly(tmp_path):
 
 def test_nothing_heavy_is_imported_before_it_is_used():
     code = (
-        'import sys, football_pred.forecasts.anchoring, football_pred.core.head_signing\n'
+        'import sys, football_pred.forecasts.anchor_stamps, football_pred.forecasts.anchor_stores\n'
         'heavy = ["boto3", "botocore", "httpx", "anyio", "cryptography", "opentimestamps", '
         '"rfc3161_client"]\n'
         'print([name for name in heavy if name in sys.modules])'
