@@ -1,6 +1,6 @@
 # The platform in one image, from which every service of docker-compose.yml that is ours starts.
 FROM python:3.11.14-slim-bookworm AS build
-ARG EXTRAS=prod
+ARG EXTRAS=prod,anchors
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 WORKDIR /build
 # Packages first: they change less often than our code.
@@ -17,10 +17,10 @@ RUN /opt/football/bin/pip install --no-deps --force-reinstall . \
 
 FROM python:3.11.14-slim-bookworm
 LABEL org.opencontainers.image.title="football_pred" org.opencontainers.image.licenses="Apache-2.0"
-# For backups: pg_dump as new as the server, which Debian does not have. Its security fixes shall come with each build, so no version is named.
+# For heads of the ledger: git. For backups: pg_dump as new as the server, which Debian does not have. Its security fixes shall come with each build, so no version is named.
 # hadolint ignore=DL3008
 RUN apt-get update \
-    && apt-get install --yes --no-install-recommends ca-certificates postgresql-common \
+    && apt-get install --yes --no-install-recommends ca-certificates git openssh-client postgresql-common \
     && /usr/share/postgresql-common/pgdg/apt.postgresql.org.sh -y \
     && apt-get install --yes --no-install-recommends postgresql-client-18 \
     && rm -rf /var/lib/apt/lists/*

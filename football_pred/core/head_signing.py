@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['HEAD_CONTEXT', 'require_head', 'signed_bytes', 'write_head_line', 'parse_head_line', 'KeyFileError', 'public_key_hex',
-           'create_key', 'load_key', 'sign_head', 'read_public_keys', 'head_signature_problem']
+           'create_signing_key', 'load_signing_key', 'sign_head', 'read_public_keys', 'head_signature_problem']
 
-# %% ../../nbs/00_core/20_head_signing.ipynb #47eb151e
+# %% ../../nbs/00_core/20_head_signing.ipynb #9c5190ba
 import json
 import os
 import re
@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-# %% ../../nbs/00_core/20_head_signing.ipynb #dfce5336
+# %% ../../nbs/00_core/20_head_signing.ipynb #580ce132
 HEAD_CONTEXT = b'football_pred ledger head v1\n'  # begins what is signed, and nothing else
 _SIGNED_FIELDS = ('at', 'key', 'origin', 'root', 'size')
 _HEAD_FIELDS = (*_SIGNED_FIELDS, 'signature')
@@ -45,7 +45,7 @@ def _require_moment(text: object) -> None:
             f'at of the head is {text!r}; it must be like 2026-11-30T08:53:32.000000+00:00'
         )
 
-# %% ../../nbs/00_core/20_head_signing.ipynb #4294133e
+# %% ../../nbs/00_core/20_head_signing.ipynb #42dcdb0d
 def require_head(
     head: Mapping[str, Any],  # as of the ledger
 ) -> None:
@@ -69,7 +69,7 @@ def require_head(
     if (head['key'] is None) != (head['signature'] is None):
         raise ValueError('a head has both key and signature, or neither')
 
-# %% ../../nbs/00_core/20_head_signing.ipynb #13f3bc2b
+# %% ../../nbs/00_core/20_head_signing.ipynb #19150b2e
 def _canonical(fields: Mapping[str, Any]) -> bytes:
     "Write fields as canonical JSON."
     return json.dumps(dict(fields), sort_keys=True, separators=(',', ':')).encode()
@@ -100,12 +100,15 @@ def parse_head_line(
 
     Raises: ValueError, where it is none, or written in another way than heads are.
     """
-    head = json.loads(line)
+    try:
+        head = json.loads(line)
+    except RecursionError as error:
+        raise ValueError('the head is nested too deeply') from error
     if write_head_line(head) != line.strip():
         raise ValueError('the head is not written as canonical JSON')
     return dict(head)
 
-# %% ../../nbs/00_core/20_head_signing.ipynb #b8aacd9d
+# %% ../../nbs/00_core/20_head_signing.ipynb #183ec288
 class KeyFileError(ValueError):
     "Raised where a file does not hold a private key that only its owner can read."
 
@@ -130,8 +133,8 @@ def _write_once(path: Path, content: bytes, mode: int) -> None:
     finally:
         os.unlink(temporary)
 
-# %% ../../nbs/00_core/20_head_signing.ipynb #0c07c00e
-def create_key(
+# %% ../../nbs/00_core/20_head_signing.ipynb #0d9e9f58
+def create_signing_key(
     path: Path,  # file of the private key, such as ledger-key.pem; its folder is created
 ) -> 'Ed25519PrivateKey':
     """Create a key: the private part in a file of mode 600, the public part beside it as `.pub`.
@@ -159,7 +162,7 @@ def create_key(
         raise KeyFileError(f'{error.filename2} exists; a key is never overwritten') from error
     return key
 
-# %% ../../nbs/00_core/20_head_signing.ipynb #bbcb5c74
+# %% ../../nbs/00_core/20_head_signing.ipynb #c7cadcdf
 def _read_private_file(path: Path) -> bytes:
     "Read a file that only its owner can read; FileNotFoundError, KeyFileError."
     try:
@@ -176,7 +179,7 @@ def _read_private_file(path: Path) -> bytes:
     return content
 
 
-def load_key(
+def load_signing_key(
     path: Path,  # file of the private key
 ) -> 'Ed25519PrivateKey | None':  # None: there is no such file
     """Read a private key.
@@ -199,10 +202,10 @@ def load_key(
         raise KeyFileError(f'the key {path} is not an Ed25519 key: {type(key).__name__}')
     return key
 
-# %% ../../nbs/00_core/20_head_signing.ipynb #a120e05a
+# %% ../../nbs/00_core/20_head_signing.ipynb #a36fee6e
 def sign_head(
     head: Mapping[str, Any],  # origin, size, root, at
-    key: 'Ed25519PrivateKey | None',  # from `load_key`; None: the head stays unsigned
+    key: 'Ed25519PrivateKey | None',  # from `load_signing_key`; None: the head stays unsigned
 ) -> dict[str, Any]:  # the head with key and signature; both None without a key
     """Sign a head.
 
@@ -214,7 +217,7 @@ def sign_head(
         fields['signature'] = key.sign(signed_bytes(fields)).hex()
     return fields
 
-# %% ../../nbs/00_core/20_head_signing.ipynb #74394c47
+# %% ../../nbs/00_core/20_head_signing.ipynb #5feecc87
 def read_public_keys(
     text: str,  # keys of 64 hexadecimal digits, separated by commas or spaces
 ) -> tuple[str, ...]:

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, Engine, Table, func, select, text
 
 from .database import batched
-from .head_signing import load_key, sign_head
+from .head_signing import load_signing_key, sign_head
 from football_pred.core.ledger_checks import (
     TreeFrontier,
     canonical_text,
@@ -257,7 +257,9 @@ class HeadFile:
     "The file of heads beside the database, and the key that signs them."
 
     path: Path  # a head a line
-    key_path: Path | None = None  # from `head_signing.create_key`; missing or None: unsigned heads
+    key_path: Path | None = (
+        None  # from `head_signing.create_signing_key`; missing or None: unsigned heads
+    )
 
     def keep(self, head: Head) -> None:  # to be called after its transaction
         "Append a head to the file, once; what an interrupted write has left is removed."
@@ -329,7 +331,7 @@ def _make_head(
         'root': frontier.root().hex(),
         'at': _plain_value(at),
     }
-    head = sign_head(unsigned, load_key(heads.key_path) if heads.key_path else None)
+    head = sign_head(unsigned, load_signing_key(heads.key_path) if heads.key_path else None)
     connection.execute(ledger_heads.insert().values(**(head | {'at': at})))
     emit_event(connection, 'heads', unsigned['origin'], {'version': 1} | head, at)
     return head

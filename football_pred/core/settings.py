@@ -4,13 +4,13 @@
 
 # %% auto #0
 __all__ = ['HomeSettings', 'DatabaseSettings', 'StoreSettings', 'BrokerSettings', 'FeatureSettings', 'ModelSettings',
-           'JobSettings', 'RunSettings', 'ServerSettings', 'SourceSettings', 'Settings', 'secret_values',
-           'split_credentials', 'environment_variables']
+           'JobSettings', 'RunSettings', 'ServerSettings', 'SourceSettings', 'LedgerSettings', 'HeadStoreSettings',
+           'TimeStampSettings', 'Settings', 'secret_values', 'split_credentials', 'environment_variables']
 
 # %% ../../nbs/00_core/01_settings.ipynb #db310ddc
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from platformdirs import user_data_path
@@ -45,11 +45,6 @@ class HomeSettings(BaseSettings):
         default_factory=_checkout, description='Checkout that holds nbs/jobs and params'
     )
 
-    ledger_key: Path | None = Field(
-        default=None,
-        description='Private key that signs heads of the ledger; ledger-key.pem in `home` if unset',
-    )
-
     @field_validator('home', 'project')
     @classmethod
     def _absolute(cls, path: Path) -> Path:
@@ -68,16 +63,8 @@ class HomeSettings(BaseSettings):
         return self.home / 'parts'
 
     @property
-    def ledger_key_path(self) -> Path:  # private key that signs heads of the ledger
-        return self.ledger_key or self.home / 'ledger-key.pem'
-
-    @property
     def ledger_heads_path(self) -> Path:  # file with heads of the ledger
         return self.home / 'ledger-heads.jsonl'
-
-    @property
-    def former_anchors_path(self) -> Path:  # heads of the chain, before the ledger had a log
-        return self.home / 'ledger-anchors.jsonl'
 
 # %% ../../nbs/00_core/01_settings.ipynb #e17f79d0
 class DatabaseSettings(HomeSettings):
@@ -312,8 +299,107 @@ class SourceSettings(HomeSettings):
         }
         return {name: value for name, value in options.items() if value}
 
+# %% ../../nbs/00_core/01_settings.ipynb #f6a57311
+class LedgerSettings(HomeSettings):
+    "The key that signs heads of the ledger, and the keys that are accepted."
+
+    ledger_key: Path | None = Field(
+        default=None,
+        description='Private key that signs heads; `ledger-key.pem` in `home` if unset',
+    )
+    ledger_keys: str = Field(
+        default='',
+        description='Public keys (hexadecimal, separated by commas) that heads may be signed by; '
+        'empty: any',
+    )
+
+    @field_validator('ledger_key', mode='before')
+    @classmethod
+    def _unset_key(cls, value: object) -> object:
+        return value or None
+
+    @property
+    def ledger_key_path(self) -> Path:
+        return (self.ledger_key or self.home / 'ledger-key.pem').expanduser()
+
+# %% ../../nbs/00_core/01_settings.ipynb #3530fdb3
+class HeadStoreSettings(HomeSettings):
+    "Places outside that keep heads of the ledger: a bucket and a repository."
+
+    anchor_s3_url: str = Field(
+        default='', description='Bucket for heads, such as s3://bucket/heads; empty: none'
+    )
+    anchor_s3_endpoint: str = Field(
+        default='', description='Object store of that bucket; empty: that of AWS_ENDPOINT_URL'
+    )
+    anchor_s3_access_key: SecretStr | None = Field(
+        default=None, description='Key of that store; that of AWS_ACCESS_KEY_ID if unset'
+    )
+    anchor_s3_secret_key: SecretStr | None = Field(
+        default=None, description='Secret of that key; AWS_SECRET_ACCESS_KEY if unset'
+    )
+    anchor_s3_mode: Literal['COMPLIANCE', 'GOVERNANCE', 'none'] = Field(
+        default='COMPLIANCE', description='Object lock of heads: COMPLIANCE, GOVERNANCE or none'
+    )
+    anchor_s3_days: int = Field(
+        default=3650, gt=0, description='Days for which heads are locked in the bucket'
+    )
+    anchor_git_url: SecretStr | None = Field(
+        default=None, description='Git repository for heads: https, ssh or a path; none if unset'
+    )
+    anchor_git_branch: str = Field(default='main', description='Branch of that repository')
+
+    @property
+    def ledger_clones_folder(self) -> Path:  # bare clones of that repository
+        return self.home / 'ledger-git'
+
+    @property
+    def anchor_s3_access(self) -> tuple[str, str, str]:
+        "Endpoint, key and secret of the store; what is empty comes from AWS_*."
+        secret = _reveal(self.anchor_s3_secret_key)
+        return self.anchor_s3_endpoint, _reveal(self.anchor_s3_access_key), secret
+
+    @property
+    def anchor_git_address(self) -> str:  # empty: there is none
+        return _reveal(self.anchor_git_url)
+
+# %% ../../nbs/00_core/01_settings.ipynb #62eb6b3c
+class TimeStampSettings(HomeSettings):
+    "Servers that stamp the time of heads of the ledger, and the limit of all places outside."
+
+    anchor_rfc3161_url: SecretStr | None = Field(
+        default=None, description='Time stamp authority (RFC 3161) for heads; none if unset'
+    )
+    anchor_rfc3161_certificates: Path | None = Field(
+        default=None, description='PEM file of the root and intermediates of that authority'
+    )
+    anchor_opentimestamps_urls: str = Field(
+        default='',
+        description='Calendars of OpenTimestamps for heads, separated by commas; empty: none',
+    )
+    anchor_seconds: float = Field(
+        default=30, gt=0, description='Seconds that a place outside has to take a head'
+    )
+
+    @field_validator('anchor_rfc3161_certificates', mode='before')
+    @classmethod
+    def _unset_certificates(cls, value: object) -> object:
+        return value or None
+
+    @property
+    def anchor_rfc3161_address(self) -> str:  # empty: there is none
+        return _reveal(self.anchor_rfc3161_url)
+
+    @property
+    def anchor_calendars(self) -> list[str]:
+        names = self.anchor_opentimestamps_urls.split(',')
+        return [name.strip() for name in names if name.strip()]
+
 # %% ../../nbs/00_core/01_settings.ipynb #9e2513e2
 class Settings(
+    TimeStampSettings,
+    HeadStoreSettings,
+    LedgerSettings,
     SourceSettings,
     ServerSettings,
     RunSettings,
