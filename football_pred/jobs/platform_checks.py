@@ -37,6 +37,7 @@ from ..core.outbox import write_audit_entry
 from ..core.settings import Settings, environment_variables
 from ..features.offline import FeatureStoreConfig, read_offline_features
 from ..forecasts.ledger_verification import verify_ledger
+from ..forecasts.result_checks import check_results
 from ..registry.registry import connect_registry
 
 # %% ../../nbs/70_jobs/07_platform_checks.ipynb #386794ef
@@ -233,10 +234,12 @@ def check_forecast_pipeline(context: CheckContext) -> str:
     ledger = verify_ledger(context.engine, heads)
     require(not ledger.problems, '; '.join(ledger.problems[:3]))
     require(ledger.forecasts > 0, 'the ledger is empty')
+    results = check_results(context.engine, settings.snapshots_folder)
+    require(not results.problems, '; '.join(results.problems[:3]))
     root = ledger.head['root'][:12] if ledger.head else 'none'
     return (
         f'{run}: {ledger.forecasts:,} forecasts sealed, {ledger.settlements:,} scored, '
-        f'every seal recomputed, head {root}'
+        f'every seal and {results.results} results recomputed, head {root}'
     )
 
 
