@@ -14,7 +14,7 @@ __all__ = ['Subtree', 'GetNodes', 'LONGEST_LINE', 'HEAD_PREFIX', 'SIGNED', 'SIGN
            'Findings', 'LedgerChecker', 'check_receipt', 'UnreadableLedger', 'verify_export', 'describe_ledger', 'Kept',
            'main']
 
-# %% ../../nbs/00_core/19_ledger_checks.ipynb #82c0a36f
+# %% ../../nbs/00_core/19_ledger_checks.ipynb #dcebbfe7
 import base64
 import hashlib
 import io
@@ -31,7 +31,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
-# %% ../../nbs/00_core/19_ledger_checks.ipynb #a261391a
+# %% ../../nbs/00_core/19_ledger_checks.ipynb #8e55c2e9
 def _refuse_constant(word: str) -> float:
     "Let JSON hold Infinity, the log loss of an outcome with probability 0, but no NaN."
     if word == 'Infinity':
@@ -54,7 +54,7 @@ def canonical_text(
         _DECODER.decode(text)
     return text
 
-# %% ../../nbs/00_core/19_ledger_checks.ipynb #839a5d30
+# %% ../../nbs/00_core/19_ledger_checks.ipynb #14603bbf
 def leaf_hash(
     data: bytes,  # text of an entry
 ) -> bytes:  # 32 bytes
@@ -82,7 +82,7 @@ def fold_nodes(
         joined = node_hash(left, joined)
     return joined
 
-# %% ../../nbs/00_core/19_ledger_checks.ipynb #53118cb0
+# %% ../../nbs/00_core/19_ledger_checks.ipynb #55f116ad
 Subtree = tuple[int, int]  # level and position of a complete subtree
 
 
@@ -104,7 +104,7 @@ def completing_leaf(
     level, position = subtree
     return (position + 1 << level) - 1
 
-# %% ../../nbs/00_core/19_ledger_checks.ipynb #0e806ef7
+# %% ../../nbs/00_core/19_ledger_checks.ipynb #1fc72ec9
 class TreeFrontier:
     "Size and peaks of a growing tree: enough for its root and for the next leaf."
 
@@ -142,7 +142,7 @@ class TreeFrontier:
         "Compute the root of the tree."
         return fold_nodes(self.peaks) if self.peaks else hashlib.sha256(b'').digest()
 
-# %% ../../nbs/00_core/19_ledger_checks.ipynb #4110bfd5
+# %% ../../nbs/00_core/19_ledger_checks.ipynb #ae759077
 def _range_nodes(start: int, end: int) -> list[Subtree]:
     "Cover leaves by complete subtrees; no power of two below the length ends inside `start`."
     subtrees = []
@@ -155,7 +155,7 @@ def _split(start: int, end: int) -> int:
     "First leaf of the right half: the left one is the largest complete subtree but the whole."
     return start + (1 << (end - start - 1).bit_length() - 1)
 
-# %% ../../nbs/00_core/19_ledger_checks.ipynb #b2e3e0e3
+# %% ../../nbs/00_core/19_ledger_checks.ipynb #5208ccc7
 def inclusion_nodes(
     index: int,  # of the leaf, counted from 0
     size: int,  # leaves of the tree
@@ -181,7 +181,7 @@ def inclusion_nodes(
     elements.reverse()
     return elements
 
-# %% ../../nbs/00_core/19_ledger_checks.ipynb #7edf799b
+# %% ../../nbs/00_core/19_ledger_checks.ipynb #fe724f02
 def consistency_nodes(
     first: int,  # leaves of the smaller tree, at least 1
     second: int,  # leaves of the larger tree
@@ -209,7 +209,7 @@ def consistency_nodes(
     elements.reverse()
     return elements
 
-# %% ../../nbs/00_core/19_ledger_checks.ipynb #73df1080
+# %% ../../nbs/00_core/19_ledger_checks.ipynb #2d628470
 GetNodes = Callable[[list[Subtree]], Sequence[bytes]]  # hashes of complete subtrees, in order
 
 
@@ -242,7 +242,7 @@ def prove_consistency(
     "Prove that a tree begins with a smaller one."
     return _fold_elements(consistency_nodes(first, second), get_nodes)
 
-# %% ../../nbs/00_core/19_ledger_checks.ipynb #ec3037ae
+# %% ../../nbs/00_core/19_ledger_checks.ipynb #ccc8e7b0
 def verify_inclusion(
     leaf: bytes,  # hash of the entry
     index: int,  # of the leaf, counted from 0
@@ -273,7 +273,7 @@ def verify_inclusion(
         last >>= 1
     return last == 0 and node == root
 
-# %% ../../nbs/00_core/19_ledger_checks.ipynb #4c7376af
+# %% ../../nbs/00_core/19_ledger_checks.ipynb #2deb8e14
 def verify_consistency(
     first: int,  # leaves of the smaller tree
     second: int,  # leaves of the larger tree
@@ -296,7 +296,7 @@ def verify_consistency(
     last = second - 1 >> trailing
     return _climb(position, last, elements) == (first_root, second_root)
 
-# %% ../../nbs/00_core/19_ledger_checks.ipynb #4027ee6e
+# %% ../../nbs/00_core/19_ledger_checks.ipynb #6ba0c266
 def _climb(position: int, last: int, elements: Sequence[bytes]) -> tuple[bytes, bytes] | None:
     "Roots of the smaller and the larger tree that a consistency proof leads to; None: neither."
     first_node = elements[0]
@@ -316,7 +316,7 @@ def _climb(position: int, last: int, elements: Sequence[bytes]) -> tuple[bytes, 
         last >>= 1
     return (first_node, second_node) if last == 0 else None
 
-# %% ../../nbs/00_core/19_ledger_checks.ipynb #12a1f68f
+# %% ../../nbs/00_core/19_ledger_checks.ipynb #548118c9
 LONGEST_LINE = 1_000_000  # characters of an entry or a head
 
 
@@ -334,8 +334,9 @@ def plain(
     value: object,  # of an untrusted source
 ) -> str:  # printable, at most 120 characters
     "Write a value in one short line that cannot control a terminal."
+    text = str(value)[:200]
     characters = []
-    for character in str(value)[:200]:
+    for character in text:
         escaped = character.encode('unicode_escape').decode('ascii')
         characters.append(character if character.isprintable() else escaped)
     text = ''.join(characters)
@@ -346,7 +347,7 @@ _STRICT_DECODER = json.JSONDecoder(
     parse_constant=_refuse_constant, object_pairs_hook=_refuse_duplicates
 )
 
-# %% ../../nbs/00_core/19_ledger_checks.ipynb #f0f637c7
+# %% ../../nbs/00_core/19_ledger_checks.ipynb #9d277643
 def _parse(text: str, decoder: json.JSONDecoder) -> dict[str, Any]:
     "Read a JSON object; ValueErrors begin with 'it'."
     if len(text) > LONGEST_LINE:
@@ -371,7 +372,7 @@ def parse_object(
     """
     return _parse(text, _STRICT_DECODER)
 
-# %% ../../nbs/00_core/19_ledger_checks.ipynb #4e53be3d
+# %% ../../nbs/00_core/19_ledger_checks.ipynb #df9a4185
 _MOMENT = re.compile(r'\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}\+00:00', re.ASCII)
 _DIGEST = re.compile('[0-9a-f]{64}')
 
@@ -400,7 +401,7 @@ def is_digest(
     "Check for a SHA-256 in lowercase hexadecimal digits."
     return type(value) is str and _DIGEST.fullmatch(value) is not None
 
-# %% ../../nbs/00_core/19_ledger_checks.ipynb #9e79259f
+# %% ../../nbs/00_core/19_ledger_checks.ipynb #b6685759
 _FIELD = 2**255 - 19
 _ORDER = 2**252 + 27742317777372353535851937790883648493
 _CURVE = -121665 * pow(121666, -1, _FIELD) % _FIELD
@@ -432,7 +433,7 @@ def _encode_point(point: _Point) -> bytes:
     y = y * inverse % _FIELD
     return (y | (x & 1) << 255).to_bytes(32, 'little')
 
-# %% ../../nbs/00_core/19_ledger_checks.ipynb #2694c4dd
+# %% ../../nbs/00_core/19_ledger_checks.ipynb #cd6031e4
 def _decode_point(data: bytes) -> _Point | None:
     "Read a point from its only encoding; None: no point has it."
     y = int.from_bytes(data, 'little')
@@ -452,7 +453,7 @@ def _decode_point(data: bytes) -> _Point | None:
         x = _FIELD - x
     return x, y, 1, x * y % _FIELD
 
-# %% ../../nbs/00_core/19_ledger_checks.ipynb #fbaf34f8
+# %% ../../nbs/00_core/19_ledger_checks.ipynb #344be188
 _BASE_POINT = bytes.fromhex('58' + '66' * 31)
 
 
@@ -481,7 +482,7 @@ def _multiply(table: list[list[_Point]], factor: int) -> _Point:
         factor >>= 4
     return product
 
-# %% ../../nbs/00_core/19_ledger_checks.ipynb #b1b4c96a
+# %% ../../nbs/00_core/19_ledger_checks.ipynb #bd275735
 def verify_ed25519(
     public_key: bytes,  # 32 bytes
     message: bytes,  # what was signed
@@ -505,7 +506,7 @@ def verify_ed25519(
     negative = (_FIELD - x, y, z, _FIELD - t)
     return _encode_point(_add_points(_multiply(base_table, response), negative)) == commitment
 
-# %% ../../nbs/00_core/19_ledger_checks.ipynb #575ec7b7
+# %% ../../nbs/00_core/19_ledger_checks.ipynb #ba893c16
 HEAD_PREFIX = b'football_pred ledger head v1\n'
 SIGNED = 'signed'
 SIGNED_OTHERWISE = 'signed with a key that is not among yours'
@@ -541,7 +542,7 @@ def _head_problem(head: Mapping[str, Any]) -> str | None:
     is_text = isinstance(signature, str) and re.fullmatch('[0-9a-f]{128}', signature)
     return None if is_text else 'its signature is not 128 hexadecimal digits'
 
-# %% ../../nbs/00_core/19_ledger_checks.ipynb #72837b86
+# %% ../../nbs/00_core/19_ledger_checks.ipynb #601cb2d3
 def check_head(
     head: Mapping[str, Any],  # origin, size, root, at, key, signature
     public_keys: Collection[str] = (),  # hexadecimal; those that the reader trusts
@@ -560,7 +561,7 @@ def check_head(
         raise ValueError('its signature is wrong: it was changed after it was signed, or forged')
     return SIGNED if head['key'] in public_keys else SIGNED_OTHERWISE
 
-# %% ../../nbs/00_core/19_ledger_checks.ipynb #73d0f191
+# %% ../../nbs/00_core/19_ledger_checks.ipynb #8c86c678
 FORECAST_TYPES = {  # in the order of canonical JSON
     'as_of': 'moment',
     'away_rate': 'number or null',
@@ -604,7 +605,7 @@ SETTLEMENT_TYPES = {
     'settled_as_of': 'moment',
 }
 
-# %% ../../nbs/00_core/19_ledger_checks.ipynb #d1e70905
+# %% ../../nbs/00_core/19_ledger_checks.ipynb #a0a9d038
 def _is_number(value: object) -> bool:
     "Check for a finite number; truths are none."
     if type(value) is float:
@@ -642,7 +643,7 @@ def column_problems(
     unknown = sorted(content.keys() - columns.keys())
     return problems + [f'it has the unknown column {plain(name)}' for name in unknown]
 
-# %% ../../nbs/00_core/19_ledger_checks.ipynb #d1da54b1
+# %% ../../nbs/00_core/19_ledger_checks.ipynb #69f2d54b
 def row_seal(
     row: Mapping[str, Any],  # columns of a forecast or a settlement; moments are texts
     forecast_seal: str | None = None,  # of the forecast that a settlement scores
@@ -656,15 +657,21 @@ def row_seal(
     return hashlib.sha256(canonical_text(sealed).encode()).hexdigest()
 
 
-def _cut_seal(text: str, content: Mapping[str, Any]) -> str:
-    "The seal of a forecast, from the canonical text of its entry: much faster than `row_seal`."
+def _cut_seal(text: str, content: Mapping[str, Any], forecast_seal: str | None = None) -> str:
+    "The same from the canonical text of an entry with all columns, which is much faster."
     row = text[len('{"content":') : text.rindex(',"entry":')]
-    row = row.replace(f',"kind":"{content["kind"]}"', '', 1)
-    row = row.replace(f',"seal":"{content["seal"]}"', '', 1)
+    for name in ('seal', 'kind', 'payload_sha256'):
+        if name in content:
+            value = 'null' if content[name] is None else f'"{content[name]}"'
+            row = row.replace(f',"{name}":{value}', '', 1)
+    if forecast_seal is not None:
+        row = row.replace(',"hit":', f',"forecast_seal":"{forecast_seal}","hit":', 1)
     return hashlib.sha256(row.encode()).hexdigest()
 
-# %% ../../nbs/00_core/19_ledger_checks.ipynb #d393d348
+# %% ../../nbs/00_core/19_ledger_checks.ipynb #ec9a0359
 OUTCOME_LABELS = {'home': 'home_win', 'draw': 'draw', 'away': 'away_win'}
+_OUTCOMES = tuple(OUTCOME_LABELS)
+_RESULTS = tuple(OUTCOME_LABELS.values())
 
 
 class MatchScores(NamedTuple):
@@ -685,7 +692,7 @@ def score_forecast(
 ) -> MatchScores:  # recomputed
     "Score a forecast of a match."
     code = 1 if home_goals == away_goals else (0 if home_goals > away_goals else 2)
-    outcome = list(OUTCOME_LABELS)[code]
+    outcome = _OUTCOMES[code]
     errors = [value - (index == code) for index, value in enumerate(probabilities)]
     rps = (errors[0] ** 2 + (errors[0] + errors[1]) ** 2) / 2
     probability = probabilities[code]
@@ -698,7 +705,7 @@ def _is_close(first: float, second: float) -> bool:
     "Check that two scores are equal but for rounding; infinities are equal."
     return first == second or abs(first - second) <= 1e-9
 
-# %% ../../nbs/00_core/19_ledger_checks.ipynb #610b1b6c
+# %% ../../nbs/00_core/19_ledger_checks.ipynb #b2c31943
 class SealedForecast(NamedTuple):
     "What a checker keeps of a forecast."
 
@@ -719,15 +726,23 @@ class SealedForecast(NamedTuple):
     away_goals: int  # of the latest settlement
 
 
+def _result_of(forecast: SealedForecast) -> str:
+    "Predicted result of a forecast; empty where it had none."
+    return _RESULTS[forecast.result] if forecast.result < len(_RESULTS) else ''
+
+
 _PACKED = struct.Struct('<32sqII5dB2?qhh')
+
+
+_SHORT_ID = re.compile('[0-9a-f]{32}')
 
 
 def _forecast_key(prediction_id: str) -> bytes | str:
     "Identifier of a forecast, in 16 bytes where it has 32 hexadecimal digits."
-    is_short = len(prediction_id) == 32 and re.fullmatch('[0-9a-f]{32}', prediction_id)
+    is_short = _SHORT_ID.fullmatch(prediction_id)
     return bytes.fromhex(prediction_id) if is_short else prediction_id
 
-# %% ../../nbs/00_core/19_ledger_checks.ipynb #2552297a
+# %% ../../nbs/00_core/19_ledger_checks.ipynb #6a00002a
 _GENESIS = '0' * 64
 
 
@@ -769,7 +784,7 @@ class LedgerState:
         "Remember a forecast, or its new settlement."
         self.forecasts[_forecast_key(prediction_id)] = _PACKED.pack(*forecast)
 
-# %% ../../nbs/00_core/19_ledger_checks.ipynb #bafe9225
+# %% ../../nbs/00_core/19_ledger_checks.ipynb #c9293fac
 LONGEST_TRANSACTION = 600.0  # seconds from making a live forecast to recording it
 
 
@@ -781,6 +796,7 @@ class LedgerEntry(NamedTuple):
     recorded_at: str
     content: dict[str, Any]
     text: str  # canonical
+    is_row: bool = False  # its columns are known to fit
 
 
 def _live_problems(entry: LedgerEntry, is_migrated: bool) -> Iterator[str]:
@@ -801,7 +817,7 @@ def _live_problems(entry: LedgerEntry, is_migrated: bool) -> Iterator[str]:
     if delay > LONGEST_TRANSACTION:
         yield f'it is called live, but was recorded {delay:,.0f} s after it says it was made'
 
-# %% ../../nbs/00_core/19_ledger_checks.ipynb #a0126b4c
+# %% ../../nbs/00_core/19_ledger_checks.ipynb #b1a3ca0a
 def _forecast_value_problems(content: Mapping[str, Any]) -> Iterator[str]:
     "Check a forecast by itself: times, kind, probabilities and what follows from them."
     if content['as_of'] >= content['kickoff']:
@@ -813,15 +829,14 @@ def _forecast_value_problems(content: Mapping[str, Any]) -> Iterator[str]:
     if min(values) < 0 or abs(sum(values) - 1) > 1e-9:
         yield f'its probabilities {values[0]}, {values[1]} and {values[2]} do not sum to 1'
     result = content['predicted_result']
-    labels = list(OUTCOME_LABELS.values())
-    if result not in labels:
-        yield f'its predicted_result is {plain(result)}, expected one of {", ".join(labels)}'
-    elif values[labels.index(result)] < largest - 1e-9:
+    if result not in _RESULTS:
+        yield f'its predicted_result is {plain(result)}, expected one of {", ".join(_RESULTS)}'
+    elif values[_RESULTS.index(result)] < largest - 1e-9:
         yield f'its predicted_result {result} is not the most probable one'
     if abs(content['confidence'] - largest) > 1e-9:
         yield f'its confidence {content["confidence"]} is not its largest probability {largest}'
 
-# %% ../../nbs/00_core/19_ledger_checks.ipynb #128e0052
+# %% ../../nbs/00_core/19_ledger_checks.ipynb #f12868c6
 def _chain_problems(state: LedgerState, entry: LedgerEntry) -> Iterator[str]:
     "Check that a forecast continues the chain of forecasts."
     content = entry.content
@@ -844,7 +859,7 @@ def _chain_problems(state: LedgerState, entry: LedgerEntry) -> Iterator[str]:
     if state.find_forecast(content['prediction_id']) is not None:
         yield f'its prediction_id {plain(content["prediction_id"])} was used before'
 
-# %% ../../nbs/00_core/19_ledger_checks.ipynb #17a050c7
+# %% ../../nbs/00_core/19_ledger_checks.ipynb #bd58be96
 def _remember_forecast(state: LedgerState, entry: LedgerEntry) -> None:
     "Keep what later entries are compared with."
     content = entry.content
@@ -853,7 +868,6 @@ def _remember_forecast(state: LedgerState, entry: LedgerEntry) -> None:
     if match == len(state.labels):
         teams = f'{content["home_team"]} - {content["away_team"]}'
         state.labels.append(f'{teams}, {content["kickoff"][:10]}, match {match_id}')
-    labels = list(OUTCOME_LABELS.values())
     result = content['predicted_result']
     forecast = SealedForecast(
         seal=bytes.fromhex(content['seal']),
@@ -865,7 +879,7 @@ def _remember_forecast(state: LedgerState, entry: LedgerEntry) -> None:
         p_home=content['p_home'],
         p_draw=content['p_draw'],
         p_away=content['p_away'],
-        result=labels.index(result) if result in labels else len(labels),
+        result=_RESULTS.index(result) if result in _RESULTS else len(_RESULTS),
         is_live=content['kind'] == 'live',
         is_unwitnessed=entry.recorded_at >= content['kickoff'],
         revision=0,
@@ -881,10 +895,10 @@ def _advance_chain(state: LedgerState, content: Mapping[str, Any]) -> None:
     state.seal = content['seal']
     state.created_at = max(state.created_at, content['created_at'])
 
-# %% ../../nbs/00_core/19_ledger_checks.ipynb #0e6226b7
+# %% ../../nbs/00_core/19_ledger_checks.ipynb #fd4572fe
 def _forecast_problems(state: LedgerState, entry: LedgerEntry) -> Iterator[str]:
     "Check a forecast and remember it."
-    problems = column_problems(entry.content, FORECAST_TYPES)
+    problems = [] if entry.is_row else column_problems(entry.content, FORECAST_TYPES)
     if problems:
         yield from problems
         return
@@ -900,13 +914,12 @@ def _forecast_problems(state: LedgerState, entry: LedgerEntry) -> Iterator[str]:
     _remember_forecast(state, entry)
     _advance_chain(state, entry.content)
 
-# %% ../../nbs/00_core/19_ledger_checks.ipynb #5e296160
+# %% ../../nbs/00_core/19_ledger_checks.ipynb #caf7f706
 def _score_problems(content: Mapping[str, Any], forecast: SealedForecast) -> Iterator[str]:
     "Compare the scores of a settlement with those that follow from probabilities and goals."
-    labels = [*OUTCOME_LABELS.values(), '']
     scores = score_forecast(
         (forecast.p_home, forecast.p_draw, forecast.p_away),
-        labels[forecast.result],
+        _result_of(forecast),
         content['home_goals'],
         content['away_goals'],
     )
@@ -922,7 +935,7 @@ def _score_problems(content: Mapping[str, Any], forecast: SealedForecast) -> Ite
                 f'its {name} is {content[name]}, but the probabilities and {goals} give {expected}'
             )
 
-# %% ../../nbs/00_core/19_ledger_checks.ipynb #1032b869
+# %% ../../nbs/00_core/19_ledger_checks.ipynb #51be495b
 def _revision_problems(
     state: LedgerState, entry: LedgerEntry, forecast: SealedForecast
 ) -> Iterator[str]:
@@ -937,8 +950,8 @@ def _revision_problems(
         yield f'revision {revision} is called a {entry.kind}, expected a {kind}'
     goals = (content['home_goals'], content['away_goals'])
     if forecast.revision and goals == (forecast.home_goals, forecast.away_goals):
-        yield f'it corrects a score of {goals[0]}-{goals[1]} to the same: a correction without cause'
-    if row_seal(content, forecast.seal.hex()) != content['seal']:
+        yield f'it corrects {goals[0]}-{goals[1]} to the same score: a correction without cause'
+    if _cut_seal(entry.text, content, forecast.seal.hex()) != content['seal']:
         yield 'its seal is not the digest of its columns: it was changed after it was sealed'
     payload = content['payload_sha256']
     if payload is None:
@@ -952,7 +965,7 @@ def _revision_problems(
             'brought forward, or the kick-off is false'
         ] += 1
 
-# %% ../../nbs/00_core/19_ledger_checks.ipynb #5a4a8db4
+# %% ../../nbs/00_core/19_ledger_checks.ipynb #0c1d62df
 def _remember_settlement(state: LedgerState, entry: LedgerEntry, forecast: SealedForecast) -> None:
     "Keep the goals of a settlement beside its forecast."
     content = entry.content
@@ -984,11 +997,11 @@ def _adopt_entry(state: LedgerState, value: Mapping[str, Any]) -> None:
         if forecast is not None:
             _remember_settlement(state, entry, forecast)
 
-# %% ../../nbs/00_core/19_ledger_checks.ipynb #50c81aaf
+# %% ../../nbs/00_core/19_ledger_checks.ipynb #c7217655
 def _settlement_problems(state: LedgerState, entry: LedgerEntry) -> Iterator[str]:
     "Check a settlement or a correction, and remember it."
     content = entry.content
-    problems = column_problems(content, SETTLEMENT_TYPES)
+    problems = [] if entry.is_row else column_problems(content, SETTLEMENT_TYPES)
     if problems:
         yield from problems
         return
@@ -1005,7 +1018,7 @@ def _settlement_problems(state: LedgerState, entry: LedgerEntry) -> Iterator[str
     else:
         yield f'it scores the forecast {plain(prediction_id)}, which no earlier entry holds'
 
-# %% ../../nbs/00_core/19_ledger_checks.ipynb #24b95361
+# %% ../../nbs/00_core/19_ledger_checks.ipynb #f5680ab5
 def _opening_problems(state: LedgerState, entry: LedgerEntry) -> Iterator[str]:
     "Check the opening, and remember what it takes over."
     content = entry.content
@@ -1035,7 +1048,7 @@ def _event_problems(state: LedgerState, entry: LedgerEntry) -> Iterator[str]:
         if type(entry.content.get(name)) is not str:
             yield f'its {name} is {plain(entry.content.get(name))}, expected a text'
 
-# %% ../../nbs/00_core/19_ledger_checks.ipynb #bd6bd679
+# %% ../../nbs/00_core/19_ledger_checks.ipynb #a253e302
 def _restore_problems(state: LedgerState, entry: LedgerEntry) -> Iterator[str]:
     "Check a restore, and remember which heads it gives up."
     size = entry.content.get('size')
@@ -1058,32 +1071,81 @@ RULES: dict[str, Callable[[LedgerState, LedgerEntry], Iterator[str]]] = {
     'restore': _restore_problems,
 }
 
-# %% ../../nbs/00_core/19_ledger_checks.ipynb #1bb34df9
+# %% ../../nbs/00_core/19_ledger_checks.ipynb #0b444aac
 ENTRY_FIELDS = ('content', 'entry', 'kind', 'recorded_at')
-_FORECAST_NAMES = tuple(FORECAST_TYPES)
-_FORECAST_TEMPLATE = (
-    '{"content":{'
-    + ','.join(
-        f'"{name}":%r' if kind.startswith(('number', 'count')) else f'"{name}":"%s"'
-        for name, kind in FORECAST_TYPES.items()
-    )
-    + '},"entry":%r,"kind":"%s","recorded_at":"%s"}'
-)
+_NUMBER = r'(-?\d+\.\d+(?:e[-+]\d+)?|-?\d+e[-+]\d+)'
+_PATTERNS = {  # of values in canonical JSON, by type
+    'text': r'"([ !#-\[\]-~]*)"',
+    'truth': '(true|false)',
+    'number': _NUMBER,
+    'number or null': f'(?:{_NUMBER}|null)',
+    'loss': _NUMBER,
+    'count': r'([1-9]\d{0,14})',
+    'goals': r'(0|[1-9]\d{0,2})',
+    'moment': f'"({_MOMENT.pattern})"',
+    'digest': f'"({_DIGEST.pattern})"',
+    'digest or null': f'(?:"({_DIGEST.pattern})"|null)',
+}
 
 
-def _fits_template(text: str, value: Mapping[str, Any]) -> bool:
-    "Whether a line is the canonical text of a forecast; False where that is not plain to see."
-    content = value.get('content')
-    if type(content) is not dict or tuple(content) != _FORECAST_NAMES:
-        return False
-    if tuple(value) != ENTRY_FIELDS or '\\' in text:
-        return False
-    if not (text.isascii() and text.isprintable()):
-        return False
-    rest = (value['entry'], value['kind'], value['recorded_at'])
-    return text == _FORECAST_TEMPLATE % (*content.values(), *rest)
+def _row_pattern(columns: Mapping[str, str], kinds: str) -> re.Pattern[str]:
+    "Pattern of the canonical text of a row's entry: a group for each column, then the rest."
+    content = ','.join(f'"{name}":{_PATTERNS[kind]}' for name, kind in columns.items())
+    head = f'"entry":{_PATTERNS["count"]},"kind":"({kinds})"'
+    text = rf'\{{"content":\{{{content}\}},{head},"recorded_at":{_PATTERNS["moment"]}\}}'
+    return re.compile(text, re.ASCII)
 
-# %% ../../nbs/00_core/19_ledger_checks.ipynb #874e6202
+# %% ../../nbs/00_core/19_ledger_checks.ipynb #3f515ef2
+class _RowReader:
+    "Reads the canonical text of entries that hold rows of one kind."
+
+    def __init__(self, columns: Mapping[str, str], kinds: str) -> None:
+        "Compile the pattern of the columns, and note which need more than text."
+        self.names = tuple(columns)
+        self.pattern = _row_pattern(columns, kinds)
+        by_type: dict[str, list[str]] = {}
+        for name, kind in columns.items():
+            by_type.setdefault(kind.removesuffix(' or null'), []).append(name)
+        self.floats = by_type['number'] + by_type.get('loss', [])
+        self.integers = by_type['count'] + by_type.get('goals', [])
+        self.truths = by_type.get('truth', [])
+        self.moments = by_type['moment']
+
+    def read(self, text: str) -> dict[str, Any] | None:
+        "The entry of a text; None where it may still be one, but not plainly."
+        match = self.pattern.fullmatch(text)
+        if match is None:
+            return None
+        *values, number, kind, recorded_at = match.groups()
+        content: dict[str, Any] = dict(zip(self.names, values, strict=True))
+        for name in self.floats:
+            digits = content[name]
+            if digits is not None:
+                value = float(digits)
+                if repr(value) != digits:
+                    return None
+                content[name] = value
+        for name in self.integers:
+            content[name] = int(content[name])
+        for name in self.truths:
+            content[name] = content[name] == 'true'
+        for moment in (recorded_at, *[content[name] for name in self.moments]):
+            if _seconds(moment) is None:
+                return None
+        rest = {'entry': int(number), 'kind': kind, 'recorded_at': recorded_at}
+        return {'content': content, **rest}
+
+# %% ../../nbs/00_core/19_ledger_checks.ipynb #c04f89d0
+_FORECAST_READER = _RowReader(FORECAST_TYPES, 'forecast')
+_SETTLEMENT_READER = _RowReader(SETTLEMENT_TYPES, 'settlement|correction')
+
+
+def _read_row(text: str) -> dict[str, Any] | None:
+    "Read the entry of a row whose form and columns are plainly right; None: look closer."
+    reader = _FORECAST_READER if text.startswith('{"content":{"as_of":') else _SETTLEMENT_READER
+    return reader.read(text)
+
+# %% ../../nbs/00_core/19_ledger_checks.ipynb #4a8c7fbb
 def read_entry(
     text: str,  # line without its line break
 ) -> tuple[dict[str, Any], str | None]:  # the object; what is wrong with its form, if anything
@@ -1092,8 +1154,6 @@ def read_entry(
     Raises: ValueError, whose text begins with 'it', when it is not a JSON object.
     """
     value = _parse(text, _DECODER)
-    if _fits_template(text, value):
-        return value, None
     try:
         canonical = canonical_text(value)
     except RecursionError as error:
@@ -1122,7 +1182,7 @@ def _form_problems(value: Mapping[str, Any]) -> Iterator[str]:
     if type(value['content']) is not dict:
         yield f'its content is {plain(value["content"])}, expected an object'
 
-# %% ../../nbs/00_core/19_ledger_checks.ipynb #e771b4df
+# %% ../../nbs/00_core/19_ledger_checks.ipynb #d39fe4bf
 class ExpectedHead(NamedTuple):
     "Size and root that the log must have had."
 
@@ -1164,7 +1224,7 @@ def _shortfall(head: ExpectedHead, size: int) -> str:
         f'{head.at} names {head.size:,} entries, and the log has {size:,}'
     )
 
-# %% ../../nbs/00_core/19_ledger_checks.ipynb #32004609
+# %% ../../nbs/00_core/19_ledger_checks.ipynb #b246f5dd
 SLACK = 60.0  # seconds that an entry may be older than a head that lacks it
 
 
@@ -1173,7 +1233,8 @@ class HeadBook:
     "Heads by size: those that the log has still to match, and those that it matched."
 
     expected: dict[int, list[ExpectedHead]] = field(default_factory=dict)
-    digests: set[str] = field(default_factory=set)  # roots or seals to be met anywhere
+    digests: set[str] = field(default_factory=set)  # roots or seals that the reader kept
+    is_searching: bool = False  # for a digest that may be the root of any size
     met_digests: dict[str, int] = field(default_factory=dict)  # entry by digest
     matched: list[ExpectedHead] = field(default_factory=list)  # the latest of each place and key
     matched_size: int = 0
@@ -1185,6 +1246,7 @@ class HeadBook:
         root = state.frontier.root()
         if root.hex() in self.digests:
             self.met_digests[root.hex()] = size
+            self.is_searching = len(self.met_digests) < len(self.digests)
         for head in self.expected.pop(size, []):
             is_other = head.origin not in (None, state.origin) and state.origin is not None
             if head.root == root.hex() and not is_other:
@@ -1208,7 +1270,7 @@ class HeadBook:
         self.matched_size = head.size
         self.matches += 1
 
-# %% ../../nbs/00_core/19_ledger_checks.ipynb #59a1308d
+# %% ../../nbs/00_core/19_ledger_checks.ipynb #6b93592c
 def expected_head(
     head: Mapping[str, Any],  # origin, size, root, at, key, signature
     place: str,  # where it is from, such as 'heads.jsonl' or 'the head that you kept'
@@ -1237,7 +1299,7 @@ def expected_anchor(
     place = f'the anchor at {plain(anchor.get("place"))}'
     return ExpectedHead(anchor['size'], anchor['root'], anchor['at'], place, UNSIGNED, None, None)
 
-# %% ../../nbs/00_core/19_ledger_checks.ipynb #215b2928
+# %% ../../nbs/00_core/19_ledger_checks.ipynb #3e6bf1c6
 def _order_problems(state: LedgerState, number: int, value: Mapping[str, Any]) -> Iterator[str]:
     "Check an entry's number and its time against the entries and heads before it."
     recorded_at = value['recorded_at']
@@ -1267,7 +1329,7 @@ def _migration_problems(state: LedgerState, entry: LedgerEntry) -> Iterator[str]
     if entry.number == state.migrated and any(state.migrated_kinds.values()):
         yield 'up to it there are not as many forecasts and settlements as the opening names'
 
-# %% ../../nbs/00_core/19_ledger_checks.ipynb #8231ed0d
+# %% ../../nbs/00_core/19_ledger_checks.ipynb #994bdc98
 def _name_entry(state: LedgerState, number: int, value: Mapping[str, Any]) -> str:
     "Name an entry and its match, as far as they are known."
     content = value.get('content')
@@ -1286,10 +1348,10 @@ def _name_entry(state: LedgerState, number: int, value: Mapping[str, Any]) -> st
 
 
 def _rule_problems(
-    state: LedgerState, number: int, value: Mapping[str, Any], text: str
+    state: LedgerState, number: int, value: Mapping[str, Any], text: str, is_row: bool
 ) -> list[str]:
     "Check an entry by all rules of its kind."
-    entry = LedgerEntry(number, value['kind'], value['recorded_at'], value['content'], text)
+    entry = LedgerEntry(number, value['kind'], value['recorded_at'], value['content'], text, is_row)
     problems = list(_order_problems(state, number, value))
     state.recorded_at = max(state.recorded_at, entry.recorded_at)
     problems += RULES[entry.kind](state, entry)
@@ -1301,7 +1363,7 @@ def _rule_problems(
         state.counts[f'{entry.kind}s'] += 1
     return problems
 
-# %% ../../nbs/00_core/19_ledger_checks.ipynb #caadfc91
+# %% ../../nbs/00_core/19_ledger_checks.ipynb #ec287143
 def entry_problems(
     state: LedgerState,  # after the entries before; the entry is added to it
     text: str,  # of the next entry
@@ -1310,13 +1372,14 @@ def entry_problems(
     number = state.frontier.size + 1
     name = f'Entry {number:,}'
     try:
-        value, problem = read_entry(text)
-        problems = list(_form_problems(value))
-        if not problems:
-            canonical = text if problem is None else canonical_text(value)
-            problems = _rule_problems(state, number, value, canonical)
-        if problem is not None:
-            problems.insert(0, problem)
+        value = _read_row(text)
+        if value is not None:
+            problems = _rule_problems(state, number, value, text, True)
+        else:
+            value, problem = read_entry(text)
+            problems = [] if problem is None else [problem]
+            form = list(_form_problems(value))
+            problems += form or _rule_problems(state, number, value, canonical_text(value), False)
         if problems:
             name = _name_entry(state, number, value)
     except ValueError as error:
@@ -1324,7 +1387,12 @@ def entry_problems(
     state.frontier.append(leaf_hash(text.encode('utf-8', 'surrogateescape')))
     return [f'{name}: {problem}' for problem in problems]
 
-# %% ../../nbs/00_core/19_ledger_checks.ipynb #e82b4505
+# %% ../../nbs/00_core/19_ledger_checks.ipynb #f5eeff9b
+def _name_forecast(state: LedgerState, forecast: SealedForecast) -> str:
+    "Name an earlier forecast and its match."
+    return f'Entry {forecast.entry:,} (forecast, {plain(state.labels[forecast.match])})'
+
+
 def _result_problems(state: LedgerState) -> Iterator[str]:
     "Find live forecasts left without a score, and matches with two results."
     goals: dict[int, tuple[int, int]] = {}
@@ -1332,22 +1400,22 @@ def _result_problems(state: LedgerState) -> Iterator[str]:
         forecast = SealedForecast(*_PACKED.unpack(packed))
         match = forecast.match
         settled_by = state.settled_by.get(match)
-        name = f'Entry {forecast.entry:,} (forecast, {plain(state.labels[match])})'
         if forecast.revision:
             own_goals = (forecast.home_goals, forecast.away_goals)
             first_goals = goals.setdefault(match, own_goals)
             if own_goals != first_goals:
                 yield (
-                    f'{name}: it is scored by {own_goals[0]}-{own_goals[1]}, and another forecast '
-                    f'of the match by {first_goals[0]}-{first_goals[1]}'
+                    f'{_name_forecast(state, forecast)}: it is scored by '
+                    f'{own_goals[0]}-{own_goals[1]}, and another forecast of the match by '
+                    f'{first_goals[0]}-{first_goals[1]}'
                 )
         elif forecast.is_live and settled_by is not None and forecast.entry < settled_by:
             yield (
-                f'{name}: it has no score, though entry {settled_by:,} settled another forecast '
-                'of the match'
+                f'{_name_forecast(state, forecast)}: it has no score, though entry '
+                f'{settled_by:,} settled another forecast of the match'
             )
 
-# %% ../../nbs/00_core/19_ledger_checks.ipynb #bd681a72
+# %% ../../nbs/00_core/19_ledger_checks.ipynb #8116f6fd
 class ModelScores(NamedTuple):
     "Scores of a model's live forecasts: the latest of each match, by its latest settlement."
 
@@ -1380,14 +1448,13 @@ def score_models(
             rows.append(_mean_scores(name, own))
     return rows
 
-# %% ../../nbs/00_core/19_ledger_checks.ipynb #361ef68c
+# %% ../../nbs/00_core/19_ledger_checks.ipynb #0930dbaf
 def _mean_scores(model: str, forecasts: Sequence[SealedForecast]) -> ModelScores:
     "Average the scores of settled forecasts."
-    labels = [*OUTCOME_LABELS.values(), '']
     scores = [
         score_forecast(
             (forecast.p_home, forecast.p_draw, forecast.p_away),
-            labels[forecast.result],
+            _result_of(forecast),
             forecast.home_goals,
             forecast.away_goals,
         )
@@ -1403,7 +1470,7 @@ def _mean_scores(model: str, forecasts: Sequence[SealedForecast]) -> ModelScores
         sum(forecast.is_unwitnessed for forecast in forecasts),
     )
 
-# %% ../../nbs/00_core/19_ledger_checks.ipynb #bfea25cc
+# %% ../../nbs/00_core/19_ledger_checks.ipynb #7125e233
 def _unmet_problems(state: LedgerState, book: HeadBook) -> Iterator[str]:
     "Find heads and digests that the log did not reach: of each place the largest."
     size = state.frontier.size
@@ -1429,7 +1496,7 @@ def _count_unwitnessed(state: LedgerState) -> int:
         count += forecast.is_live and forecast.is_unwitnessed
     return count
 
-# %% ../../nbs/00_core/19_ledger_checks.ipynb #429d506b
+# %% ../../nbs/00_core/19_ledger_checks.ipynb #7e94f039
 def resume_state(
     head: Mapping[str, Any] | None,  # trusted; None: from the beginning
     peaks: Sequence[bytes],  # hashes of the subtrees of `peak_nodes(head['size'])`
@@ -1454,7 +1521,7 @@ def resume_state(
             _advance_chain(state, value['content'])
     return state
 
-# %% ../../nbs/00_core/19_ledger_checks.ipynb #cef31d22
+# %% ../../nbs/00_core/19_ledger_checks.ipynb #e0124b91
 MOST_PROBLEMS = 1000  # that are listed; more are counted
 
 
@@ -1478,7 +1545,7 @@ class Findings:
             else:
                 self.omitted += 1
 
-# %% ../../nbs/00_core/19_ledger_checks.ipynb #4a48f8b2
+# %% ../../nbs/00_core/19_ledger_checks.ipynb #8260c016
 def _expect(state: LedgerState, book: HeadBook, heads: Iterable[ExpectedHead]) -> Iterator[str]:
     "Write heads into the book; those of the current size are compared at once."
     for head in heads:
@@ -1510,7 +1577,7 @@ def _advance(state: LedgerState, book: HeadBook, text: str) -> Iterator[str]:
     size = state.frontier.size
     if book.digests and state.seal in book.digests:
         book.met_digests.setdefault(state.seal, size)
-    if size in book.expected or len(book.met_digests) < len(book.digests):
+    if size in book.expected or book.is_searching:
         yield from book.compare(state)
 
 
@@ -1525,7 +1592,7 @@ def _end_notes(state: LedgerState) -> Iterator[str]:
             "an older ledger: that they were made before rests on the author's word."
         )
 
-# %% ../../nbs/00_core/19_ledger_checks.ipynb #f1256b63
+# %% ../../nbs/00_core/19_ledger_checks.ipynb #cb8293f2
 class LedgerChecker(Findings):
     "Checks a log entry by entry: `problems`, `notes`, `counts`, and `state` for the scores."
 
@@ -1568,7 +1635,7 @@ class LedgerChecker(Findings):
         self.report(_result_problems(self.state))
         self.notes += _end_notes(self.state)
 
-# %% ../../nbs/00_core/19_ledger_checks.ipynb #d0b38adf
+# %% ../../nbs/00_core/19_ledger_checks.ipynb #dc735cdd
 def _receipt_tree_problems(receipt: Mapping[str, Any], text: str) -> Iterator[str]:
     "Check that the head of a receipt covers its entry."
     number = receipt['entry']['entry']
@@ -1603,7 +1670,7 @@ def _receipt_entry_problems(value: Mapping[str, Any], text: str) -> Iterator[str
         if _cut_seal(text, entry.content) != entry.content['seal']:
             yield 'its seal is not the digest of its columns: it was changed after it was sealed'
 
-# %% ../../nbs/00_core/19_ledger_checks.ipynb #98fa5ee6
+# %% ../../nbs/00_core/19_ledger_checks.ipynb #0e485d25
 def _receipt_notes(receipt: Mapping[str, Any], attestation: str) -> Iterator[str]:
     "Say what the head of a receipt is worth, and whether it is from before kick-off."
     head = receipt['head']
@@ -1633,11 +1700,22 @@ def _anchor_problems(receipt: Mapping[str, Any]) -> Iterator[str]:
         elif [anchor['size'], anchor['root']] != [receipt['head']['size'], receipt['head']['root']]:
             yield f'the anchor at {plain(anchor["place"])} is of another head'
 
-# %% ../../nbs/00_core/19_ledger_checks.ipynb #fcf1cdba
+# %% ../../nbs/00_core/19_ledger_checks.ipynb #25512cf5
 def _kept_head_findings(
-    findings: Findings, head: Mapping[str, Any], heads: Iterable[Mapping[str, Any]]
+    findings: Findings,
+    receipt: Mapping[str, Any],
+    heads: Iterable[Mapping[str, Any]],
+    digests: Iterable[str],
 ) -> None:
-    "Compare the head of a receipt with heads that the reader kept."
+    "Compare a receipt with heads, roots and seals that the reader kept."
+    head = receipt['head']
+    for digest in digests:
+        if digest in (head['root'], receipt['entry']['content'].get('seal')):
+            findings.notes.append(f'It holds {digest}, which you kept.')
+        else:
+            findings.notes.append(
+                f'It does not hold {digest}: compare that through an export of the ledger.'
+            )
     for other in heads:
         if other['size'] != head['size']:
             findings.notes.append(
@@ -1647,7 +1725,9 @@ def _kept_head_findings(
         elif other['root'] == head['root']:
             findings.notes.append('It is the head that you kept.')
         else:
-            findings.report(['its head is not the one that you kept: there are two ledgers'])
+            findings.report(
+                ['The receipt: its head is not the one that you kept: there are two ledgers']
+            )
 
 
 def _receipt_form(receipt: Mapping[str, Any]) -> str:
@@ -1663,11 +1743,12 @@ def _receipt_form(receipt: Mapping[str, Any]) -> str:
     except RecursionError as error:
         raise ValueError('it is nested too deeply') from error
 
-# %% ../../nbs/00_core/19_ledger_checks.ipynb #f6344432
+# %% ../../nbs/00_core/19_ledger_checks.ipynb #2a20d414
 def check_receipt(
     receipt: Mapping[str, Any],  # entry, proof, head and anchors
     heads: Iterable[Mapping[str, Any]] | None = None,  # that the reader kept
     public_keys: Collection[str] | None = None,  # hexadecimal; None: the reader has none
+    digests: Collection[str] = (),  # roots or seals that the reader kept without their sizes
 ) -> Findings:  # problems and notes
     "Check the receipt of a forecast: its seal, its place in the log, and who signed the head."
     findings = Findings()
@@ -1682,13 +1763,13 @@ def check_receipt(
             problems.append(f'its head is {attestation}')
         if not problems:
             findings.notes += _receipt_notes(receipt, attestation)
-        _kept_head_findings(findings, receipt['head'], heads or ())
+        _kept_head_findings(findings, receipt, heads or (), digests)
     except ValueError as error:
         problems.append(str(error))
     findings.report(f'The receipt: {problem}' for problem in problems)
     return findings
 
-# %% ../../nbs/00_core/19_ledger_checks.ipynb #41058591
+# %% ../../nbs/00_core/19_ledger_checks.ipynb #181b0a06
 class UnreadableLedger(ValueError):
     "Raised where there is nothing that could be checked."
 
@@ -1728,7 +1809,7 @@ def _read_objects(findings: Findings, path: Path) -> Iterator[dict[str, Any]]:
     elif problem is not None:
         findings.report([problem])
 
-# %% ../../nbs/00_core/19_ledger_checks.ipynb #d2debf32
+# %% ../../nbs/00_core/19_ledger_checks.ipynb #ffc2a414
 def _expect_anchors(checker: LedgerChecker, anchors: Iterable[Mapping[str, Any]]) -> None:
     "Expect the log to match the anchors of an export."
     heads = []
@@ -1756,7 +1837,7 @@ def _read_payloads(findings: Findings, path: Path) -> set[str] | None:
             findings.report([f'A payload of {path.name} has the digest {plain(digest)}'])
     return digests
 
-# %% ../../nbs/00_core/19_ledger_checks.ipynb #f99fc480
+# %% ../../nbs/00_core/19_ledger_checks.ipynb #eb23791b
 def verify_export(
     folder: str | Path,  # of an export
     heads: Iterable[Mapping[str, Any]] = (),  # that the reader kept
@@ -1781,6 +1862,7 @@ def verify_export(
     except OSError as error:
         raise UnreadableLedger(f'cannot read {path}: {error.strerror}') from error
     checker.book.digests.update(digests)
+    checker.book.is_searching = not set(digests) <= {head.get('root') for head in own_heads}
     for text in _read_lines(entries):
         checker.check_entry(text)
     if not checker.state.frontier.size:
@@ -1790,7 +1872,7 @@ def verify_export(
         checker.report(['no head that the log matches is signed with a key that you gave'])
     return checker
 
-# %% ../../nbs/00_core/19_ledger_checks.ipynb #749f2da5
+# %% ../../nbs/00_core/19_ledger_checks.ipynb #ccdba6ea
 def _attestation_lines(checker: LedgerChecker) -> Iterator[str]:
     "Say which entries are attested, by whom, and what that is worth."
     size = checker.state.frontier.size
@@ -1825,7 +1907,7 @@ def _scoreboard_lines(rows: Sequence[ModelScores]) -> Iterator[str]:
         if row.unwitnessed:
             yield f"    {row.unwitnessed:,} of them were made before kick-off by the author's word"
 
-# %% ../../nbs/00_core/19_ledger_checks.ipynb #29fb83e4
+# %% ../../nbs/00_core/19_ledger_checks.ipynb #414b3240
 def _findings_lines(findings: Findings) -> Iterator[str]:
     "Write notes and problems, and the verdict last."
     if findings.notes:
@@ -1850,7 +1932,9 @@ def describe_ledger(
     size = checker.state.frontier.size
     origin = plain(checker.state.origin)
     yield f'Ledger {origin}: {size:,} entries, the last of {checker.state.recorded_at or "?"}.'
-    yield '  ' + ', '.join(f'{count:,} {name}' for name, count in checker.counts.items())
+    yield '  ' + ', '.join(
+        f'{count:,} {name if count > 1 else name[:-1]}' for name, count in checker.counts.items()
+    )
     yield (
         'Checked: the hash tree over all entries, the seals and their chain, all times, and '
         'every score, computed again from probabilities and goals.'
@@ -1863,7 +1947,7 @@ def describe_ledger(
     yield from _scoreboard_lines(score_models(checker.state))
     yield from _findings_lines(checker)
 
-# %% ../../nbs/00_core/19_ledger_checks.ipynb #9fe97bcc
+# %% ../../nbs/00_core/19_ledger_checks.ipynb #bc30c2d8
 def _fetch(url: str) -> str:
     "Read a head from an address."
     from urllib.request import urlopen  # not needed without an address
@@ -1905,7 +1989,7 @@ def _parse_heads(text: str, source: str) -> list[dict[str, Any]]:
         heads.append(head)
     return heads
 
-# %% ../../nbs/00_core/19_ledger_checks.ipynb #bc83bfae
+# %% ../../nbs/00_core/19_ledger_checks.ipynb #1c6167fc
 class Kept(NamedTuple):
     "What a reader has from elsewhere."
 
@@ -1941,7 +2025,7 @@ def _read_kept(head_sources: Sequence[str], key_sources: Sequence[str]) -> Kept:
             kept.heads.extend(_parse_heads(_read_file(Path(source)), source))
     return kept
 
-# %% ../../nbs/00_core/19_ledger_checks.ipynb #873641f4
+# %% ../../nbs/00_core/19_ledger_checks.ipynb #55f82ed2
 USAGE = """usage: python verify_ledger.py FOLDER|RECEIPT.json [--head FILE|HEX|URL] [--key HEX|FILE]
 
 Checks an exported ledger of forecasts, or the receipt of one forecast.
@@ -1969,7 +2053,7 @@ def _split_arguments(arguments: Sequence[str]) -> tuple[list[str], list[str], li
         raise UnreadableLedger(USAGE)
     return paths, values['--head'], values['--key']
 
-# %% ../../nbs/00_core/19_ledger_checks.ipynb #26bde5b6
+# %% ../../nbs/00_core/19_ledger_checks.ipynb #89376aa6
 def _run(arguments: Sequence[str], output: TextIO) -> int:
     "Check what a command line names and describe it; the exit code."
     paths, head_sources, key_sources = _split_arguments(arguments)
@@ -1986,7 +2070,7 @@ def _run(arguments: Sequence[str], output: TextIO) -> int:
             raise
         except ValueError as error:
             raise UnreadableLedger(f'{path} is not a receipt: {error}') from error
-        findings = check_receipt(receipt, kept.heads, kept.public_keys)
+        findings = check_receipt(receipt, kept.heads, kept.public_keys, kept.digests)
         lines = _findings_lines(findings)
     for line in lines:
         print(line, file=output)
@@ -2005,6 +2089,6 @@ def main(
         print(error, file=sys.stderr)
         return 2
 
-# %% ../../nbs/00_core/19_ledger_checks.ipynb #a79caef2
+# %% ../../nbs/00_core/19_ledger_checks.ipynb #74159f45
 if __name__ == '__main__' and '__file__' in globals():
     sys.exit(main())
