@@ -210,6 +210,9 @@ WRITER_ROLE = 'football_writer'
 _WRITER_PRIVILEGES = {  # of `WRITER_ROLE`; it may also delete from the other tables
     'predictions': 'INSERT',
     'settlements': 'INSERT',
+    'ledger_entries': 'INSERT',
+    'ledger_heads': 'INSERT',
+    'ledger_anchors': 'INSERT',
     'audit_log': 'INSERT',
     'job_runs': 'INSERT, UPDATE',
     'api_keys': 'INSERT, UPDATE',

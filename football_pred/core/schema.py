@@ -534,10 +534,14 @@ _LEDGER_MOMENTS = {  # moment and order of a table by the clock of the database
     'predictions': ('created_at', 'sequence'),
     'ledger_entries': ('recorded_at', 'entry'),
 }
-_CLOCK_RANGES = {  # earliest and latest moment of a new row by dialect
-    'sqlite': [f"strftime('%Y-%m-%d %H:%M:%f', 'now', '{step}')" for step in ('-300', '+5')],
+_CLOCK_RANGES = {  # earliest and latest moment of a new row, and the current one, by dialect
+    'sqlite': [
+        f"strftime('%Y-%m-%d %H:%M:%f', 'now', '{seconds} seconds')"
+        for seconds in ('-300', '+300', '+0')
+    ],
     'postgresql': [
-        f"(clock_timestamp() {step} * interval '1 second')" for step in ('- 300', '+ 5')
+        f"(clock_timestamp() {seconds} * interval '1 second')"
+        for seconds in ('- 300', '+ 300', '+ 0')
     ],
 }
 
@@ -553,11 +557,13 @@ class InsertGuard(NamedTuple):
 def _clock_guard(table: str, dialect: str) -> InsertGuard:
     "Refuse a row whose moment is not that of the clock, or is before that of the last row."
     moment, order = _LEDGER_MOMENTS[table]
-    earliest, latest = _CLOCK_RANGES[dialect]
+    earliest, latest, now = _CLOCK_RANGES[dialect]
     last = _last_value(table, moment, order)
     condition = f"""NEW.{moment} < {earliest}
   OR NEW.{moment} > {latest}
   OR NEW.{moment} < coalesce({last}, NEW.{moment})"""
+    if table == 'predictions':
+        condition += f"\n  OR (NEW.kind = 'live' AND NEW.kickoff <= {now})"
     return InsertGuard(
         table, condition, f'{table} keeps the time of its database: {moment} is another'
     )
@@ -594,6 +600,12 @@ _ENTRY_GUARD = InsertGuard(
     'NEW.entry <> (SELECT coalesce(max(entry), 0) + 1 FROM ledger_entries)',
     'ledger_entries is a log: the entry does not follow the last one',
 )
+_HEAD_GUARD = InsertGuard(
+    'ledger_heads',
+    """NOT EXISTS (SELECT 1 FROM ledger_entries WHERE entry = NEW.size AND recorded_at = NEW.at
+    AND entry = (SELECT max(entry) FROM ledger_entries))""",
+    'ledger_heads are heads of the log: the head is not that of the last entry',
+)
 
 
 def insert_guards(
@@ -607,6 +619,7 @@ def insert_guards(
         'settlements_cause': _CAUSE_GUARD,
         'ledger_entries_chain': _ENTRY_GUARD,
         'ledger_entries_clock': _clock_guard('ledger_entries', dialect),
+        'ledger_heads_last': _HEAD_GUARD,
     }
 
 # %% ../../nbs/00_core/03_schema.ipynb #32eb5adc
@@ -736,11 +749,20 @@ def create_tables(
     renew_guards(connection)
 
 # %% ../../nbs/00_core/03_schema.ipynb #2983ad62
-_SQLITE_TRIGGERS = "SELECT name, sql FROM sqlite_master WHERE type = 'trigger'"
-_POSTGRESQL_TRIGGERS = """SELECT tgname, relname, tgtype, proname, prosrc
+_LEDGER_NAMES = ', '.join(f"'{table.name}'" for table in APPEND_ONLY)
+_SQLITE_TRIGGERS = f"""SELECT name, sql FROM sqlite_master
+WHERE type = 'trigger' AND lower(tbl_name) IN ({_LEDGER_NAMES})"""
+_POSTGRESQL_TRIGGERS = f"""SELECT tgname, relname, tgtype, tgattr::text, proname, prosrc, lanname,
+  provolatile::text, proconfig::text, tgqual IS NULL AND tgenabled IN ('O', 'A')
 FROM pg_trigger JOIN pg_class ON pg_class.oid = tgrelid
-JOIN pg_proc ON pg_proc.oid = tgfoid
-WHERE tgenabled IN ('O', 'A') AND NOT tgisinternal AND tgqual IS NULL"""
+JOIN pg_proc ON pg_proc.oid = tgfoid JOIN pg_language ON pg_language.oid = prolang
+WHERE NOT tgisinternal AND relname IN ({_LEDGER_NAMES})
+  AND relnamespace = current_schema()::regnamespace AND pronamespace = relnamespace"""
+_POSTGRESQL_BYPASSES = f"""SELECT 'rule ' || rulename || ' on table ' || tablename FROM pg_rules
+WHERE schemaname = current_schema() AND tablename IN ({_LEDGER_NAMES})
+UNION ALL SELECT 'row security of table ' || relname FROM pg_class
+WHERE relrowsecurity AND relname IN ({_LEDGER_NAMES})
+  AND relnamespace = current_schema()::regnamespace"""
 _TRIGGER_TYPES = {  # as `pg_trigger.tgtype` has them
     'BEFORE INSERT': 7,
     'BEFORE DELETE OR UPDATE': 27,
@@ -761,8 +783,16 @@ def _expected_guards(dialect: str) -> dict[str, Any]:
     "List the triggers of the ledger as `_stored_guards` reads them."
     if dialect == 'sqlite':
         return dict(sqlite_guards())
+    properties = ('plpgsql', 'v', '{"search_path=public, pg_temp"}', True)
     return {
-        name: (guard.table, _TRIGGER_TYPES[guard.timing], guard.function, guard.body)
+        name: (
+            guard.table,
+            _TRIGGER_TYPES[guard.timing],
+            '',
+            guard.function,
+            guard.body,
+            *properties,
+        )
         for name, guard in postgresql_guards().items()
     }
 
@@ -770,12 +800,18 @@ def _expected_guards(dialect: str) -> dict[str, Any]:
 def changed_guards(
     connection: Connection,  # to a database with the tables
 ) -> list[str]:  # one sentence each; empty: all are there as they should be
-    "List the guards of the ledger that were dropped, disabled or changed."
+    "List the guards of the ledger that were dropped, disabled or changed, and what bypasses them."
     stored = _stored_guards(connection)
+    expected = _expected_guards(connection.dialect.name)
     problems = []
-    for name, expected in _expected_guards(connection.dialect.name).items():
+    for name, content in expected.items():
         if name not in stored:
-            problems.append(f'guard {name} of the database is missing or disabled')
-        elif stored[name] != expected:
-            problems.append(f'guard {name} of the database has another text than it should')
+            problems.append(f'guard {name} of the database is missing')
+        elif stored[name] != content:
+            problems.append(f'guard {name} of the database is disabled, or not as it should be')
+    for name in sorted(stored.keys() - expected.keys()):
+        problems.append(f'trigger {name} of the ledger is none of its guards')
+    if connection.dialect.name == 'postgresql':
+        bypasses = connection.exec_driver_sql(_POSTGRESQL_BYPASSES).scalars()
+        problems += [f'{bypass} changes what is read or written' for bypass in bypasses]
     return problems

@@ -151,6 +151,14 @@ def label_kinds(
     return forecasts.with_columns(kind=kind)
 
 # %% ../../nbs/50_forecasts/02_ledger.ipynb #1a1e5a15
+def _without_negative_zero(row: Mapping[str, Any]) -> dict[str, Any]:
+    "Write -0.0 as 0.0, as SQLite stores it: what is sealed is what is read."
+    return {
+        name: value + 0.0 if value == 0.0 and isinstance(value, float) else value
+        for name, value in row.items()
+    }
+
+
 def _seal_forecasts(
     forecasts: pl.DataFrame,  # columns of FORECAST_COLUMNS and kind, new to the ledger
     source: ForecastSource,  # the other columns
@@ -175,6 +183,7 @@ def _seal_forecasts(
         row['prediction_id'] = make_prediction_id(
             match_id, source.model, source.model_version, source.as_of
         )
+        row = _without_negative_zero(row)
         row['seal'] = compute_seal(row)
         previous_seal = row['seal']
         rows.append(row)
@@ -353,7 +362,7 @@ def settle_forecasts(
             run_id=pl.lit(run_id),
             payload_sha256=payload,
         )
-        rows = settled.select(columns).to_dicts()
+        rows = [_without_negative_zero(row) for row in settled.select(columns).to_dicts()]
         for row, forecast_seal in zip(rows, settled['seal'], strict=True):
             row['seal'] = compute_settlement_seal(row, forecast_seal)
         if rows:

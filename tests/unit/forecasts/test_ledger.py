@@ -11,7 +11,6 @@ from contextlib import closing
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
-import numpy as np
 import polars as pl
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
@@ -21,170 +20,39 @@ from sqlalchemy.exc import DBAPIError
 
 from football_pred.core import schema
 from football_pred.core.as_of import read_matches
-from football_pred.core.database import (
-    count_rows,
-    open_database,
-    read_frame,
-    upsert,
-    write_transaction,
-)
-from football_pred.core.sample_league import sample_matches, sample_strengths
+from football_pred.core.database import count_rows, open_database, read_frame, write_transaction
+from football_pred.core.ledger_log import HeadFile
 from football_pred.core.settings import Settings
-from football_pred.forecasts import ledger
-from football_pred.forecasts.ledger import (
-    append_forecasts,
-    compute_seal,
-    read_settled_forecasts,
-    settle_forecasts,
+from football_pred.forecasts.ledger import read_settled_forecasts, settle_forecasts
+from tests.support.ledgers import (
+    END,
+    MATCHES,
+    NOW,
+    PREDICTED,
+    UPCOMING,
+    append,
+    following,
+    heads_of,
+    insert,
+    intrude,
+    moment_text,
+    open_ledger,
+    play,
+    problems,
+    reseal,
+    stored,
+    unguard,
+    verify,
+    with_seal,
 )
-from football_pred.forecasts.ledger_verification import LedgerVerification, verify_ledger
-from football_pred.forecasts.predict import forecast_fixtures
 
-MATCHES = sample_matches(sample_strengths(6))
-UPCOMING = MATCHES.tail(9)  # three rounds of three
-NOW = UPCOMING['kickoff'].min() - timedelta(days=1)
-END = MATCHES['result_known_at'].max()
 FORECASTS = schema.predictions.columns.keys()
 SETTLED = schema.settlements.columns.keys()
 
 
-class Fixed:
-    "A model with fixed random probabilities and rates."
-
-    def predict_proba(self, fixtures: pl.DataFrame) -> np.ndarray:
-        return np.random.default_rng(5).dirichlet([4, 3, 3], fixtures.height)
-
-    def predict_rates(self, fixtures: pl.DataFrame) -> np.ndarray:
-        return np.random.default_rng(6).gamma(5, 0.3, (fixtures.height, 2))
-
-
-PREDICTED = forecast_fixtures(Fixed(), UPCOMING)
-
-
-def open_ledger(home: Path) -> Engine:
-    "A database with the matches, all of them played in the end."
-    engine = open_database(Settings(home=home).database_dsn)
-    league = dict(
-        league='SIM', name='Simulated', country='Nowhere', tier=1, time_zone='UTC', teams=6
-    )
-    snapshot = dict(
-        snapshot_id='s',
-        source='sample',
-        url='sample:',
-        kind='results',
-        sha256='0' * 64,
-        bytes=0,
-        fetched_at=NOW,
-        path='',
-        sequence=1,
-        rows=0,
-    )
-    with write_transaction(engine) as connection:
-        upsert(connection, schema.leagues, [league])
-        upsert(connection, schema.snapshots, [snapshot])
-        upsert(
-            connection,
-            schema.matches,
-            [row | {'source': 'sample', 'snapshot_id': 's'} for row in MATCHES.to_dicts()],
-        )
-    return engine
-
-
-def append(home: Path, engine: Engine, forecasts: pl.DataFrame, **changes: object) -> int:
-    options = dict(
-        model='SIM-fixed',
-        model_version='1',
-        as_of=NOW,
-        created_at=NOW,
-        data_fingerprint='d',
-        feature_fingerprint='f',
-        run_id='r',
-    )
-    return append_forecasts(engine, home / 'anchors.jsonl', forecasts, **(options | changes))
-
-
-def verify(home: Path) -> LedgerVerification:
-    "Verify the ledger by a new connection."
-    engine = open_database(Settings(home=home).database_dsn)
-    try:
-        return verify_ledger(engine, home / 'anchors.jsonl')
-    finally:
-        engine.dispose()
-
-
-def problems(home: Path) -> str:
-    return '\n'.join(verify(home).problems)
-
-
-def intrude(home: Path) -> sqlite3.Connection:
-    "A connection such as any SQLite client makes it."
-    return sqlite3.connect(home / 'football.db', isolation_level=None)
-
-
-def unguard(connection: sqlite3.Connection) -> None:
-    "Drop every trigger and switch off the checks."
-    for (name,) in connection.execute(
-        "SELECT name FROM sqlite_master WHERE type = 'trigger'"
-    ).fetchall():
-        connection.execute(f'DROP TRIGGER {name}')
-    connection.execute('PRAGMA ignore_check_constraints=ON')
-    connection.execute('PRAGMA synchronous=OFF')
-
-
-def insert(
-    connection: sqlite3.Connection, table: str, row: dict[str, object], how: str = 'INSERT'
-) -> None:
-    names = ', '.join(row)
-    connection.execute(
-        f"{how} INTO {table} ({names}) VALUES ({', '.join('?' * len(row))})", list(row.values())
-    )
-
-
-def stored(connection: sqlite3.Connection, table: str, where: str) -> dict[str, object]:
-    "One row as the file holds it."
-    cursor = connection.execute(f'SELECT * FROM {table} WHERE {where}')
-    return dict(zip([column[0] for column in cursor.description], cursor.fetchone(), strict=True))
-
-
-def with_seal(row: dict[str, object], **changes: object) -> dict[str, object]:
-    "A stored forecast with changes and a seal that fits them, made as the ledger makes it."
-    row = row | changes
-    moments = {
-        name: datetime.fromisoformat(row[name]).replace(tzinfo=UTC)
-        for name in ('kickoff', 'as_of', 'created_at')
-    }
-    return row | {'seal': compute_seal(row | moments)}
-
-
-def following(connection: sqlite3.Connection, **changes: object) -> dict[str, object]:
-    "A forecast that would stand at the end of the chain, if it were not for the changes."
-    last = stored(connection, 'predictions', 'sequence = 9')
-    return with_seal(
-        last,
-        **(
-            dict(sequence=10, previous_seal=last['seal'], prediction_id='f' * 32, model_version='2')
-            | changes
-        ),
-    )
-
-
-def reseal(connection: sqlite3.Connection, first: int, **changes: object) -> None:
-    "Change one forecast and rebuild the chain from there to the end."
-    previous = stored(connection, 'predictions', f'sequence = {first}')['previous_seal']
-    for sequence in range(first, 10):
-        row = with_seal(
-            stored(connection, 'predictions', f'sequence = {sequence}'),
-            previous_seal=previous,
-            **changes,
-        )
-        connection.execute(f'DELETE FROM predictions WHERE sequence = {sequence}')
-        insert(connection, 'predictions', row)
-        previous, changes = row['seal'], {}
-
-
 @pytest.fixture(scope='module')
 def original(tmp_path_factory, sqlite) -> Path:
-    "Nine forecasts in three appends, all settled."
+    "Nine live forecasts in three appends, all settled: entries 2 to 10 and 11 to 19 of the log."
     home = tmp_path_factory.mktemp('original')
     engine = open_ledger(home)
     for batch in range(3):
@@ -195,7 +63,8 @@ def original(tmp_path_factory, sqlite) -> Path:
             as_of=NOW + timedelta(hours=batch),
             run_id=f'r{batch}',
         )
-    settle_forecasts(engine, MATCHES, END, 's')
+    play(engine)
+    settle_forecasts(engine, heads_of(home), MATCHES, END, 's')
     engine.dispose()
     return home
 
@@ -230,20 +99,16 @@ def fresh(home) -> Iterator[Engine]:
 
 def test_an_untouched_ledger_has_no_problems(sealed):
     verification = verify(sealed)
-    assert (
-        verification.forecasts,
-        verification.settlements,
-        verification.anchors,
-        verification.problems,
-    ) == (9, 9, 3, [])
+    counts = {'openings': 1, 'live forecasts': 9, 'settlements': 9}
+    assert (verification.entries, verification.counts) == (19, counts)
+    assert (verification.forecasts, verification.settlements) == (9, 9)
+    assert (verification.heads, verification.problems) == (8, [])  # four in table and in file
 
 
-def test_the_last_anchor_is_the_head_of_the_chain(sealed):
-    lines = [json.loads(line) for line in (sealed / 'anchors.jsonl').read_text().splitlines()]
-    assert ([line['sequence'] for line in lines], lines[-1]['seal']) == (
-        [3, 6, 9],
-        verify(sealed).head_seal,
-    )
+def test_the_last_line_of_the_file_is_the_head_of_the_log(sealed):
+    lines = [json.loads(line) for line in heads_of(sealed).path.read_text().splitlines()]
+    assert [line['size'] for line in lines] == [4, 7, 10, 19]
+    assert lines[-1] == verify(sealed).head
 
 
 # ---- with triggers
@@ -255,6 +120,15 @@ CHANGES = (
         for how in ('', 'OR REPLACE')
     ]
     + [f'UPDATE settlements SET {name} = {name}' for name in SETTLED]
+    + [
+        f'{change} {table}{values}'
+        for table in ('ledger_entries', 'ledger_heads')
+        for change, values in (
+            ('UPDATE', ' SET size = size' if table == 'ledger_heads' else ' SET leaf = leaf'),
+            ('DELETE FROM', ''),
+            ('REPLACE INTO', f' SELECT * FROM {table}'),
+        )
+    ]
     + [
         'UPDATE OR IGNORE predictions SET p_home = 0.9',
         'UPDATE OR IGNORE settlements SET rps = 0',
@@ -274,15 +148,33 @@ CHANGES = (
 
 @pytest.mark.parametrize('statement', CHANGES)
 def test_the_database_refuses_to_change_what_is_written(sealed, intruder, statement):
-    with pytest.raises(sqlite3.IntegrityError, match=r'append-only|is a chain'):
+    with pytest.raises(
+        sqlite3.IntegrityError,
+        match=r'append-only|is a chain|is a log|heads of the log|time of|another result',
+    ):
         intruder.execute(statement)
     assert verify(sealed).problems == []
 
 
-def test_a_forecast_that_follows_the_last_one_can_be_added(sealed, intruder):
+def test_a_forecast_that_follows_the_last_one_gets_in_and_is_missed_in_the_log(sealed, intruder):
     insert(intruder, 'predictions', following(intruder))
     verification = verify(sealed)
-    assert (verification.forecasts, verification.problems) == (10, [])
+    assert verification.problems == [
+        f'forecast {"f" * 32} is not in the log: it was inserted past it'
+    ]
+
+
+@pytest.mark.parametrize('minutes', [-60 * 24 * 300, -6, 6])
+def test_the_database_refuses_a_forecast_of_another_time(sealed, intruder, minutes):
+    moment = datetime.now(UTC) + timedelta(minutes=minutes)
+    with pytest.raises(sqlite3.IntegrityError, match='predictions keeps the time of its database'):
+        insert(intruder, 'predictions', following(intruder, created_at=moment_text(moment)))
+    assert verify(sealed).problems == []
+
+
+def test_the_database_refuses_a_live_forecast_of_a_match_that_is_over(sealed, intruder):
+    with pytest.raises(sqlite3.IntegrityError, match='a forecast of it is a replay'):
+        insert(intruder, 'predictions', following(intruder, kind='live'))
 
 
 @pytest.mark.parametrize(
@@ -348,8 +240,16 @@ def test_the_database_refuses_a_row_that_takes_the_hidden_number_of_another(
 
 @pytest.mark.parametrize('how', ['INSERT', 'INSERT OR REPLACE'])
 def test_the_database_refuses_a_settlement_that_exists(sealed, intruder, how):
-    with pytest.raises(sqlite3.IntegrityError, match='settlements is append-only'):
+    with pytest.raises(sqlite3.IntegrityError, match=r'settlements is append-only|another result'):
         insert(intruder, 'settlements', stored(intruder, 'settlements', 'true') | {'rps': 0.0}, how)
+    assert verify(sealed).problems == []
+
+
+@pytest.mark.parametrize('changes', [{'revision': 2}, {'revision': 3, 'home_goals': 9}], ids=str)
+def test_the_database_refuses_a_revision_without_cause(sealed, intruder, changes):
+    row = stored(intruder, 'settlements', 'true') | changes
+    with pytest.raises(sqlite3.IntegrityError, match='revised by another result alone'):
+        insert(intruder, 'settlements', row)
     assert verify(sealed).problems == []
 
 
@@ -357,7 +257,7 @@ def test_the_database_refuses_a_settlement_that_exists(sealed, intruder, how):
 def test_the_database_refuses_a_forecast_at_or_after_kickoff(sealed, intruder, minutes):
     moment = UPCOMING['kickoff'][-1] + timedelta(minutes=minutes)
     with pytest.raises(sqlite3.IntegrityError, match='before_kickoff'):
-        insert(intruder, 'predictions', following(intruder, as_of=f'{moment:%Y-%m-%d %H:%M:%S.%f}'))
+        insert(intruder, 'predictions', following(intruder, as_of=moment_text(moment)))
     assert verify(sealed).problems == []
 
 
@@ -379,7 +279,7 @@ def test_the_database_refuses_a_forecast_that_makes_no_sense(sealed, intruder, c
 
 def test_a_forecast_with_a_false_seal_gets_in_and_is_named(sealed, intruder):
     insert(intruder, 'predictions', following(intruder) | {'seal': 'f' * 64})
-    assert 'forecast 10 of' in problems(sealed)
+    assert 'is not in the log' in problems(sealed)
 
 
 # ---- without triggers: forecasts
@@ -391,6 +291,8 @@ def other(name: str, value: object) -> object:
         return math.nextafter(value, 2)
     if isinstance(value, int):
         return value + 100
+    if name == 'kind':
+        return 'replay'
     if isinstance(schema.predictions.c[name].type, schema.UtcDateTime):
         return value[:-1] + ('1' if value[-1] == '0' else '0')
     return value[:-1] + ('x' if value[-1] != 'x' else 'y')
@@ -406,14 +308,14 @@ def test_an_edited_forecast_is_named(sealed, free, name, sequence):
         ).rowcount
         == 1
     )
-    place = value if name == 'sequence' else sequence
-    assert f'forecast {place} of' in problems(sealed)
+    name_of_it = f'entry {sequence + 1} (forecast '
+    assert name_of_it in problems(sealed)
 
 
 @pytest.mark.parametrize('name', ['home_rate', 'away_rate'])
 def test_a_rate_that_was_deleted_is_named(sealed, free, name):
     free.execute(f'UPDATE predictions SET {name} = NULL WHERE sequence = 5')
-    assert 'forecast 5 of' in problems(sealed)
+    assert 'entry 6 (forecast ' in problems(sealed)
 
 
 @pytest.mark.parametrize(
@@ -442,30 +344,35 @@ def test_a_value_that_makes_no_sense_is_named(sealed, free, name, value):
     assert problems(sealed) != ''
 
 
-@pytest.mark.parametrize(
-    ('removed', 'problem'),
-    [
-        ([1], 'forecast 1 was removed'),
-        ([5], 'forecast 5 was removed'),
-        ([9], 'removed from the end'),
-        ([1, 2, 3], 'forecasts 1 to 3 were removed'),
-        ([4, 5], 'forecasts 4 to 5 were removed'),
-        ([6, 7, 8, 9], 'forecasts 6 to 9 were removed from the end'),
-        (list(range(1, 10)), 'forecasts 1 to 9 were removed from the end'),
-    ],
-    ids=str,
-)
-def test_forecasts_that_were_removed_are_named(sealed, free, removed, problem):
+@pytest.mark.parametrize('removed', [[1], [5], [9], [1, 2, 3], [4, 5], list(range(1, 10))], ids=str)
+def test_forecasts_that_were_removed_are_named(sealed, free, removed):
     free.execute(f"DELETE FROM predictions WHERE sequence IN ({', '.join(map(str, removed))})")
-    assert problem in problems(sealed)
+    text = problems(sealed)
+    for sequence in removed:
+        assert f'entry {sequence + 1} (forecast ' in text
+    assert text.count('the row that it is about was removed') == len(removed)
+
+
+@pytest.mark.parametrize('first', [2, 6, 10, 11, 19])
+def test_a_log_that_was_cut_is_named(sealed, free, first):
+    free.execute(f'DELETE FROM ledger_entries WHERE entry >= {first}')
+    text = problems(sealed)
+    assert f'entries {first:,} to 19 were removed from the end: table ledger_heads of' in text
+    assert f'entries {first:,} to 19 were removed from the end: ledger-heads.jsonl of' in text
+    assert 'is not in the log: it was inserted past it' in text
+
+
+def test_an_entry_that_was_removed_is_named(sealed, free):
+    free.execute('DELETE FROM ledger_entries WHERE entry = 6')
+    assert 'its number is 7, expected 6' in problems(sealed)
 
 
 def test_removal_that_is_hidden_by_renumbering_is_named(sealed, free):
     free.execute('DELETE FROM predictions WHERE sequence = 4')
     free.execute('UPDATE predictions SET sequence = sequence - 1 WHERE sequence > 4')
     text = problems(sealed)
-    assert 'forecast 4 does not follow the one before it' in text
-    assert 'removed from the end' in text
+    assert 'the row that it is about was removed' in text
+    assert 'its previous_seal is not the seal of the forecast before it' in text
 
 
 @pytest.mark.parametrize(('first', 'second'), [(1, 2), (4, 6), (1, 9)])
@@ -474,7 +381,7 @@ def test_two_forecasts_that_changed_places_are_named(sealed, free, first, second
         free.execute('UPDATE predictions SET sequence = ? WHERE sequence = ?', (after, before))
     text = problems(sealed)
     for place in (first, second):
-        assert f'forecast {place} of' in text
+        assert f'entry {place + 1} (forecast ' in text
 
 
 @pytest.mark.parametrize(
@@ -487,19 +394,19 @@ def test_two_forecasts_that_changed_contents_are_named(sealed, free, columns):
     free.execute('DELETE FROM predictions WHERE sequence IN (4, 5)')
     for place, content in ((first, second), (second, first)):
         insert(free, 'predictions', content | {name: place[name] for name in columns})
-    assert 'forecast 4 of' in problems(sealed)
+    assert 'entry 5 (forecast ' in problems(sealed)
 
 
 def test_columns_that_changed_names_are_found(sealed, intruder):
     "Renaming a column is not an UPDATE, and no trigger sees it."
     for before, after in (('p_home', 'p_other'), ('p_away', 'p_home'), ('p_other', 'p_away')):
         intruder.execute(f'ALTER TABLE predictions RENAME COLUMN {before} TO {after}')
-    assert 'forecast 1 of' in problems(sealed)
+    assert 'entry 2 (forecast ' in problems(sealed)
 
 
 def test_a_table_that_was_dropped_is_found(sealed, intruder):
     intruder.execute('DROP TABLE predictions')
-    assert 'forecasts 1 to 9 were removed from the end' in problems(sealed)
+    assert problems(sealed).count('the row that it is about was removed') == 9
 
 
 @pytest.mark.parametrize('sealed_well', [True, False])
@@ -514,52 +421,49 @@ def test_a_forecast_that_was_slipped_in_is_named(sealed, free, sealed_well):
     free.execute('UPDATE predictions SET sequence = -sequence WHERE sequence < 0')
     insert(free, 'predictions', row)
     text = problems(sealed)
-    assert 'forecast 6 does not follow the one before it' in text
-    assert ('forecast 5 of' in text) == (not sealed_well)
+    assert f'forecast {"f" * 32} is not in the log: it was inserted past it' in text
+    assert 'entry 6 (forecast ' in text
 
 
 @pytest.mark.parametrize('first', [1, 3, 5, 9])
 def test_a_rebuilt_chain_is_named(sealed, free, first):
     reseal(free, first, p_home=0.1, p_draw=0.1, p_away=0.8)
     free.execute('DELETE FROM settlements')
-    assert (
-        'forecast 9 has another seal than its anchor outside the database: the chain was rebuilt'
-        in problems(sealed)
-    )
+    text = problems(sealed)
+    assert 'the log was rewritten: table ledger_heads of' in text
+    assert 'the log was rewritten: ledger-heads.jsonl of' in text
+    assert f'entry {first + 1} (forecast ' in text
 
 
-def test_a_rebuilt_chain_and_went_on_is_named(sealed, free):
+def test_a_rebuilt_chain_that_went_on_is_named(sealed, free):
     reseal(free, 8, run_id='another')
     engine = open_database(f"sqlite:///{sealed / 'football.db'}")
     assert append(sealed, engine, PREDICTED, model='SIM-next') == 9
     engine.dispose()
-    assert (
-        'forecast 9 has another seal than its anchor outside the database: the chain was rebuilt'
-        in verify(sealed).problems
-    )
+    assert 'the log was rewritten: ledger-heads.jsonl of' in problems(sealed)
 
 
 @pytest.mark.parametrize('again', [1, 4, 9])
-def test_a_chain_that_was_cut_and_went_on_otherwise_is_named(sealed, free, again):
+def test_a_log_that_was_cut_and_went_on_otherwise_is_named(sealed, free, again):
     free.execute('DELETE FROM settlements')
     free.execute('DELETE FROM predictions WHERE sequence > 5')
+    free.execute('DELETE FROM ledger_entries WHERE entry > 6')
+    free.execute('DELETE FROM ledger_heads WHERE size > 6')
     engine = open_database(f"sqlite:///{sealed / 'football.db'}")
     append(sealed, engine, PREDICTED[:again], model='SIM-better')
     engine.dispose()
-    assert {
-        1: 'forecasts 7 to 9 were removed',
-        4: 'two different seals of forecast 9',
-        9: 'forecast 9 has another seal',
-    }[again] in problems(sealed)
+    text = problems(sealed)
+    assert 'entries 16 to 19 were removed from the end' in text or again < 9
+    assert 'ledger-heads.jsonl of' in text
 
 
 def test_a_forecast_that_was_sealed_for_a_match_under_way_is_named(sealed, free):
     insert(
         free,
         'predictions',
-        following(free, as_of=f"{UPCOMING['kickoff'][-1]:%Y-%m-%d %H:%M:%S.%f}"),
+        following(free, as_of=moment_text(UPCOMING['kickoff'][-1])),
     )
-    assert 'forecast 10' in problems(sealed)
+    assert f'forecast {"f" * 32} is not in the log' in problems(sealed)
 
 
 MOMENTS = st.datetimes().map(lambda moment: moment.isoformat(' ', 'microseconds'))
@@ -602,51 +506,112 @@ def test_no_change_of_any_value_goes_unnoticed(sealed, free, sequence, change):
         free.execute(f'UPDATE predictions SET {name} = ? WHERE sequence = ?', (before[name], place))
 
 
-# ---- without triggers: anchors and settlements
+# ---- without triggers: file of heads, former anchors and settlements
 
 
-def test_missing_anchors_are_named(sealed):
-    (sealed / 'anchors.jsonl').unlink()
-    assert 'no anchor outside the database' in problems(sealed)
+def test_a_missing_file_of_heads_is_named(sealed):
+    heads_of(sealed).path.unlink()
+    assert 'ledger-heads.jsonl is missing, and the database has 4 earlier heads' in (
+        problems(sealed)
+    )
 
 
-@pytest.mark.parametrize(
-    'garbage',
-    [
-        b'garbage',
-        b'',
-        b'{"sequence": 9',
-        b'null',
-        b'9',
-        b'"9"',
-        b'[]',
-        b'{}',
-        b'{"sequence": 9}',
-        b'{"sequence": "nine", "seal": "x"}',
-        b'{"sequence": [9], "seal": "x"}',
-        b'{"sequence": 0, "seal": "x"}',
-        b'{"sequence": 9, "seal": "x"}',
-        b'\xff\xfe',
-        'Grüße'.encode('latin-1'),
-        b'\0' * 80,
-    ],
-    ids=repr,
-)
-def test_garbage_among_the_anchors_is_named(sealed, garbage):
-    with open(sealed / 'anchors.jsonl', 'ab') as file:
+def test_a_file_of_heads_that_was_made_anew_is_named_for_ever(sealed):
+    heads_of(sealed).path.unlink()
+    engine = open_database(f"sqlite:///{sealed / 'football.db'}")
+    for model in ('SIM-next', 'SIM-after'):
+        assert append(sealed, engine, PREDICTED, model=model) == 9
+        text = problems(sealed)
+        assert 'ledger-heads.jsonl begins with the head of 28 entries' in text
+        assert 'the database has 4 earlier heads: the file was removed' in text
+    engine.dispose()
+
+
+GARBAGE = [
+    b'garbage',
+    b'',
+    b'{"size": 9',
+    b'null',
+    b'9',
+    b'"9"',
+    b'[]',
+    b'{}',
+    b'{"size": 9}',
+    b'{"size": "nine", "root": "x"}',
+    b'{"size": [9], "root": "x"}',
+    b'{"size": true, "root": "x"}',
+    b'{"size": -1, "root": "x"}',
+    b'{"size": 19, "root": "x"}',
+    b'\xff\xfe',
+    'Grüße'.encode('latin-1'),
+    b'\0' * 80,
+    b'[' * 100_000,
+]
+
+
+@pytest.mark.parametrize('garbage', GARBAGE, ids=lambda line: repr(line[:30]))
+def test_garbage_among_the_heads_is_told(sealed, garbage):
+    "A line that is no JSON object tells nothing and is noted; what looks like a head is checked."
+    with open(heads_of(sealed).path, 'ab') as file:
         file.write(garbage + b'\n')
-    assert 'anchors.jsonl' in problems(sealed)
+    verification = verify(sealed)
+    told = '\n'.join(verification.problems + verification.notes)
+    assert garbage == b'' or 'ledger-heads.jsonl' in told
+    looks_like_a_head = (b'{"size": 9}', b'{"size": -1, "root": "x"}', b'{"size": 19, "root": "x"}')
+    assert bool(verification.problems) == (garbage in looks_like_a_head)
 
 
-@pytest.mark.parametrize('torn', [b'{"sequence": 9, "se', b'\xc3'])
-def test_an_anchor_is_noted_also_behind_a_torn_line(sealed, torn):
-    with open(sealed / 'anchors.jsonl', 'ab') as file:
+@pytest.mark.parametrize('torn', [b'{"size": 9, "ro', b'\xc3'])
+def test_a_torn_line_is_no_problem_and_the_next_head_replaces_it(sealed, torn):
+    with open(heads_of(sealed).path, 'ab') as file:
         file.write(torn)
+    verification = verify(sealed)
+    assert verification.problems == []
+    assert 'line 5 of ledger-heads.jsonl is no head' in '\n'.join(verification.notes)
     engine = open_database(f"sqlite:///{sealed / 'football.db'}")
     assert append(sealed, engine, PREDICTED, model='SIM-next') == 9
     engine.dispose()
     verification = verify(sealed)
-    assert (verification.anchors, len(verification.problems)) == (4, 1)
+    assert (verification.heads, verification.problems, verification.notes) == (10, [], [])
+
+
+def note_former_anchors(home: Path, connection: sqlite3.Connection, *sequences: int) -> Path:
+    "The file of seals that the release before kept beside the database."
+    path = home / 'ledger-anchors.jsonl'
+    lines = []
+    for sequence in sequences:
+        row = stored(connection, 'predictions', f'sequence = {sequence}')
+        lines.append(json.dumps({'sequence': sequence, 'seal': row['seal']}) + '\n')
+    path.write_text(''.join(lines))
+    return path
+
+
+def test_former_anchors_of_an_untouched_chain_are_no_problem(sealed, intruder):
+    note_former_anchors(sealed, intruder, 3, 6, 9)
+    assert verify(sealed).problems == []
+
+
+@pytest.mark.parametrize('first', [1, 3, 5, 9])
+def test_a_chain_that_was_rebuilt_is_named_by_former_anchors(sealed, free, first):
+    note_former_anchors(sealed, free, 3, 6, 9)
+    reseal(free, first, run_id='another')
+    assert (
+        'forecast 9 has another seal than its anchor outside the database: the chain was rebuilt'
+        in problems(sealed)
+    )
+
+
+def test_a_chain_that_was_cut_is_named_by_former_anchors(sealed, free):
+    note_former_anchors(sealed, free, 3, 6, 9)
+    free.execute('DELETE FROM predictions WHERE sequence > 5')
+    assert 'forecasts 6 to 9 were removed from the end' in problems(sealed)
+
+
+@pytest.mark.parametrize('garbage', GARBAGE, ids=lambda line: repr(line[:30]))
+def test_garbage_among_former_anchors_tells_nothing(sealed, intruder, garbage):
+    with open(note_former_anchors(sealed, intruder, 3), 'ab') as file:
+        file.write(garbage + b'\n')
+    assert verify(sealed).problems == []
 
 
 @pytest.mark.parametrize(
@@ -699,7 +664,7 @@ def test_a_settlement_without_a_forecast_is_named(sealed, intruder):
         'settlements',
         stored(intruder, 'settlements', 'true') | {'prediction_id': 'nobody'},
     )
-    assert 'settlement of nobody has no forecast' in problems(sealed)
+    assert 'settlement nobody/1 is not in the log: it was inserted past it' in problems(sealed)
 
 
 # ---- adding
@@ -707,7 +672,7 @@ def test_a_settlement_without_a_forecast_is_named(sealed, intruder):
 
 def test_appending_twice_adds_nothing(home, fresh):
     assert [append(home, fresh, PREDICTED), append(home, fresh, PREDICTED)] == [9, 0]
-    assert ((home / 'anchors.jsonl').read_text().count('\n'), verify(home).problems) == (1, [])
+    assert (heads_of(home).path.read_text().count('\n'), verify(home).problems) == (1, [])
 
 
 def test_what_is_missing_is_added_and_what_is_there_is_left(home, fresh):
@@ -718,23 +683,14 @@ def test_what_is_missing_is_added_and_what_is_there_is_left(home, fresh):
 def test_nothing_to_add_is_nothing(home, fresh):
     assert append(home, fresh, PREDICTED.clear()) == 0
     verification = verify(home)
-    assert (
-        verification.forecasts,
-        verification.anchors,
-        verification.head_seal,
-        verification.problems,
-    ) == (
-        0,
-        0,
-        schema.GENESIS_SEAL,
-        [],
-    )
+    assert (verification.entries, verification.forecasts) == (1, 0)  # the opening
+    assert (verification.heads, verification.problems) == (2, [])
 
 
 def test_the_moment_counts_and_not_its_time_zone(home, fresh):
     zone = timezone(timedelta(hours=2))
     assert [
-        append(home, fresh, PREDICTED, as_of=NOW.astimezone(zone), created_at=NOW.astimezone(zone)),
+        append(home, fresh, PREDICTED, as_of=NOW.astimezone(zone)),
         append(home, fresh, PREDICTED),
     ] == [9, 0]
     assert verify(home).problems == []
@@ -749,7 +705,7 @@ def test_a_forecast_at_or_after_kickoff_is_refused_with_all_that_came_with_it(ho
         '.*made before the match',
     ):
         append(home, fresh, PREDICTED, as_of=first + timedelta(hours=hours))
-    assert (count_rows(fresh)['predictions'], (home / 'anchors.jsonl').exists()) == (0, False)
+    assert (count_rows(fresh)['predictions'], heads_of(home).path.exists()) == (0, False)
 
 
 @pytest.mark.parametrize(
@@ -776,42 +732,63 @@ def test_the_same_match_twice_in_one_append_keeps_all_out(home, fresh):
 # ---- crashes and crowds
 
 
-def test_a_crash_before_the_anchor_is_made_up_for_by_the_next_run(home, fresh, monkeypatch):
+def test_a_crash_before_the_head_is_kept_is_made_up_for_by_the_next_run(home, fresh, monkeypatch):
     append(home, fresh, PREDICTED[:3])
 
     def crash(*_):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(ledger, 'anchor_head', crash)
+        patch.setattr(HeadFile, 'keep', crash)
         with pytest.raises(KeyboardInterrupt):
             append(home, fresh, PREDICTED)
-    assert ((home / 'anchors.jsonl').read_text().count('\n'), count_rows(fresh)['predictions']) == (
-        1,
-        9,
-    )
+    assert (heads_of(home).path.read_text().count('\n'), count_rows(fresh)['predictions']) == (1, 9)
+    assert verify(home).problems == []
     assert append(home, fresh, PREDICTED) == 0
     verification = verify(home)
-    assert (verification.forecasts, verification.anchors, verification.problems) == (9, 2, [])
+    assert (verification.forecasts, verification.heads, verification.problems) == (9, 4, [])
 
 
-def test_an_anchor_that_cannot_be_written_is_an_error_that_the_next_run_makes_up_for(home, fresh):
-    (home / 'anchors.jsonl').mkdir()
-    with pytest.raises(OSError, match=r'anchors\.jsonl'):
+@pytest.mark.parametrize('crashes', [1, 2, 5])
+def test_crashes_before_the_first_heads_are_kept_are_no_removal(home, fresh, monkeypatch, crashes):
+    def crash(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(HeadFile, 'keep', crash)
+        for number in range(crashes):
+            with pytest.raises(KeyboardInterrupt):
+                append(home, fresh, PREDICTED[number : number + 1])
+            assert verify(home).problems == []
+    assert append(home, fresh, PREDICTED) == 8  # the first stop alone was after its transaction
+    verification = verify(home)
+    assert (verification.heads, verification.problems) == (4, [])
+
+
+def test_a_head_that_cannot_be_kept_keeps_all_out(home, fresh):
+    heads_of(home).path.mkdir()
+    with pytest.raises(OSError, match=r'ledger-heads\.jsonl'):
         append(home, fresh, PREDICTED)
-    (home / 'anchors.jsonl').rmdir()
-    assert append(home, fresh, PREDICTED) == 0
+    assert count_rows(fresh)['predictions'] == 0
+    heads_of(home).path.rmdir()
+    assert append(home, fresh, PREDICTED) == 9
     verification = verify(home)
-    assert (verification.forecasts, verification.anchors, verification.problems) == (9, 1, [])
+    assert (verification.forecasts, verification.heads, verification.problems) == (9, 2, [])
 
 
-def append_much(home: Path, model: str, start: multiprocessing.synchronize.Barrier) -> None:
+def append_much(
+    home: Path,
+    model: str,
+    start: multiprocessing.synchronize.Barrier,
+    forecasts: pl.DataFrame,
+    as_of: datetime,
+) -> None:
     "Forecasts of a model of one's own and of one that others use too, in turns."
     engine = open_database(Settings(home=home).database_dsn)
     start.wait(60)
     for turn in range(10):
         for name in (model, 'SIM-common'):
-            append(home, engine, PREDICTED, model=name, as_of=NOW + timedelta(minutes=turn))
+            append(home, engine, forecasts, model=name, as_of=as_of + timedelta(minutes=turn))
     engine.dispose()
 
 
@@ -819,7 +796,8 @@ def test_processes_that_append_at_once_make_one_chain(home, fresh):
     context = multiprocessing.get_context('spawn')
     start = context.Barrier(2)
     processes = [
-        context.Process(target=append_much, args=(home, f'SIM-{i}', start)) for i in range(2)
+        context.Process(target=append_much, args=(home, f'SIM-{i}', start, PREDICTED, NOW))
+        for i in range(2)
     ]
     for process in processes:
         process.start()
@@ -845,12 +823,12 @@ def test_processes_that_append_at_once_make_one_chain(home, fresh):
 # ---- settling
 
 
-def settle_at(engine: Engine, moment: datetime) -> pl.DataFrame:
-    return settle_forecasts(engine, read_matches(engine, moment), moment, 's')
+def settle_at(home: Path, engine: Engine, moment: datetime) -> pl.DataFrame:
+    return settle_forecasts(engine, heads_of(home), read_matches(engine, moment), moment, 's')
 
 
 def rewrite(engine: Engine, place: int, **columns: object) -> None:
-    "Change what the table says about one of the coming matches."
+    "Change what the table holds of one of the coming matches."
     with write_transaction(engine) as connection:
         connection.execute(
             update(schema.matches)
@@ -861,16 +839,18 @@ def rewrite(engine: Engine, place: int, **columns: object) -> None:
 
 def test_nothing_is_settled_before_its_result_is_known(home, fresh):
     append(home, fresh, PREDICTED)
+    play(fresh)
     for known_at in UPCOMING['result_known_at'].unique().sort():
-        assert settle_at(fresh, known_at - timedelta(seconds=1)).height == 0
+        assert settle_at(home, fresh, known_at - timedelta(seconds=1)).height == 0
         due = UPCOMING.filter(pl.col('result_known_at') == known_at)
-        assert settle_at(fresh, known_at).height == due.height
+        assert settle_at(home, fresh, known_at).height == due.height
     assert (count_rows(fresh)['settlements'], verify(home).problems) == (9, [])
 
 
 def test_a_settlement_holds_the_scores_of_the_forecast(home, fresh):
     append(home, fresh, PREDICTED)
-    settle_at(fresh, END)
+    play(fresh)
+    settle_at(home, fresh, END)
     for row in read_settled_forecasts(fresh).to_dicts():
         home_goals, away_goals, given = (
             row['home_goals'],
@@ -895,11 +875,12 @@ def test_a_settlement_holds_the_scores_of_the_forecast(home, fresh):
 )
 def test_a_match_that_is_not_finished_stays_open(home, fresh, status):
     append(home, fresh, PREDICTED)
+    play(fresh)
     if status == 'awarded':
         rewrite(fresh, 4, status=status, home_goals=3, away_goals=0)
     else:
         rewrite(fresh, 4, status=status, home_goals=None, away_goals=None, result_known_at=None)
-    assert settle_at(fresh, END)['prediction_id'].n_unique() == 8
+    assert settle_at(home, fresh, END)['prediction_id'].n_unique() == 8
     later = END + timedelta(days=30)
     rewrite(
         fresh,
@@ -910,15 +891,16 @@ def test_a_match_that_is_not_finished_stays_open(home, fresh, status):
         away_goals=1,
         result_known_at=later + timedelta(hours=2),
     )
-    assert settle_at(fresh, later).height == 0
-    assert settle_at(fresh, later + timedelta(hours=2)).select('outcome', 'revision').rows() == [
-        ('draw', 1)
-    ]
+    assert settle_at(home, fresh, later).height == 0
+    assert settle_at(home, fresh, later + timedelta(hours=2)).select(
+        'outcome', 'revision'
+    ).rows() == [('draw', 1)]
 
 
 def test_settling_twice_adds_nothing(home, fresh):
     append(home, fresh, PREDICTED)
-    assert [settle_at(fresh, END + timedelta(days=days)).height for days in (0, 0, 1)] == [
+    play(fresh)
+    assert [settle_at(home, fresh, END + timedelta(days=days)).height for days in (0, 0, 1)] == [
         9,
         0,
         0,
@@ -928,10 +910,11 @@ def test_settling_twice_adds_nothing(home, fresh):
 @pytest.mark.parametrize('side', ['home_goals', 'away_goals'])
 def test_a_corrected_result_adds_a_revision_and_the_latest_counts(home, fresh, side):
     append(home, fresh, PREDICTED)
-    settle_at(fresh, END)
+    play(fresh)
+    settle_at(home, fresh, END)
     for revision, goals in ((2, UPCOMING[side][0] + 7), (3, UPCOMING[side][0])):
         rewrite(fresh, 0, **{side: goals})
-        assert settle_at(fresh, END).select('revision', side).rows() == [(revision, goals)]
+        assert settle_at(home, fresh, END).select('revision', side).rows() == [(revision, goals)]
         latest = read_settled_forecasts(fresh)
         assert (
             latest.height,
@@ -943,7 +926,8 @@ def test_a_corrected_result_adds_a_revision_and_the_latest_counts(home, fresh, s
 def test_every_forecast_of_a_match_is_settled(home, fresh):
     for hour in range(3):
         append(home, fresh, PREDICTED, as_of=NOW + timedelta(hours=hour))
-    assert settle_at(fresh, END).height == 27
+    play(fresh)
+    assert settle_at(home, fresh, END).height == 27
 
 
 def test_a_forecast_that_was_certain_and_wrong_is_no_edited_settlement(home, fresh):
@@ -952,9 +936,10 @@ def test_a_forecast_that_was_certain_and_wrong_is_no_edited_settlement(home, fre
         p_home=sure,
         p_draw=pl.lit(0.0),
         p_away=1 - sure,
-        predicted_result=pl.lit('draw'),
+        predicted_result=pl.when(sure == 0).then(pl.lit('away_win')).otherwise(pl.lit('home_win')),
         confidence=pl.lit(1.0),
     )
     append(home, fresh, scored)
-    assert settle_at(fresh, END)['log_loss'].is_infinite().all()
+    play(fresh)
+    assert settle_at(home, fresh, END)['log_loss'].is_infinite().all()
     assert verify(home).problems == []
