@@ -29,6 +29,7 @@ from football_pred.core.database import (
     write_transaction,
 )
 from ..core.job_runs import AlreadyRunning, reap_lost_runs, recent_runs, run_seconds
+from ..core.logging import ignore_progress
 from ..core.parsing import NAME_SEPARATOR, parse_datetime
 from ..core.schema import job_runs
 from ..core.settings import Settings
@@ -40,7 +41,6 @@ from football_pred.jobs.pipelines import (
     StepResult,
     execute_run,
     find_reusable_run,
-    ignore_job_progress,
     next_step,
     plan_run,
 )
@@ -474,7 +474,7 @@ def run_on_workers(
     name: str,  # A job or a pipeline
     overrides: dict[str, Any] | None = None,  # Parameters, for every job that has them
     force: bool = False,  # Also run jobs that are up to date
-    on_progress: ProgressCallback = ignore_job_progress,  # Called while a job runs and when it ends
+    on_progress: ProgressCallback = ignore_progress,  # Called while a job runs and when it ends
     sleep: Callable[[], None] = sleep_briefly,  # Called between two polls
 ) -> list[StepResult]:  # One for each job, in order, as `pipelines.run_pipeline` returns them
     """Run a job, or the jobs of a pipeline, on workers.

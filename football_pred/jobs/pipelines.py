@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['ProgressCallback', 'StepResult', 'Plan', 'require_parameters', 'plan_run', 'DueRun', 'find_reusable_run',
-           'find_failed_need', 'find_upstream_runs', 'next_step', 'ignore_job_progress', 'execute_run', 'run_pipeline']
+           'find_failed_need', 'find_upstream_runs', 'next_step', 'execute_run', 'run_pipeline']
 
 # %% ../../nbs/70_jobs/05_pipelines.ipynb #91dc7af8
 from collections.abc import Callable, Mapping, Sequence
@@ -16,6 +16,7 @@ from typing import Any
 from sqlalchemy import Engine
 
 from ..core.job_runs import latest_successful_run
+from ..core.logging import ignore_progress
 from ..core.parsing import did_you_mean
 from ..core.settings import Settings
 from .job_spec import COMMAND_LINE, Job, JobError, run_key
@@ -157,16 +158,12 @@ def next_step(
 ProgressCallback = Callable[[str, CellProgress], None]  # Takes the job
 
 
-def ignore_job_progress(_job: str, _progress: CellProgress) -> None:
-    "Ignore the progress of a job."
-
-
 def execute_run(
     settings: Settings,  # Settings in force
     engine: Engine,  # Database with the tables
     plan: Plan,  # From `plan_run`
     due_run: DueRun,  # From `next_step`
-    on_progress: ProgressCallback = ignore_job_progress,  # Called as cells go on
+    on_progress: ProgressCallback = ignore_progress,  # Called as cells go on
 ) -> StepResult:
     "Execute a run that is due."
     name = due_run.job.name
@@ -194,7 +191,7 @@ def run_pipeline(
     name: str,  # A job or a pipeline
     overrides: Mapping[str, Any] | None = None,  # Parameters, for every job that has them
     force: bool = False,  # Also run jobs that are up to date
-    on_progress: ProgressCallback = ignore_job_progress,  # Called as cells go on
+    on_progress: ProgressCallback = ignore_progress,  # Called as cells go on
 ) -> list[StepResult]:  # One for each job, in order
     """Run a job, or the jobs of a pipeline, in this process.
 

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -27,11 +28,13 @@ def run(home: Path, *arguments: str) -> subprocess.CompletedProcess:
     )
 
 
-def wait_until(condition: Callable[[], bool], seconds: float = 240) -> None:
+def wait_until(condition: Callable[[], Any], seconds: float = 300) -> Any:
+    "Wait until a condition holds, and return its value."
     ends = time.monotonic() + seconds
-    while not condition():
+    while not (value := condition()):
         assert time.monotonic() < ends, 'waited in vain'
-        time.sleep(0.05)
+        threading.Event().wait(0.02)
+    return value
 
 
 @contextmanager
