@@ -52,7 +52,7 @@ def as_of_clock(
     Raises: click.UsageError, when the option is no moment.
     """
     from football_pred.core.parsing import parse_datetime
-    from football_pred.jobs.schedule import load_schedule, resolve_source
+    from football_pred.jobs.schedule import Project, resolve_source
 
     if as_of is not None:
         try:
@@ -60,11 +60,11 @@ def as_of_clock(
         except ValueError as error:
             raise click.UsageError(f'--as-of: {error}') from None
         return lambda: moment
-    schedule = load_schedule(settings.project)
-    source = resolve_source(settings.project, {})
-    if source not in schedule.moments:
+    project = Project(settings.project)
+    source = resolve_source(project, {})
+    if source not in project.schedule.moments:
         return None
-    fixed_moment = schedule.default_as_of('serve', source, utc_now())
+    fixed_moment = project.schedule.default_as_of('serve', source, utc_now())
     return lambda: fixed_moment
 
 # %% ../../nbs/80_cli/01_console.ipynb #be4f7545

@@ -24,7 +24,6 @@ from football_pred.cli.console import (
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
-    from pathlib import Path
 
     from rich.console import Console
     from rich.progress import Progress
@@ -85,14 +84,14 @@ class RunCommand(click.Command):
     ) -> None:
         "Write the jobs and pipelines of the checkout, if there is one."
         from football_pred.core.settings import Settings
-        from football_pred.jobs.job_spec import JobError, job_names
+        from football_pred.jobs.job_spec import JobError
         from football_pred.jobs.schedule import Project
 
         now = utc_now()
         try:
             project = Project(Settings().project)
             pipelines = project.schedule.pipelines
-            jobs = {name: _parameter_rows(project, name, now) for name in job_names(project.folder)}
+            jobs = {name: _parameter_rows(project, name, now) for name in project.job_names}
         except (JobError, OSError, ValueError):
             return
         with formatter.section('Pipelines'):
@@ -293,11 +292,11 @@ def _job_cells(engine: 'Engine', job: str, now: datetime) -> list[str]:
     ]
 
 # %% ../../nbs/80_cli/10_run.ipynb #d86e97a7
-def _shared_params(folder: 'Path', now: 'datetime') -> str:
+def _shared_params(project: 'Project', now: 'datetime') -> str:
     "Describe source and leagues of a run now, each with where it comes from."
-    from football_pred.jobs.schedule import Project, list_parameters
+    from football_pred.jobs.schedule import list_parameters
 
-    rows = {row.name: row for row in list_parameters(Project(folder), 'collect', now)}
+    rows = {row.name: row for row in list_parameters(project, 'collect', now)}
     shared = [rows[name] for name in ('source', 'leagues')]
     return ', '.join(f'{row.name} {row.value} ({row.origin})' for row in shared)
 
@@ -319,19 +318,20 @@ def _print_champions(console: 'Console', settings: 'Settings') -> None:
 def status_command() -> None:
     "Show the state of jobs, tables and models."
     from football_pred.core.database import count_rows
-    from football_pred.jobs.job_spec import job_names
+    from football_pred.jobs.schedule import Project
 
     settings, engine = load_settings_and_engine()
     console = create_console()
     now = utc_now()
     table = create_table('', 'job', 'last run', 'as of', 'when', 'error')
-    for job in job_names(settings.project):
+    project = Project(settings.project)
+    for job in project.job_names:
         table.add_row(*_job_cells(engine, job, now))
     console.print(table)
     rows = ', '.join(f'{name} {count:,}' for name, count in count_rows(engine).items())
     console.print(f'\nrows: {rows}')
     _print_champions(console, settings)
-    console.print(f'params: {_shared_params(settings.project, now)}', soft_wrap=True)
+    console.print(f'params: {_shared_params(project, now)}', soft_wrap=True)
     console.print(f'home: {settings.home}', soft_wrap=True)
 
 # %% ../../nbs/80_cli/10_run.ipynb #02eb35b0

@@ -29,6 +29,7 @@ from football_pred.core.database import (
     write_transaction,
 )
 from ..core.job_runs import AlreadyRunning, reap_lost_runs, recent_runs, run_seconds
+from ..core.logging import ignore_progress
 from ..core.parsing import NAME_SEPARATOR, parse_datetime
 from ..core.schema import job_runs
 from ..core.settings import Settings
@@ -40,12 +41,11 @@ from football_pred.jobs.pipelines import (
     StepResult,
     execute_run,
     find_reusable_run,
-    ignore_job_progress,
     next_step,
     plan_run,
 )
 from .runner import CellProgress, RunResult, Terminated
-from .schedule import QUEUES, load_schedule
+from .schedule import QUEUES, Project, Schedule, load_schedule
 
 if TYPE_CHECKING:
     from celery import Celery, Task
@@ -72,10 +72,12 @@ def plan_to_order(
 
 def plan_from_order(
     order: Order,  # From `plan_to_order`
+    project: Project,  # Schedule and jobs of this worker
 ) -> tuple[Plan, list[StepResult]]:  # The plan, and the results of its first jobs
     "Read the plan and the results of an order."
     steps = [(job, params) for job, params in order['steps']]
-    plan = Plan(order['pipeline'], steps, parse_datetime(order['asked']), order['force'])
+    requested_at = parse_datetime(order['asked'])
+    plan = Plan(order['pipeline'], steps, requested_at, project, order['force'])
     return plan, [result_from_json(result) for result in order['before']]
 
 # %% ../../nbs/70_jobs/06_celery_app.ipynb #db9dbd95
@@ -211,14 +213,14 @@ NON_FAILURE_STATES = ('succeeded', 'up to date', 'skipped')
 
 def send_order(
     app: 'Celery',  # From `create_celery_app`
-    settings: Settings,  # Settings in force
+    schedule: Schedule,  # Of the project
     order: Order,  # From `plan_to_order`
     **options: Any,  # Further options of `apply_async`
 ) -> None:
     "Send an order to the queue of its next job."
     position = len(order['before'])
     job = order['steps'][position][0]
-    queue = load_schedule(settings.project).queue_for(job)
+    queue = schedule.queue_for(job)
     task_id = order['ids'][position]
     task = app.tasks['football_pred.run_job']
     task.apply_async((order,), task_id=task_id, queue=queue, **options)
@@ -286,13 +288,13 @@ def share_out(
 def split_order(
     app: 'Celery',  # From `create_celery_app`
     settings: Settings,  # With `part_orders`
+    schedule: Schedule,  # Of the project
     order: Order,  # Of which a run is due
     due_run: DueRun,  # From `pipelines.next_step`
 ) -> Any:  # Chord of Celery: tasks, then the whole job; None: the job is not split
     "Replace an order by orders for the tasks of its job, followed by the job."
     from celery import chord
 
-    schedule = load_schedule(settings.project)
     shares = share_out(schedule.job_tasks(due_run.job.name, due_run.params), settings.part_orders)
     if order['parted'] or len(shares) < 2:
         return None
@@ -316,11 +318,12 @@ def restrict_to_tasks(
 def execute_tasks(
     settings: Settings,  # Settings in force
     engine: Engine,  # Database with the tables
+    project: Project,  # Schedule and jobs
     order: Order,  # With `part`
 ) -> dict[str, Any]:  # The same each time, or Celery would count a second delivery as a new result
     "Execute some tasks of the next job of an order."
-    plan, results = plan_from_order(order)
-    step = next_step(settings, engine, plan, results)
+    plan, results = plan_from_order(order, project)
+    step = next_step(engine, plan, results)
     if isinstance(step, DueRun):
         restricted = restrict_to_tasks(settings, step, order['part'])
         step = execute_once(settings, engine, plan, restricted)
@@ -337,19 +340,20 @@ def execute_order(
 
     Raises: JobFailure, when the job did not succeed; Celery's Ignore, when it is split into tasks.
     """
+    project = Project(settings.project)
     if order['part']:
-        return execute_tasks(settings, engine, order)
-    plan, results = plan_from_order(order)
-    step = next_step(settings, engine, plan, results)
+        return execute_tasks(settings, engine, project, order)
+    plan, results = plan_from_order(order, project)
+    step = next_step(engine, plan, results)
     if isinstance(step, DueRun):
-        tasks = split_order(task.app, settings, order, step)
+        tasks = split_order(task.app, settings, project.schedule, order, step)
         if tasks:
             raise task.replace(tasks)
         step = execute_once(settings, engine, plan, step)
     result = result_to_json(step)
     next_order = order | {'before': [*order['before'], result], 'parted': False}
     if len(next_order['before']) < len(plan.steps):
-        send_order(task.app, settings, next_order)
+        send_order(task.app, project.schedule, next_order)
     if step.state not in NON_FAILURE_STATES:
         raise JobFailure(result)
     return result
@@ -405,7 +409,8 @@ def create_celery_app(
     @app.task(name='football_pred.start', shared=False, throws=(JobError,))
     def start_task(name: str) -> None:
         "Plan a pipeline or job, and send the order."
-        send_order(app, settings, plan_to_order(plan_run(settings, name)))
+        plan = plan_run(settings, name)
+        send_order(app, plan.project.schedule, plan_to_order(plan))
 
     return app
 
@@ -469,7 +474,7 @@ def run_on_workers(
     name: str,  # A job or a pipeline
     overrides: dict[str, Any] | None = None,  # Parameters, for every job that has them
     force: bool = False,  # Also run jobs that are up to date
-    on_progress: ProgressCallback = ignore_job_progress,  # Called while a job runs and when it ends
+    on_progress: ProgressCallback = ignore_progress,  # Called while a job runs and when it ends
     sleep: Callable[[], None] = sleep_briefly,  # Called between two polls
 ) -> list[StepResult]:  # One for each job, in order, as `pipelines.run_pipeline` returns them
     """Run a job, or the jobs of a pipeline, on workers.
@@ -479,7 +484,7 @@ def run_on_workers(
     app = create_celery_app(settings)
     plan = plan_run(settings, name, overrides, force)
     order = plan_to_order(plan)
-    send_order(app, settings, order, retry=False)
+    send_order(app, plan.project.schedule, order, retry=False)
     results = []
     for (job, _), task_id in zip(plan.steps, order['ids'], strict=True):
         step = wait_for_job(engine, job, app.AsyncResult(task_id), on_progress, sleep)

@@ -228,12 +228,14 @@ def layer_params(
     job: Job,  # From `load_job`
     overrides: Mapping[str, Any],  # From the command line or a caller
     now: datetime,  # Start of the run, UTC
+    shared: Mapping[str, Any] | None = None,  # Shared defaults; None: they are read
 ) -> list[tuple[str, dict[str, Any]]]:  # Origin and values, each layer overrides those before
     "List the sources of a run's parameters, weakest first."
     parameters = job.parameters
     notebook = {name: parameters[name].default for name in parameters if name != 'as_of'}
     start = {'as_of': now.replace(microsecond=0).isoformat()} if 'as_of' in parameters else {}
-    shared = read_shared_defaults(project)
+    if shared is None:
+        shared = read_shared_defaults(project)
     return [
         (NOTEBOOK, notebook),
         (START_TIME, start),
@@ -248,6 +250,7 @@ def resolve_params(
     job: Job,  # From `load_job`
     overrides: Mapping[str, Any],  # From the command line or a caller
     now: datetime,  # Start of the run, UTC; becomes `as_of` when nothing sets it
+    shared: Mapping[str, Any] | None = None,  # Shared defaults; None: they are read
 ) -> ResolvedParams:  # A value for every parameter
     """Resolve the parameters of a run from the notebook, the params files and the overrides.
 
@@ -255,7 +258,7 @@ def resolve_params(
     """
     values: dict[str, Any] = {}
     origins: dict[str, str] = {}
-    for origin, params in layer_params(project, job, overrides, now):
+    for origin, params in layer_params(project, job, overrides, now, shared):
         values |= check_params(job, params, str(job.path) if origin == NOTEBOOK else origin)
         origins |= dict.fromkeys(params, origin)
     return ResolvedParams(values, origins)

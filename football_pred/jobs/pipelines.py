@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['ProgressCallback', 'StepResult', 'Plan', 'require_parameters', 'plan_run', 'DueRun', 'find_reusable_run',
-           'find_failed_need', 'find_upstream_runs', 'next_step', 'ignore_job_progress', 'execute_run', 'run_pipeline']
+           'find_failed_need', 'find_upstream_runs', 'next_step', 'execute_run', 'run_pipeline']
 
 # %% ../../nbs/70_jobs/05_pipelines.ipynb #91dc7af8
 from collections.abc import Callable, Mapping, Sequence
@@ -16,11 +16,12 @@ from typing import Any
 from sqlalchemy import Engine
 
 from ..core.job_runs import latest_successful_run
+from ..core.logging import ignore_progress
 from ..core.parsing import did_you_mean
 from ..core.settings import Settings
-from .job_spec import COMMAND_LINE, Job, JobError, load_job, run_key
+from .job_spec import COMMAND_LINE, Job, JobError, run_key
 from .runner import CellProgress, RunResult, run_job
-from .schedule import Project, resolve_source
+from .schedule import Project, load_jobs, resolve_source
 
 # %% ../../nbs/70_jobs/05_pipelines.ipynb #a6264fab
 @dataclass(frozen=True)
@@ -41,6 +42,7 @@ class Plan:
     pipeline: str | None  # Name of the pipeline; None for a single job
     steps: list[tuple[str, dict[str, Any]]]  # Name and parameters of each job
     requested_at: datetime  # Time of the request, UTC
+    project: Project  # Schedule and jobs, read once for all steps
     force: bool = False  # Whether jobs that are up to date run too
 
 # %% ../../nbs/70_jobs/05_pipelines.ipynb #d988610f
@@ -69,15 +71,15 @@ def plan_run(
     overrides = overrides or {}
     requested_at = datetime.now(UTC)
     project = Project(settings.project)
-    jobs = project.jobs_of(name)
+    jobs = load_jobs(project, name)
     require_parameters(jobs, overrides)
-    source = resolve_source(settings.project, overrides)
+    source = resolve_source(project, overrides)
     steps: list[tuple[str, dict[str, Any]]] = []
     for job in jobs:
         own_overrides = {key: overrides[key] for key in overrides if key in job.parameters}
         steps.append((job.name, project.resolve(job, own_overrides, source, requested_at)))
     pipeline = name if name in project.schedule.pipelines else None
-    return Plan(pipeline, steps, requested_at, force)
+    return Plan(pipeline, steps, requested_at, project, force)
 
 # %% ../../nbs/70_jobs/05_pipelines.ipynb #444c85dd
 @dataclass(frozen=True)
@@ -130,7 +132,6 @@ def find_upstream_runs(
 
 # %% ../../nbs/70_jobs/05_pipelines.ipynb #85e73e85
 def next_step(
-    settings: Settings,  # Settings in force
     engine: Engine,  # Database with the tables
     plan: Plan,  # From `plan_run`
     results: Sequence[StepResult],  # Of the jobs before, in order
@@ -138,7 +139,7 @@ def next_step(
     "Decide whether the next job of a plan has to run."
     name, params = plan.steps[len(results)]
     results_by_job = {result.job: result for result in results}
-    project = Project(settings.project)
+    project = plan.project
     needs = project.schedule.needs.get(name, [])
     failed = find_failed_need(needs, results_by_job)
     if failed:
@@ -147,7 +148,7 @@ def next_step(
     job = project.job(name)
     # Each request for a job that is never up to date is another run.
     request = [plan.requested_at.isoformat()] if name in project.schedule.always else []
-    key = run_key(settings.project, job, params, upstream + request)
+    key = run_key(project.folder, job, params, upstream + request)
     earlier = find_reusable_run(engine, plan, key)
     if earlier:
         return StepResult(name, 'up to date', earlier.run_id, None)
@@ -157,22 +158,18 @@ def next_step(
 ProgressCallback = Callable[[str, CellProgress], None]  # Takes the job
 
 
-def ignore_job_progress(_job: str, _progress: CellProgress) -> None:
-    "Ignore the progress of a job."
-
-
 def execute_run(
     settings: Settings,  # Settings in force
     engine: Engine,  # Database with the tables
     plan: Plan,  # From `plan_run`
     due_run: DueRun,  # From `next_step`
-    on_progress: ProgressCallback = ignore_job_progress,  # Called as cells go on
+    on_progress: ProgressCallback = ignore_progress,  # Called as cells go on
 ) -> StepResult:
     "Execute a run that is due."
     name = due_run.job.name
     names = [job for job, _ in plan.steps]
     later_names = names[names.index(name) + 1 :]
-    next_job = load_job(settings.project, later_names[0]) if later_names else None
+    next_job = plan.project.job(later_names[0]) if later_names else None
     run = run_job(
         settings,
         engine,
@@ -194,7 +191,7 @@ def run_pipeline(
     name: str,  # A job or a pipeline
     overrides: Mapping[str, Any] | None = None,  # Parameters, for every job that has them
     force: bool = False,  # Also run jobs that are up to date
-    on_progress: ProgressCallback = ignore_job_progress,  # Called as cells go on
+    on_progress: ProgressCallback = ignore_progress,  # Called as cells go on
 ) -> list[StepResult]:  # One for each job, in order
     """Run a job, or the jobs of a pipeline, in this process.
 
@@ -203,7 +200,7 @@ def run_pipeline(
     plan = plan_run(settings, name, overrides, force)
     results: list[StepResult] = []
     while len(results) < len(plan.steps):
-        step = next_step(settings, engine, plan, results)
+        step = next_step(engine, plan, results)
         if isinstance(step, DueRun):
             step = execute_run(settings, engine, plan, step, on_progress)
         results.append(step)

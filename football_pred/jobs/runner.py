@@ -8,14 +8,16 @@ __all__ = ['CellCallback', 'Terminated', 'raise_on_signal', 'write_heartbeat', '
            'telling_client_class', 'create_papermill_engine', 'papermill_registered', 'execute_notebook', 'may_retry',
            'run_with_retries', 'publish_report', 'attach_report_to_mlflow', 'copy_report', 'runs_for_index',
            'check_row', 'write_report_index', 'RunResult', 'RunRequest', 'create_request', 'kernel_environment',
-           'plan_kernel', 'execute_request', 'RunEnding', 'failure_ending', 'run_to_ending', 'close_run',
-           'ignore_cells', 'run_job']
+           'report_plain_kernels', 'plan_kernel', 'execute_request', 'RunEnding', 'failure_ending', 'run_to_ending',
+           'close_run', 'run_job']
 
 # %% ../../nbs/70_jobs/03_runner.ipynb #b202cf2c
 import json
+import logging
 import math
 import os
 import signal
+import sys
 import tempfile
 import threading
 import time
@@ -25,7 +27,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +48,7 @@ from football_pred.core.job_runs import (
     update_run,
 )
 from ..core.light_imports import skip_address_grammar
-from ..core.logging import mask_secrets
+from ..core.logging import ignore_progress, mask_secrets
 from ..core.parsing import parse_datetime
 from ..core.settings import Settings, environment_variables, secret_values
 from .job_spec import PROGRESS_MIME, Job, JobError
@@ -110,13 +112,13 @@ class RunKernel:
     def __init__(self, engine: Engine, run_id: str) -> None:
         self.engine = engine
         self.run_id = run_id
-        self.kernel: dict[str, Any] | None = None
+        self.process: dict[str, Any] | None = None
         self.stop_state: str | None = None  # why the kernel was stopped: 'timed_out' or 'lost'
 
-    def kernel_started(self, pid: int) -> None:
+    def started(self, pid: int) -> None:
         "Record the kernel, so that a later run can stop it when this process dies."
-        self.kernel = process_identity(pid)
-        processes = [process_identity(), self.kernel]
+        self.process = process_identity(pid)
+        processes = [process_identity(), self.process]
         update = partial(update_run, self.engine, self.run_id, processes=processes)
         retry_until_available(self.engine, update)
         if self.stop_state:
@@ -129,18 +131,20 @@ class RunKernel:
 
     def kill(self) -> None:
         "Kill the kernel, if it has started."
-        if self.kernel:
-            kill_process(self.kernel)
+        if self.process:
+            kill_process(self.process)
 
 # %% ../../nbs/70_jobs/03_runner.ipynb #6c3fcaf0
-class RunWatch(RunKernel):
-    "Heartbeat and time limit of one run."
+class RunWatch:
+    "Heartbeat and time limit of one run, and the kernel that they stop."
 
     def __init__(self, engine: Engine, run_id: str, settings: Settings) -> None:
-        super().__init__(engine, run_id)
+        self.engine = engine
+        self.run_id = run_id
         self.settings = settings
+        self.kernel = RunKernel(engine, run_id)
         self._done = threading.Event()
-        self._timer = threading.Timer(settings.job_timeout, self.stop, args=['timed_out'])
+        self._timer = threading.Timer(settings.job_timeout, self.kernel.stop, args=['timed_out'])
         self._timer.daemon = True
         self._heartbeat = threading.Thread(target=self._write_heartbeats, daemon=True)
 
@@ -153,12 +157,12 @@ class RunWatch(RunKernel):
         self._done.set()
         self._timer.cancel()
         self._heartbeat.join()
-        self.kill()
+        self.kernel.kill()
 
     def _write_heartbeats(self) -> None:
         while not self._done.wait(self.settings.heartbeat_seconds):
             if not write_heartbeat(self.engine, self.run_id, self.settings.heartbeat_seconds):
-                self.stop('lost')
+                self.kernel.stop('lost')
                 return
 
 # %% ../../nbs/70_jobs/03_runner.ipynb #01f5444a
@@ -321,7 +325,7 @@ def create_papermill_engine(
                 if start.modules is not None:
                     provide_warm_kernel(manager, start.modules)
                 client.start_new_kernel(env=start.env, cwd=str(start.folder))
-                watch.kernel_started(manager.provisioner.pid)
+                watch.kernel.started(manager.provisioner.pid)
                 prepare_next_kernel(start)
                 return client.execute()
 
@@ -383,7 +387,7 @@ def may_retry(
     watch: RunWatch,  # Of the run
 ) -> bool:
     "Whether a retry may overcome an error; a run that was stopped is not retried."
-    if not isinstance(error, NotebookError) or watch.stop_state is not None:
+    if not isinstance(error, NotebookError) or watch.kernel.stop_state is not None:
         return False
     return error.error_type in TRANSIENT_ERRORS
 
@@ -573,13 +577,27 @@ def kernel_environment(
     return SINGLE_THREAD_ENV | os.environ | environment_variables(settings) | identity
 
 # %% ../../nbs/70_jobs/03_runner.ipynb #94041a2e
+_log = logging.getLogger(__name__)
+
+
+@cache
+def report_plain_kernels() -> None:
+    "Log, once a process, that kernels are not forked on this system."
+    _log.warning(
+        'kernels start without warm imports: libraries of %s do not survive a fork', sys.platform
+    )
+
+
 def plan_kernel(
     settings: Settings,  # With `warm_kernels`
     request: RunRequest,  # From `create_request`
 ) -> KernelStart:
     "Decide how the kernel of a run starts."
     start = KernelStart(kernel_environment(settings, request), settings.home)
-    if not (settings.warm_kernels and FORKS_SAFELY):
+    if not settings.warm_kernels:
+        return start
+    if not FORKS_SAFELY:
+        report_plain_kernels()
         return start
     next_job = request.next_job
     next_modules = notebook_modules(next_job.path) if next_job else []
@@ -624,10 +642,10 @@ def failure_ending(
     settings: Settings,  # With `job_timeout`
 ) -> RunEnding:
     "Name the ending of a run whose notebook did not succeed."
-    if watch.stop_state == 'timed_out':
+    if watch.kernel.stop_state == 'timed_out':
         message = f'stopped after {settings.job_timeout:g} s'
         return RunEnding('timed_out', 'TimedOut', message)
-    return RunEnding(watch.stop_state or 'failed', failure.error_type, str(failure))
+    return RunEnding(watch.kernel.stop_state or 'failed', failure.error_type, str(failure))
 
 # %% ../../nbs/70_jobs/03_runner.ipynb #47297235
 def run_to_ending(
@@ -682,10 +700,6 @@ def close_run(
     page = settings.reports_folder / report if report else None
     return RunResult(run_id, ending.state, seconds, page, checks, error)
 
-
-def ignore_cells(_progress: CellProgress) -> None:
-    "Ignore the progress of a notebook."
-
 # %% ../../nbs/70_jobs/03_runner.ipynb #fe9d558f
 def run_job(
     settings: Settings,  # Settings in force
@@ -696,7 +710,7 @@ def run_job(
     upstream: list[str] | None = None,  # `run_id` of the runs this one builds on
     pipeline: str | None = None,  # Pipeline that it belongs to
     force: bool = False,  # Ignore results of earlier attempts
-    on_progress: CellCallback = ignore_cells,  # Called after each cell and within long ones
+    on_progress: CellCallback = ignore_progress,  # Called after each cell and within long ones
     next_job: Job | None = None,  # Job that is likely to follow in this process
 ) -> RunResult:
     """Run a job; Ctrl-C and SIGTERM are raised after the run is closed.

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['QUEUES', 'JobLists', 'CRON_FIELDS', 'REQUIRED_KEYS', 'OPTIONAL_KEYS', 'parameter_values', 'split_by_parameters',
            'Schedule', 'CronField', 'check_start_time', 'require_known', 'check_moments', 'check_job_lists',
-           'check_start_times', 'check_tasks', 'check_order', 'read_schedule', 'load_schedule', 'Project',
+           'check_start_times', 'check_tasks', 'check_order', 'read_schedule', 'load_schedule', 'Project', 'load_jobs',
            'resolve_source', 'ParameterValue', 'list_parameters', 'check_shared_defaults']
 
 # %% ../../nbs/70_jobs/04_schedule.ipynb #93b927e6
@@ -283,21 +283,20 @@ class Project:
         return load_schedule(self.folder)
 
     @cached_property
-    def names(self) -> list[str]:
-        "Names of pipelines, then of jobs."
-        return [*self.schedule.pipelines, *job_names(self.folder)]
+    def job_names(self) -> list[str]:
+        "Names of all jobs, sorted."
+        return job_names(self.folder)
+
+    @cached_property
+    def shared_defaults(self) -> dict[str, Any]:
+        "Values of parameters that jobs share."
+        return read_shared_defaults(self.folder)
 
     def job(self, name: str) -> Job:
         "Load a job by its name."
         if name not in self._jobs:
             self._jobs[name] = load_job(self.folder, name)
         return self._jobs[name]
-
-    def jobs_of(self, name: str) -> list[Job]:
-        "Load a job, or the jobs of a pipeline in order."
-        if name not in self.names:
-            raise JobError(f'unknown job or pipeline {name!r}{did_you_mean(name, self.names)}')
-        return [self.job(job) for job in self.schedule.pipelines.get(name, [name])]
 
     def resolve(
         self,
@@ -308,22 +307,37 @@ class Project:
     ) -> ResolvedParams:  # A value for every parameter, and where it came from
         "Resolve the parameters of a run."
         as_of = self.schedule.default_as_of(job.name, source, now)
-        return resolve_params(self.folder, job, overrides, as_of)
+        return resolve_params(self.folder, job, overrides, as_of, self.shared_defaults)
+
+
+def load_jobs(
+    project: Project,  # Of the job or pipeline
+    name: str,  # A job or a pipeline
+) -> list[Job]:  # In order
+    """Load a job, or the jobs of a pipeline.
+
+    Raises: JobError, when there is neither; a similar name is suggested.
+    """
+    pipelines = project.schedule.pipelines
+    names = [*pipelines, *project.job_names]
+    if name not in names:
+        raise JobError(f'unknown job or pipeline {name!r}{did_you_mean(name, names)}')
+    return [project.job(job) for job in pipelines.get(name, [name])]
 
 # %% ../../nbs/70_jobs/04_schedule.ipynb #4d78b26b
 def resolve_source(
-    project: Path,  # Checkout
+    project: Project,  # Jobs and params
     overrides: Mapping[str, Any],  # Parameters on the command line
 ) -> str | None:  # Name of a source; None: the project has no job collect
     "Find the source of the data: the value of the job collect."
-    if 'collect' not in job_names(project):
+    if 'collect' not in project.job_names:
         return None
-    job = load_job(project, 'collect')
+    job = project.job('collect')
     if 'source' not in job.parameters:
         return overrides.get('source')
     default = job.parameters['source'].default
-    shared = read_shared_defaults(project).get('source')
-    job_value = read_params(project, job).get('source')
+    shared = project.shared_defaults.get('source')
+    job_value = read_params(project.folder, job).get('source')
     source = overrides.get('source') or job_value or shared or default
     return None if source is None else str(source)
 
@@ -345,9 +359,9 @@ def list_parameters(
     now: datetime,  # Current time, UTC
 ) -> list[ParameterValue]:  # In the order of jobs and notebooks
     "List the parameters of a job, or of the jobs of a pipeline, as a run would use them."
-    source = resolve_source(project.folder, {})
+    source = resolve_source(project, {})
     rows = []
-    for job in project.jobs_of(name):
+    for job in load_jobs(project, name):
         params = project.resolve(job, {}, source, now)
         for parameter in job.parameters.values():
             rows.append(
@@ -370,9 +384,9 @@ def check_shared_defaults(
 
     Raises: JobError, naming the file and the parameter.
     """
-    jobs = [project.job(name) for name in job_names(project.folder)]
+    jobs = [project.job(name) for name in project.job_names]
     names = sorted({parameter for job in jobs for parameter in job.parameters})
-    shared = read_shared_defaults(project.folder)
+    shared = project.shared_defaults
     for name in shared:
         require_known(name, names, f'{DEFAULTS_FILE}: no job has', 'parameter')
     return shared

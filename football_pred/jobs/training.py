@@ -24,13 +24,10 @@ import polars as pl
 
 from ..core.as_of import frame_fingerprint
 from ..core.files import write_atomic
+from ..core.logging import ignore_progress
 from ..core.numerics import NotConverged
 from ..core.settings import Settings
-from football_pred.evaluation.backtest_tasks import (
-    WalkForwardRun,
-    gather_forecasts,
-    ignore_progress,
-)
+from ..evaluation.backtest_tasks import WalkForwardRun, gather_forecasts
 from ..evaluation.scoring import reliability_table
 from .job_spec import code_fingerprint
 from .notebook_tools import figure_to_png

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -28,12 +29,15 @@ def run(home: Path, *arguments: str) -> subprocess.CompletedProcess:
     )
 
 
-def wait_until(condition: Callable[[], bool], seconds: float = 240, pause: float = 0.05) -> None:
-    "Ask again after each pause, until the condition holds."
+def wait_until(
+    condition: Callable[[], Any], seconds: float = 300, pause: float = 0.05
+) -> Any:
+    "Wait until a condition holds, and return its value."
     ends = time.monotonic() + seconds
-    while not condition():
+    while not (value := condition()):
         assert time.monotonic() < ends, 'waited in vain'
         time.sleep(pause)
+    return value
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -18,9 +19,11 @@ from football_pred.core.database import open_database, write_transaction
 from football_pred.core.job_runs import AlreadyRunning, find_process, recent_runs
 from football_pred.core.schema import job_runs
 from football_pred.core.settings import Settings
+from football_pred.jobs import schedule
 from football_pred.jobs.job_spec import JobError
 from football_pred.jobs.pipelines import run_pipeline
-from tests.support.job_project import create_project, wait_for, write_job
+from tests.support.job_project import create_project, write_job
+from tests.support.server import wait_until
 from tests.support.services import free_port
 
 
@@ -67,7 +70,7 @@ def one_run(engine):
 
 def started(engine, folder: Path) -> dict:
     "The run, once its notebook has reached the cell that leaves the file `here`."
-    wait_for(lambda: (folder / 'here').exists())
+    wait_until(lambda: (folder / 'here').exists())
     return one_run(engine)
 
 
@@ -241,7 +244,7 @@ def test_secrets_are_masked_in_everything_that_is_stored(project, tmp_path, sqli
 def test_signs_of_life_are_shown(settings, engine, project, endless):
     process = command(settings, 'run', 'work', FOOTBALL_HEARTBEAT_SECONDS='0.1')
     first = started(engine, endless)
-    wait_for(lambda: one_run(engine)['heartbeat_at'] > first['heartbeat_at'])
+    wait_until(lambda: one_run(engine)['heartbeat_at'] > first['heartbeat_at'])
     process.terminate()
     process.communicate(timeout=30)
 
@@ -375,3 +378,27 @@ def test_read_only_home_is_told(settings, project, small_disk):
     assert process.returncode == 4
     assert 'Read-only file system' in errors
     assert 'Traceback' not in errors
+
+
+def test_a_plan_reads_the_schedule_and_the_shared_defaults_once(tmp_path, monkeypatch):
+    "However many steps it has: they are passed down, not read again."
+    project = create_project(tmp_path / 'project')
+    for name in ('one', 'two', 'three'):
+        write_job(project, 'as_of', name=name)
+    text = 'needs: {two: [one], three: [two]}\npipelines: {all: [one, two, three]}\n'
+    (project / 'params/schedule.yaml').write_text(text)
+    reads = Counter()
+    for name in ('load_schedule', 'read_shared_defaults', 'load_job'):
+        real = getattr(schedule, name)
+
+        def count(*arguments, name=name, real=real):
+            reads[(name, *arguments[1:])] += 1
+            return real(*arguments)
+
+        monkeypatch.setattr(schedule, name, count)
+    settings = Settings(home=tmp_path / 'home', project=project, heartbeat_seconds=0.1)
+    engine = open_database(settings.database_dsn)
+    states = [step.state for step in run_pipeline(settings, engine, 'all')]
+    assert states == ['succeeded'] * 3
+    assert set(reads.values()) == {1}
+    assert reads.keys() >= {('load_schedule',), ('read_shared_defaults',), ('load_job', 'three')}

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -12,10 +13,11 @@ import pytest
 from football_pred.core.database import open_database
 from football_pred.core.job_runs import find_process, recent_runs
 from football_pred.core.settings import Settings
-from football_pred.jobs import warm_kernels
+from football_pred.jobs import runner, warm_kernels
 from football_pred.jobs.pipelines import run_pipeline
 from football_pred.jobs.warm_kernels import fork_server, notebook_modules
-from tests.support.job_project import create_project, wait_for, write_job
+from tests.support.job_project import create_project, write_job
+from tests.support.server import wait_until
 
 ROOT = Path(__file__).parents[3]
 JOBS = sorted((ROOT / 'nbs/jobs').glob('*.ipynb'))
@@ -171,12 +173,12 @@ def test_a_killed_runner_leaves_no_process(settings, engine, project, tmp_path):
     }
     code = 'from football_pred.cli import main; main()'
     runner = subprocess.Popen([sys.executable, '-c', code, 'run', 'work'], env=env)
-    server = int(wait_for(lambda: here.exists() and here.read_text()))
+    server = int(wait_until(lambda: here.exists() and here.read_text()))
     kernel = recent_runs(engine)[0]['processes'][1]
     runner.kill()
     runner.wait()
-    wait_for(lambda: not psutil.pid_exists(server))
-    wait_for(lambda: find_process(kernel) is None)
+    wait_until(lambda: not psutil.pid_exists(server))
+    wait_until(lambda: find_process(kernel) is None)
 
 
 @pytest.mark.parametrize('path', JOBS, ids=lambda path: path.stem)
@@ -206,3 +208,25 @@ def test_one_server_serves_many_runs(settings, engine, project):
     )
     parents = {shown(run(settings, engine), settings)['parent'] for _ in range(20)}
     assert parents == {fork_server().running.process.pid}
+
+
+def test_plain_kernels_are_reported_once_where_a_fork_is_not_safe(
+    project, settings, engine, monkeypatch, caplog
+):
+    write_job(project, 'as_of')
+    monkeypatch.setattr(runner, 'FORKS_SAFELY', False)
+    runner.report_plain_kernels.cache_clear()
+    for _ in range(2):
+        assert run(settings, engine).state == 'succeeded'
+    (record,) = [record for record in caplog.records if record.name == runner.__name__]
+    assert record.levelname == 'WARNING'
+    assert 'kernels start without warm imports' in record.getMessage()
+
+
+def test_plain_kernels_that_were_asked_for_are_not_reported(settings, monkeypatch, caplog):
+    monkeypatch.setattr(runner, 'FORKS_SAFELY', False)
+    runner.report_plain_kernels.cache_clear()
+    plain = settings.model_copy(update={'warm_kernels': False})
+    request = SimpleNamespace(row={'run_id': 'work-1', 'key': 'k'})
+    assert runner.plan_kernel(plain, request).modules is None
+    assert caplog.records == []

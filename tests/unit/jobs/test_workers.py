@@ -2,7 +2,7 @@
 
 import os
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,15 +27,11 @@ from football_pred.jobs.celery_app import (
 )
 from football_pred.jobs.job_spec import JobError
 from football_pred.jobs.pipelines import plan_run, run_pipeline
-from tests.support.server import COMMAND
-from tests.support.server import wait_until as wait_for
+from football_pred.jobs.schedule import load_schedule
+from tests.support.server import COMMAND, wait_until
 from tests.support.services import free_port, run_redis
 
 PARAMETERS = "as_of: str = '2026-03-01T00:00Z'  # Logical time\ntimes: int = 1  # How often"
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    wait_for(condition, 300)
 
 
 def write_job(project: Path, name: str, *cells: str, parameters: str = PARAMETERS) -> None:
@@ -139,7 +135,7 @@ def order(settings: Settings, name: str = 'work', **overrides) -> dict:
 
 def sent(settings: Settings, order: dict):
     app = create_celery_app(settings)
-    send_order(app, settings, order)
+    send_order(app, load_schedule(settings.project), order)
     return app.AsyncResult(order['ids'][len(order['before'])])
 
 
