@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -29,9 +28,7 @@ def run(home: Path, *arguments: str) -> subprocess.CompletedProcess:
     )
 
 
-def wait_until(
-    condition: Callable[[], Any], seconds: float = 300, pause: float = 0.05
-) -> Any:
+def wait_until(condition: Callable[[], Any], seconds: float = 300, pause: float = 0.05) -> Any:
     "Wait until a condition holds, and return its value."
     ends = time.monotonic() + seconds
     while not (value := condition()):
