@@ -12,9 +12,9 @@ __all__ = ['Subtree', 'GetNodes', 'LONGEST_LINE', 'HEAD_PREFIX', 'SIGNED', 'SIGN
            'score_forecast', 'SealedForecast', 'LedgerState', 'LedgerEntry', 'read_entry', 'ExpectedHead', 'HeadBook',
            'expected_head', 'expected_anchor', 'entry_problems', 'ModelScores', 'score_models', 'resume_state',
            'Findings', 'LedgerChecker', 'check_receipt', 'UnreadableLedger', 'verify_export', 'describe_ledger', 'Kept',
-           'main']
+           'verify_main']
 
-# %% ../../nbs/00_core/19_ledger_checks.ipynb #dcebbfe7
+# %% ../../nbs/00_core/19_ledger_checks.ipynb #a16ae2e8
 import base64
 import hashlib
 import io
@@ -31,7 +31,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
-# %% ../../nbs/00_core/19_ledger_checks.ipynb #8e55c2e9
+# %% ../../nbs/00_core/19_ledger_checks.ipynb #f22d7e51
 def _refuse_constant(word: str) -> float:
     "Let JSON hold Infinity, the log loss of an outcome with probability 0, but no NaN."
     if word == 'Infinity':
@@ -54,7 +54,7 @@ def canonical_text(
         _DECODER.decode(text)
     return text
 
-# %% ../../nbs/00_core/19_ledger_checks.ipynb #14603bbf
+# %% ../../nbs/00_core/19_ledger_checks.ipynb #196b9eec
 def leaf_hash(
     data: bytes,  # text of an entry
 ) -> bytes:  # 32 bytes
@@ -82,7 +82,7 @@ def fold_nodes(
         joined = node_hash(left, joined)
     return joined
 
-# %% ../../nbs/00_core/19_ledger_checks.ipynb #55f116ad
+# %% ../../nbs/00_core/19_ledger_checks.ipynb #e8118c3e
 Subtree = tuple[int, int]  # level and position of a complete subtree
 
 
@@ -104,7 +104,7 @@ def completing_leaf(
     level, position = subtree
     return (position + 1 << level) - 1
 
-# %% ../../nbs/00_core/19_ledger_checks.ipynb #1fc72ec9
+# %% ../../nbs/00_core/19_ledger_checks.ipynb #8760c1d1
 class TreeFrontier:
     "Size and peaks of a growing tree: enough for its root and for the next leaf."
 
@@ -142,7 +142,7 @@ class TreeFrontier:
         "Compute the root of the tree."
         return fold_nodes(self.peaks) if self.peaks else hashlib.sha256(b'').digest()
 
-# %% ../../nbs/00_core/19_ledger_checks.ipynb #ae759077
+# %% ../../nbs/00_core/19_ledger_checks.ipynb #c3c62ef8
 def _range_nodes(start: int, end: int) -> list[Subtree]:
     "Cover leaves by complete subtrees; no power of two below the length ends inside `start`."
     subtrees = []
@@ -155,7 +155,7 @@ def _split(start: int, end: int) -> int:
     "First leaf of the right half: the left one is the largest complete subtree but the whole."
     return start + (1 << (end - start - 1).bit_length() - 1)
 
-# %% ../../nbs/00_core/19_ledger_checks.ipynb #5208ccc7
+# %% ../../nbs/00_core/19_ledger_checks.ipynb #22e772b2
 def inclusion_nodes(
     index: int,  # of the leaf, counted from 0
     size: int,  # leaves of the tree
@@ -181,7 +181,7 @@ def inclusion_nodes(
     elements.reverse()
     return elements
 
-# %% ../../nbs/00_core/19_ledger_checks.ipynb #fe724f02
+# %% ../../nbs/00_core/19_ledger_checks.ipynb #ce2c026f
 def consistency_nodes(
     first: int,  # leaves of the smaller tree, at least 1
     second: int,  # leaves of the larger tree
@@ -209,7 +209,7 @@ def consistency_nodes(
     elements.reverse()
     return elements
 
-# %% ../../nbs/00_core/19_ledger_checks.ipynb #2d628470
+# %% ../../nbs/00_core/19_ledger_checks.ipynb #29ddc344
 GetNodes = Callable[[list[Subtree]], Sequence[bytes]]  # hashes of complete subtrees, in order
 
 
@@ -242,7 +242,7 @@ def prove_consistency(
     "Prove that a tree begins with a smaller one."
     return _fold_elements(consistency_nodes(first, second), get_nodes)
 
-# %% ../../nbs/00_core/19_ledger_checks.ipynb #ccc8e7b0
+# %% ../../nbs/00_core/19_ledger_checks.ipynb #00becdb6
 def verify_inclusion(
     leaf: bytes,  # hash of the entry
     index: int,  # of the leaf, counted from 0
@@ -273,7 +273,7 @@ def verify_inclusion(
         last >>= 1
     return last == 0 and node == root
 
-# %% ../../nbs/00_core/19_ledger_checks.ipynb #2deb8e14
+# %% ../../nbs/00_core/19_ledger_checks.ipynb #af7520f6
 def verify_consistency(
     first: int,  # leaves of the smaller tree
     second: int,  # leaves of the larger tree
@@ -296,7 +296,7 @@ def verify_consistency(
     last = second - 1 >> trailing
     return _climb(position, last, elements) == (first_root, second_root)
 
-# %% ../../nbs/00_core/19_ledger_checks.ipynb #6ba0c266
+# %% ../../nbs/00_core/19_ledger_checks.ipynb #ebefca50
 def _climb(position: int, last: int, elements: Sequence[bytes]) -> tuple[bytes, bytes] | None:
     "Roots of the smaller and the larger tree that a consistency proof leads to; None: neither."
     first_node = elements[0]
@@ -316,7 +316,7 @@ def _climb(position: int, last: int, elements: Sequence[bytes]) -> tuple[bytes, 
         last >>= 1
     return (first_node, second_node) if last == 0 else None
 
-# %% ../../nbs/00_core/19_ledger_checks.ipynb #548118c9
+# %% ../../nbs/00_core/19_ledger_checks.ipynb #3ac482d6
 LONGEST_LINE = 1_000_000  # characters of an entry or a head
 
 
@@ -347,7 +347,7 @@ _STRICT_DECODER = json.JSONDecoder(
     parse_constant=_refuse_constant, object_pairs_hook=_refuse_duplicates
 )
 
-# %% ../../nbs/00_core/19_ledger_checks.ipynb #9d277643
+# %% ../../nbs/00_core/19_ledger_checks.ipynb #832035e8
 def _parse(text: str, decoder: json.JSONDecoder) -> dict[str, Any]:
     "Read a JSON object; ValueErrors begin with 'it'."
     if len(text) > LONGEST_LINE:
@@ -372,7 +372,7 @@ def parse_object(
     """
     return _parse(text, _STRICT_DECODER)
 
-# %% ../../nbs/00_core/19_ledger_checks.ipynb #df9a4185
+# %% ../../nbs/00_core/19_ledger_checks.ipynb #dc5a8d0f
 _MOMENT = re.compile(r'\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}\+00:00', re.ASCII)
 _DIGEST = re.compile('[0-9a-f]{64}')
 
@@ -401,7 +401,7 @@ def is_digest(
     "Check for a SHA-256 in lowercase hexadecimal digits."
     return type(value) is str and _DIGEST.fullmatch(value) is not None
 
-# %% ../../nbs/00_core/19_ledger_checks.ipynb #b6685759
+# %% ../../nbs/00_core/19_ledger_checks.ipynb #f05897fd
 _FIELD = 2**255 - 19
 _ORDER = 2**252 + 27742317777372353535851937790883648493
 _CURVE = -121665 * pow(121666, -1, _FIELD) % _FIELD
@@ -433,7 +433,7 @@ def _encode_point(point: _Point) -> bytes:
     y = y * inverse % _FIELD
     return (y | (x & 1) << 255).to_bytes(32, 'little')
 
-# %% ../../nbs/00_core/19_ledger_checks.ipynb #cd6031e4
+# %% ../../nbs/00_core/19_ledger_checks.ipynb #66cce8be
 def _decode_point(data: bytes) -> _Point | None:
     "Read a point from its only encoding; None: no point has it."
     y = int.from_bytes(data, 'little')
@@ -453,7 +453,7 @@ def _decode_point(data: bytes) -> _Point | None:
         x = _FIELD - x
     return x, y, 1, x * y % _FIELD
 
-# %% ../../nbs/00_core/19_ledger_checks.ipynb #344be188
+# %% ../../nbs/00_core/19_ledger_checks.ipynb #bd8b9d36
 _BASE_POINT = bytes.fromhex('58' + '66' * 31)
 
 
@@ -482,7 +482,7 @@ def _multiply(table: list[list[_Point]], factor: int) -> _Point:
         factor >>= 4
     return product
 
-# %% ../../nbs/00_core/19_ledger_checks.ipynb #bd275735
+# %% ../../nbs/00_core/19_ledger_checks.ipynb #44e2e0fc
 def verify_ed25519(
     public_key: bytes,  # 32 bytes
     message: bytes,  # what was signed
@@ -506,7 +506,7 @@ def verify_ed25519(
     negative = (_FIELD - x, y, z, _FIELD - t)
     return _encode_point(_add_points(_multiply(base_table, response), negative)) == commitment
 
-# %% ../../nbs/00_core/19_ledger_checks.ipynb #ba893c16
+# %% ../../nbs/00_core/19_ledger_checks.ipynb #3d4ffb4c
 HEAD_PREFIX = b'football_pred ledger head v1\n'
 SIGNED = 'signed'
 SIGNED_OTHERWISE = 'signed with a key that is not among yours'
@@ -542,7 +542,7 @@ def _head_problem(head: Mapping[str, Any]) -> str | None:
     is_text = isinstance(signature, str) and re.fullmatch('[0-9a-f]{128}', signature)
     return None if is_text else 'its signature is not 128 hexadecimal digits'
 
-# %% ../../nbs/00_core/19_ledger_checks.ipynb #601cb2d3
+# %% ../../nbs/00_core/19_ledger_checks.ipynb #2ead0b2f
 def check_head(
     head: Mapping[str, Any],  # origin, size, root, at, key, signature
     public_keys: Collection[str] = (),  # hexadecimal; those that the reader trusts
@@ -561,7 +561,7 @@ def check_head(
         raise ValueError('its signature is wrong: it was changed after it was signed, or forged')
     return SIGNED if head['key'] in public_keys else SIGNED_OTHERWISE
 
-# %% ../../nbs/00_core/19_ledger_checks.ipynb #8c86c678
+# %% ../../nbs/00_core/19_ledger_checks.ipynb #471a1f77
 FORECAST_TYPES = {  # in the order of canonical JSON
     'as_of': 'moment',
     'away_rate': 'number or null',
@@ -605,7 +605,7 @@ SETTLEMENT_TYPES = {
     'settled_as_of': 'moment',
 }
 
-# %% ../../nbs/00_core/19_ledger_checks.ipynb #a0a9d038
+# %% ../../nbs/00_core/19_ledger_checks.ipynb #8d80b178
 def _is_number(value: object) -> bool:
     "Check for a finite number; truths are none."
     if type(value) is float:
@@ -643,7 +643,7 @@ def column_problems(
     unknown = sorted(content.keys() - columns.keys())
     return problems + [f'it has the unknown column {plain(name)}' for name in unknown]
 
-# %% ../../nbs/00_core/19_ledger_checks.ipynb #69f2d54b
+# %% ../../nbs/00_core/19_ledger_checks.ipynb #d8882d0a
 def row_seal(
     row: Mapping[str, Any],  # columns of a forecast or a settlement; moments are texts
     forecast_seal: str | None = None,  # of the forecast that a settlement scores
@@ -668,7 +668,7 @@ def _cut_seal(text: str, content: Mapping[str, Any], forecast_seal: str | None =
         row = row.replace(',"hit":', f',"forecast_seal":"{forecast_seal}","hit":', 1)
     return hashlib.sha256(row.encode()).hexdigest()
 
-# %% ../../nbs/00_core/19_ledger_checks.ipynb #ec9a0359
+# %% ../../nbs/00_core/19_ledger_checks.ipynb #5c084824
 OUTCOME_LABELS = {'home': 'home_win', 'draw': 'draw', 'away': 'away_win'}
 _OUTCOMES = tuple(OUTCOME_LABELS)
 _RESULTS = tuple(OUTCOME_LABELS.values())
@@ -705,7 +705,7 @@ def _is_close(first: float, second: float) -> bool:
     "Check that two scores are equal but for rounding; infinities are equal."
     return first == second or abs(first - second) <= 1e-9
 
-# %% ../../nbs/00_core/19_ledger_checks.ipynb #b2c31943
+# %% ../../nbs/00_core/19_ledger_checks.ipynb #00d71959
 class SealedForecast(NamedTuple):
     "What a checker keeps of a forecast."
 
@@ -742,7 +742,7 @@ def _forecast_key(prediction_id: str) -> bytes | str:
     is_short = _SHORT_ID.fullmatch(prediction_id)
     return bytes.fromhex(prediction_id) if is_short else prediction_id
 
-# %% ../../nbs/00_core/19_ledger_checks.ipynb #6a00002a
+# %% ../../nbs/00_core/19_ledger_checks.ipynb #2b58c76b
 _GENESIS = '0' * 64
 
 
@@ -784,7 +784,7 @@ class LedgerState:
         "Remember a forecast, or its new settlement."
         self.forecasts[_forecast_key(prediction_id)] = _PACKED.pack(*forecast)
 
-# %% ../../nbs/00_core/19_ledger_checks.ipynb #c9293fac
+# %% ../../nbs/00_core/19_ledger_checks.ipynb #0457c284
 LONGEST_TRANSACTION = 600.0  # seconds from making a live forecast to recording it
 
 
@@ -817,7 +817,7 @@ def _live_problems(entry: LedgerEntry, is_migrated: bool) -> Iterator[str]:
     if delay > LONGEST_TRANSACTION:
         yield f'it is called live, but was recorded {delay:,.0f} s after it says it was made'
 
-# %% ../../nbs/00_core/19_ledger_checks.ipynb #b1a3ca0a
+# %% ../../nbs/00_core/19_ledger_checks.ipynb #745f35a4
 def _forecast_value_problems(content: Mapping[str, Any]) -> Iterator[str]:
     "Check a forecast by itself: times, kind, probabilities and what follows from them."
     if content['as_of'] >= content['kickoff']:
@@ -836,7 +836,7 @@ def _forecast_value_problems(content: Mapping[str, Any]) -> Iterator[str]:
     if abs(content['confidence'] - largest) > 1e-9:
         yield f'its confidence {content["confidence"]} is not its largest probability {largest}'
 
-# %% ../../nbs/00_core/19_ledger_checks.ipynb #f12868c6
+# %% ../../nbs/00_core/19_ledger_checks.ipynb #868f3a2f
 def _chain_problems(state: LedgerState, entry: LedgerEntry) -> Iterator[str]:
     "Check that a forecast continues the chain of forecasts."
     content = entry.content
@@ -859,7 +859,7 @@ def _chain_problems(state: LedgerState, entry: LedgerEntry) -> Iterator[str]:
     if state.find_forecast(content['prediction_id']) is not None:
         yield f'its prediction_id {plain(content["prediction_id"])} was used before'
 
-# %% ../../nbs/00_core/19_ledger_checks.ipynb #bd58be96
+# %% ../../nbs/00_core/19_ledger_checks.ipynb #3d92a1bd
 def _remember_forecast(state: LedgerState, entry: LedgerEntry) -> None:
     "Keep what later entries are compared with."
     content = entry.content
@@ -895,7 +895,7 @@ def _advance_chain(state: LedgerState, content: Mapping[str, Any]) -> None:
     state.seal = content['seal']
     state.created_at = max(state.created_at, content['created_at'])
 
-# %% ../../nbs/00_core/19_ledger_checks.ipynb #fd4572fe
+# %% ../../nbs/00_core/19_ledger_checks.ipynb #e19845f3
 def _forecast_problems(state: LedgerState, entry: LedgerEntry) -> Iterator[str]:
     "Check a forecast and remember it."
     problems = [] if entry.is_row else column_problems(entry.content, FORECAST_TYPES)
@@ -914,7 +914,7 @@ def _forecast_problems(state: LedgerState, entry: LedgerEntry) -> Iterator[str]:
     _remember_forecast(state, entry)
     _advance_chain(state, entry.content)
 
-# %% ../../nbs/00_core/19_ledger_checks.ipynb #caf7f706
+# %% ../../nbs/00_core/19_ledger_checks.ipynb #8b8c041f
 def _score_problems(content: Mapping[str, Any], forecast: SealedForecast) -> Iterator[str]:
     "Compare the scores of a settlement with those that follow from probabilities and goals."
     scores = score_forecast(
@@ -935,7 +935,7 @@ def _score_problems(content: Mapping[str, Any], forecast: SealedForecast) -> Ite
                 f'its {name} is {content[name]}, but the probabilities and {goals} give {expected}'
             )
 
-# %% ../../nbs/00_core/19_ledger_checks.ipynb #51be495b
+# %% ../../nbs/00_core/19_ledger_checks.ipynb #1ce90173
 def _revision_problems(
     state: LedgerState, entry: LedgerEntry, forecast: SealedForecast
 ) -> Iterator[str]:
@@ -965,7 +965,7 @@ def _revision_problems(
             'brought forward, or the kick-off is false'
         ] += 1
 
-# %% ../../nbs/00_core/19_ledger_checks.ipynb #0c1d62df
+# %% ../../nbs/00_core/19_ledger_checks.ipynb #bda6d9c7
 def _remember_settlement(state: LedgerState, entry: LedgerEntry, forecast: SealedForecast) -> None:
     "Keep the goals of a settlement beside its forecast."
     content = entry.content
@@ -997,7 +997,7 @@ def _adopt_entry(state: LedgerState, value: Mapping[str, Any]) -> None:
         if forecast is not None:
             _remember_settlement(state, entry, forecast)
 
-# %% ../../nbs/00_core/19_ledger_checks.ipynb #c7217655
+# %% ../../nbs/00_core/19_ledger_checks.ipynb #69908fec
 def _settlement_problems(state: LedgerState, entry: LedgerEntry) -> Iterator[str]:
     "Check a settlement or a correction, and remember it."
     content = entry.content
@@ -1018,7 +1018,7 @@ def _settlement_problems(state: LedgerState, entry: LedgerEntry) -> Iterator[str
     else:
         yield f'it scores the forecast {plain(prediction_id)}, which no earlier entry holds'
 
-# %% ../../nbs/00_core/19_ledger_checks.ipynb #f5680ab5
+# %% ../../nbs/00_core/19_ledger_checks.ipynb #4ab8fa54
 def _opening_problems(state: LedgerState, entry: LedgerEntry) -> Iterator[str]:
     "Check the opening, and remember what it takes over."
     content = entry.content
@@ -1048,7 +1048,7 @@ def _event_problems(state: LedgerState, entry: LedgerEntry) -> Iterator[str]:
         if type(entry.content.get(name)) is not str:
             yield f'its {name} is {plain(entry.content.get(name))}, expected a text'
 
-# %% ../../nbs/00_core/19_ledger_checks.ipynb #a253e302
+# %% ../../nbs/00_core/19_ledger_checks.ipynb #cb0cf207
 def _restore_problems(state: LedgerState, entry: LedgerEntry) -> Iterator[str]:
     "Check a restore, and remember which heads it gives up."
     size = entry.content.get('size')
@@ -1071,7 +1071,7 @@ RULES: dict[str, Callable[[LedgerState, LedgerEntry], Iterator[str]]] = {
     'restore': _restore_problems,
 }
 
-# %% ../../nbs/00_core/19_ledger_checks.ipynb #0b444aac
+# %% ../../nbs/00_core/19_ledger_checks.ipynb #55780b1b
 ENTRY_FIELDS = ('content', 'entry', 'kind', 'recorded_at')
 _NUMBER = r'(-?\d+\.\d+(?:e[-+]\d+)?|-?\d+e[-+]\d+)'
 _PATTERNS = {  # of values in canonical JSON, by type
@@ -1095,7 +1095,7 @@ def _row_pattern(columns: Mapping[str, str], kinds: str) -> re.Pattern[str]:
     text = rf'\{{"content":\{{{content}\}},{head},"recorded_at":{_PATTERNS["moment"]}\}}'
     return re.compile(text, re.ASCII)
 
-# %% ../../nbs/00_core/19_ledger_checks.ipynb #3f515ef2
+# %% ../../nbs/00_core/19_ledger_checks.ipynb #fd5b1599
 class _RowReader:
     "Reads the canonical text of entries that hold rows of one kind."
 
@@ -1135,7 +1135,7 @@ class _RowReader:
         rest = {'entry': int(number), 'kind': kind, 'recorded_at': recorded_at}
         return {'content': content, **rest}
 
-# %% ../../nbs/00_core/19_ledger_checks.ipynb #c04f89d0
+# %% ../../nbs/00_core/19_ledger_checks.ipynb #95aea3cd
 _FORECAST_READER = _RowReader(FORECAST_TYPES, 'forecast')
 _SETTLEMENT_READER = _RowReader(SETTLEMENT_TYPES, 'settlement|correction')
 
@@ -1145,7 +1145,7 @@ def _read_row(text: str) -> dict[str, Any] | None:
     reader = _FORECAST_READER if text.startswith('{"content":{"as_of":') else _SETTLEMENT_READER
     return reader.read(text)
 
-# %% ../../nbs/00_core/19_ledger_checks.ipynb #4a8c7fbb
+# %% ../../nbs/00_core/19_ledger_checks.ipynb #0cf035e2
 def read_entry(
     text: str,  # line without its line break
 ) -> tuple[dict[str, Any], str | None]:  # the object; what is wrong with its form, if anything
@@ -1182,7 +1182,7 @@ def _form_problems(value: Mapping[str, Any]) -> Iterator[str]:
     if type(value['content']) is not dict:
         yield f'its content is {plain(value["content"])}, expected an object'
 
-# %% ../../nbs/00_core/19_ledger_checks.ipynb #d39fe4bf
+# %% ../../nbs/00_core/19_ledger_checks.ipynb #4eb38ce1
 class ExpectedHead(NamedTuple):
     "Size and root that the log must have had."
 
@@ -1192,13 +1192,14 @@ class ExpectedHead(NamedTuple):
     place: str  # where it is from, such as 'heads.jsonl' or 'the head that you kept'
     attestation: str  # SIGNED, SIGNED_OTHERWISE or UNSIGNED
     key: str | None  # public key, hexadecimal
-    origin: str | None  # of its ledger; None: not stated
+    origin: str | None  # of its ledger; None: an anchor, which does not name it
 
 
 def _is_given_up(state: LedgerState, head: ExpectedHead) -> bool:
     "Whether a restore gave up a head; that is remarked, since its entries cannot be compared."
     for entry, size, recorded_at in state.restores:
-        if entry <= head.size <= size and head.at <= recorded_at:
+        is_before = head.origin is None or head.at <= recorded_at  # anchors may be sent late
+        if entry <= head.size <= size and is_before:
             state.remarks[
                 f'heads name entries from {entry:,} on that were lost: entry {entry:,}, of '
                 f'{recorded_at}, says that the log went on from a backup; compare those '
@@ -1224,7 +1225,7 @@ def _shortfall(head: ExpectedHead, size: int) -> str:
         f'{head.at} names {head.size:,} entries, and the log has {size:,}'
     )
 
-# %% ../../nbs/00_core/19_ledger_checks.ipynb #b246f5dd
+# %% ../../nbs/00_core/19_ledger_checks.ipynb #8bb41ca2
 SLACK = 60.0  # seconds that an entry may be older than a head that lacks it
 
 
@@ -1251,7 +1252,7 @@ class HeadBook:
             is_other = head.origin not in (None, state.origin) and state.origin is not None
             if head.root == root.hex() and not is_other:
                 self._keep(head)
-                if head.at > state.floor:
+                if head.origin is not None and head.at > state.floor:  # anchors are made later
                     state.floor = head.at
                     state.floor_size = size
             elif is_other:
@@ -1270,7 +1271,7 @@ class HeadBook:
         self.matched_size = head.size
         self.matches += 1
 
-# %% ../../nbs/00_core/19_ledger_checks.ipynb #6b93592c
+# %% ../../nbs/00_core/19_ledger_checks.ipynb #216aa3d0
 def expected_head(
     head: Mapping[str, Any],  # origin, size, root, at, key, signature
     place: str,  # where it is from, such as 'heads.jsonl' or 'the head that you kept'
@@ -1299,7 +1300,7 @@ def expected_anchor(
     place = f'the anchor at {plain(anchor.get("place"))}'
     return ExpectedHead(anchor['size'], anchor['root'], anchor['at'], place, UNSIGNED, None, None)
 
-# %% ../../nbs/00_core/19_ledger_checks.ipynb #3e6bf1c6
+# %% ../../nbs/00_core/19_ledger_checks.ipynb #07a04cd1
 def _order_problems(state: LedgerState, number: int, value: Mapping[str, Any]) -> Iterator[str]:
     "Check an entry's number and its time against the entries and heads before it."
     recorded_at = value['recorded_at']
@@ -1329,7 +1330,7 @@ def _migration_problems(state: LedgerState, entry: LedgerEntry) -> Iterator[str]
     if entry.number == state.migrated and any(state.migrated_kinds.values()):
         yield 'up to it there are not as many forecasts and settlements as the opening names'
 
-# %% ../../nbs/00_core/19_ledger_checks.ipynb #994bdc98
+# %% ../../nbs/00_core/19_ledger_checks.ipynb #a1d81580
 def _name_entry(state: LedgerState, number: int, value: Mapping[str, Any]) -> str:
     "Name an entry and its match, as far as they are known."
     content = value.get('content')
@@ -1363,7 +1364,7 @@ def _rule_problems(
         state.counts[f'{entry.kind}s'] += 1
     return problems
 
-# %% ../../nbs/00_core/19_ledger_checks.ipynb #ec287143
+# %% ../../nbs/00_core/19_ledger_checks.ipynb #b0dafbcb
 def entry_problems(
     state: LedgerState,  # after the entries before; the entry is added to it
     text: str,  # of the next entry
@@ -1387,7 +1388,7 @@ def entry_problems(
     state.frontier.append(leaf_hash(text.encode('utf-8', 'surrogateescape')))
     return [f'{name}: {problem}' for problem in problems]
 
-# %% ../../nbs/00_core/19_ledger_checks.ipynb #f5eeff9b
+# %% ../../nbs/00_core/19_ledger_checks.ipynb #253e0897
 def _name_forecast(state: LedgerState, forecast: SealedForecast) -> str:
     "Name an earlier forecast and its match."
     return f'Entry {forecast.entry:,} (forecast, {plain(state.labels[forecast.match])})'
@@ -1415,7 +1416,7 @@ def _result_problems(state: LedgerState) -> Iterator[str]:
                 f'{settled_by:,} settled another forecast of the match'
             )
 
-# %% ../../nbs/00_core/19_ledger_checks.ipynb #8116f6fd
+# %% ../../nbs/00_core/19_ledger_checks.ipynb #9db12d43
 class ModelScores(NamedTuple):
     "Scores of a model's live forecasts: the latest of each match, by its latest settlement."
 
@@ -1448,7 +1449,7 @@ def score_models(
             rows.append(_mean_scores(name, own))
     return rows
 
-# %% ../../nbs/00_core/19_ledger_checks.ipynb #0930dbaf
+# %% ../../nbs/00_core/19_ledger_checks.ipynb #051a5496
 def _mean_scores(model: str, forecasts: Sequence[SealedForecast]) -> ModelScores:
     "Average the scores of settled forecasts."
     scores = [
@@ -1470,7 +1471,7 @@ def _mean_scores(model: str, forecasts: Sequence[SealedForecast]) -> ModelScores
         sum(forecast.is_unwitnessed for forecast in forecasts),
     )
 
-# %% ../../nbs/00_core/19_ledger_checks.ipynb #7125e233
+# %% ../../nbs/00_core/19_ledger_checks.ipynb #6d043f61
 def _unmet_problems(state: LedgerState, book: HeadBook) -> Iterator[str]:
     "Find heads and digests that the log did not reach: of each place the largest."
     size = state.frontier.size
@@ -1496,7 +1497,7 @@ def _count_unwitnessed(state: LedgerState) -> int:
         count += forecast.is_live and forecast.is_unwitnessed
     return count
 
-# %% ../../nbs/00_core/19_ledger_checks.ipynb #7e94f039
+# %% ../../nbs/00_core/19_ledger_checks.ipynb #c53cd55e
 def resume_state(
     head: Mapping[str, Any] | None,  # trusted; None: from the beginning
     peaks: Sequence[bytes],  # hashes of the subtrees of `peak_nodes(head['size'])`
@@ -1521,7 +1522,7 @@ def resume_state(
             _advance_chain(state, value['content'])
     return state
 
-# %% ../../nbs/00_core/19_ledger_checks.ipynb #e0124b91
+# %% ../../nbs/00_core/19_ledger_checks.ipynb #2a315206
 MOST_PROBLEMS = 1000  # that are listed; more are counted
 
 
@@ -1545,7 +1546,7 @@ class Findings:
             else:
                 self.omitted += 1
 
-# %% ../../nbs/00_core/19_ledger_checks.ipynb #8260c016
+# %% ../../nbs/00_core/19_ledger_checks.ipynb #52dc851e
 def _expect(state: LedgerState, book: HeadBook, heads: Iterable[ExpectedHead]) -> Iterator[str]:
     "Write heads into the book; those of the current size are compared at once."
     for head in heads:
@@ -1592,7 +1593,7 @@ def _end_notes(state: LedgerState) -> Iterator[str]:
             "an older ledger: that they were made before rests on the author's word."
         )
 
-# %% ../../nbs/00_core/19_ledger_checks.ipynb #cb8293f2
+# %% ../../nbs/00_core/19_ledger_checks.ipynb #857234df
 class LedgerChecker(Findings):
     "Checks a log entry by entry: `problems`, `notes`, `counts`, and `state` for the scores."
 
@@ -1635,7 +1636,7 @@ class LedgerChecker(Findings):
         self.report(_result_problems(self.state))
         self.notes += _end_notes(self.state)
 
-# %% ../../nbs/00_core/19_ledger_checks.ipynb #dc735cdd
+# %% ../../nbs/00_core/19_ledger_checks.ipynb #3df5f869
 def _receipt_tree_problems(receipt: Mapping[str, Any], text: str) -> Iterator[str]:
     "Check that the head of a receipt covers its entry."
     number = receipt['entry']['entry']
@@ -1670,7 +1671,7 @@ def _receipt_entry_problems(value: Mapping[str, Any], text: str) -> Iterator[str
         if _cut_seal(text, entry.content) != entry.content['seal']:
             yield 'its seal is not the digest of its columns: it was changed after it was sealed'
 
-# %% ../../nbs/00_core/19_ledger_checks.ipynb #0e485d25
+# %% ../../nbs/00_core/19_ledger_checks.ipynb #120ba7ac
 def _receipt_notes(receipt: Mapping[str, Any], attestation: str) -> Iterator[str]:
     "Say what the head of a receipt is worth, and whether it is from before kick-off."
     head = receipt['head']
@@ -1700,7 +1701,7 @@ def _anchor_problems(receipt: Mapping[str, Any]) -> Iterator[str]:
         elif [anchor['size'], anchor['root']] != [receipt['head']['size'], receipt['head']['root']]:
             yield f'the anchor at {plain(anchor["place"])} is of another head'
 
-# %% ../../nbs/00_core/19_ledger_checks.ipynb #25512cf5
+# %% ../../nbs/00_core/19_ledger_checks.ipynb #3c6e124f
 def _kept_head_findings(
     findings: Findings,
     receipt: Mapping[str, Any],
@@ -1743,7 +1744,7 @@ def _receipt_form(receipt: Mapping[str, Any]) -> str:
     except RecursionError as error:
         raise ValueError('it is nested too deeply') from error
 
-# %% ../../nbs/00_core/19_ledger_checks.ipynb #2a20d414
+# %% ../../nbs/00_core/19_ledger_checks.ipynb #9aeebe70
 def check_receipt(
     receipt: Mapping[str, Any],  # entry, proof, head and anchors
     heads: Iterable[Mapping[str, Any]] | None = None,  # that the reader kept
@@ -1769,7 +1770,7 @@ def check_receipt(
     findings.report(f'The receipt: {problem}' for problem in problems)
     return findings
 
-# %% ../../nbs/00_core/19_ledger_checks.ipynb #181b0a06
+# %% ../../nbs/00_core/19_ledger_checks.ipynb #da6d007b
 class UnreadableLedger(ValueError):
     "Raised where there is nothing that could be checked."
 
@@ -1809,7 +1810,7 @@ def _read_objects(findings: Findings, path: Path) -> Iterator[dict[str, Any]]:
     elif problem is not None:
         findings.report([problem])
 
-# %% ../../nbs/00_core/19_ledger_checks.ipynb #ffc2a414
+# %% ../../nbs/00_core/19_ledger_checks.ipynb #d7708065
 def _expect_anchors(checker: LedgerChecker, anchors: Iterable[Mapping[str, Any]]) -> None:
     "Expect the log to match the anchors of an export."
     heads = []
@@ -1837,7 +1838,7 @@ def _read_payloads(findings: Findings, path: Path) -> set[str] | None:
             findings.report([f'A payload of {path.name} has the digest {plain(digest)}'])
     return digests
 
-# %% ../../nbs/00_core/19_ledger_checks.ipynb #eb23791b
+# %% ../../nbs/00_core/19_ledger_checks.ipynb #ec065405
 def verify_export(
     folder: str | Path,  # of an export
     heads: Iterable[Mapping[str, Any]] = (),  # that the reader kept
@@ -1872,7 +1873,7 @@ def verify_export(
         checker.report(['no head that the log matches is signed with a key that you gave'])
     return checker
 
-# %% ../../nbs/00_core/19_ledger_checks.ipynb #ccdba6ea
+# %% ../../nbs/00_core/19_ledger_checks.ipynb #54808789
 def _attestation_lines(checker: LedgerChecker) -> Iterator[str]:
     "Say which entries are attested, by whom, and what that is worth."
     size = checker.state.frontier.size
@@ -1907,7 +1908,7 @@ def _scoreboard_lines(rows: Sequence[ModelScores]) -> Iterator[str]:
         if row.unwitnessed:
             yield f"    {row.unwitnessed:,} of them were made before kick-off by the author's word"
 
-# %% ../../nbs/00_core/19_ledger_checks.ipynb #414b3240
+# %% ../../nbs/00_core/19_ledger_checks.ipynb #fe4813a6
 def _findings_lines(findings: Findings) -> Iterator[str]:
     "Write notes and problems, and the verdict last."
     if findings.notes:
@@ -1947,15 +1948,16 @@ def describe_ledger(
     yield from _scoreboard_lines(score_models(checker.state))
     yield from _findings_lines(checker)
 
-# %% ../../nbs/00_core/19_ledger_checks.ipynb #bc30c2d8
+# %% ../../nbs/00_core/19_ledger_checks.ipynb #181973ea
 def _fetch(url: str) -> str:
     "Read a head from an address."
-    from urllib.request import urlopen  # not needed without an address
+    from http.client import HTTPException  # not needed without an address
+    from urllib.request import urlopen
 
     try:
         with urlopen(url, timeout=20) as response:
             content: bytes = response.read(LONGEST_LINE)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, HTTPException) as error:
         raise UnreadableLedger(f'cannot read {plain(url)}: {plain(error)}') from error
     return content.decode('utf-8', 'replace')
 
@@ -1989,7 +1991,7 @@ def _parse_heads(text: str, source: str) -> list[dict[str, Any]]:
         heads.append(head)
     return heads
 
-# %% ../../nbs/00_core/19_ledger_checks.ipynb #1c6167fc
+# %% ../../nbs/00_core/19_ledger_checks.ipynb #f5a4ddce
 class Kept(NamedTuple):
     "What a reader has from elsewhere."
 
@@ -2025,7 +2027,7 @@ def _read_kept(head_sources: Sequence[str], key_sources: Sequence[str]) -> Kept:
             kept.heads.extend(_parse_heads(_read_file(Path(source)), source))
     return kept
 
-# %% ../../nbs/00_core/19_ledger_checks.ipynb #55f82ed2
+# %% ../../nbs/00_core/19_ledger_checks.ipynb #b278c51c
 USAGE = """usage: python verify_ledger.py FOLDER|RECEIPT.json [--head FILE|HEX|URL] [--key HEX|FILE]
 
 Checks an exported ledger of forecasts, or the receipt of one forecast.
@@ -2053,7 +2055,7 @@ def _split_arguments(arguments: Sequence[str]) -> tuple[list[str], list[str], li
         raise UnreadableLedger(USAGE)
     return paths, values['--head'], values['--key']
 
-# %% ../../nbs/00_core/19_ledger_checks.ipynb #89376aa6
+# %% ../../nbs/00_core/19_ledger_checks.ipynb #a716a2d4
 def _run(arguments: Sequence[str], output: TextIO) -> int:
     "Check what a command line names and describe it; the exit code."
     paths, head_sources, key_sources = _split_arguments(arguments)
@@ -2077,7 +2079,7 @@ def _run(arguments: Sequence[str], output: TextIO) -> int:
     return 1 if findings.problems else 0
 
 
-def main(
+def verify_main(
     arguments: Sequence[str] | None = None,  # of the command line; None: those of the process
 ) -> int:  # exit code: 0 no problem, 1 problems, 2 cannot be read
     "Check an exported ledger or a receipt, and print what was found."
@@ -2089,6 +2091,6 @@ def main(
         print(error, file=sys.stderr)
         return 2
 
-# %% ../../nbs/00_core/19_ledger_checks.ipynb #74159f45
+# %% ../../nbs/00_core/19_ledger_checks.ipynb #4762ed55
 if __name__ == '__main__' and '__file__' in globals():
-    sys.exit(main())
+    sys.exit(verify_main())
