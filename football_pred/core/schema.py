@@ -757,12 +757,12 @@ _POSTGRESQL_TRIGGERS = f"""SELECT tgname, relname, tgtype, tgattr::text, proname
 FROM pg_trigger JOIN pg_class ON pg_class.oid = tgrelid
 JOIN pg_proc ON pg_proc.oid = tgfoid JOIN pg_language ON pg_language.oid = prolang
 WHERE NOT tgisinternal AND relname IN ({_LEDGER_NAMES})
-  AND relnamespace = current_schema()::regnamespace AND pronamespace = relnamespace"""
+  AND relnamespace = 'public'::regnamespace AND pronamespace = relnamespace"""
 _POSTGRESQL_BYPASSES = f"""SELECT 'rule ' || rulename || ' on table ' || tablename FROM pg_rules
-WHERE schemaname = current_schema() AND tablename IN ({_LEDGER_NAMES})
+WHERE schemaname = 'public' AND tablename IN ({_LEDGER_NAMES})
 UNION ALL SELECT 'row security of table ' || relname FROM pg_class
 WHERE relrowsecurity AND relname IN ({_LEDGER_NAMES})
-  AND relnamespace = current_schema()::regnamespace"""
+  AND relnamespace = 'public'::regnamespace"""
 _TRIGGER_TYPES = {  # as `pg_trigger.tgtype` has them
     'BEFORE INSERT': 7,
     'BEFORE DELETE OR UPDATE': 27,

@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['UNSETTLED_AFTER', 'KeptHeads', 'read_head_file', 'head_file_problems', 'former_anchor_problems', 'entry_line',
-           'stored_entry_problems', 'unlogged_problems', 'kickoff_problems', 'late_problems', 'unsettled_problems',
-           'result_problems', 'payload_problems', 'anchor_problems', 'LedgerVerification', 'open_checker',
-           'verify_ledger']
+           'stored_entry_problems', 'signature_problems', 'unlogged_problems', 'kickoff_problems', 'late_problems',
+           'unsettled_problems', 'result_problems', 'payload_problems', 'anchor_problems', 'LedgerVerification',
+           'open_checker', 'verify_ledger']
 
 # %% ../../nbs/50_forecasts/03_ledger_verification.ipynb #4033686e
 import json
@@ -159,6 +159,20 @@ def stored_entry_problems(
     if subtrees != stored.subtrees:
         return [f'{name}: the tree of entries up to it was changed']
     return []
+
+# %% ../../nbs/50_forecasts/03_ledger_verification.ipynb #5d61ce28
+def signature_problems(
+    heads: Sequence[Head],  # of the database, by size
+    public_keys: Sequence[str],  # hexadecimal; empty: any key, or none
+) -> list[str]:  # sentences
+    "Check who has signed the last head; whether its signature holds is checked with all heads."
+    if not public_keys or not heads or heads[-1]['key'] in public_keys:
+        return []
+    head = heads[-1]
+    state = (
+        f'signed by the key {head["key"]}, which is none of those' if head['key'] else 'unsigned'
+    )
+    return [f'the last head, of {head["size"]:,} entries, is {state}: its origin is not attested']
 
 # %% ../../nbs/50_forecasts/03_ledger_verification.ipynb #b82a7cc5
 def unlogged_problems(
@@ -388,12 +402,18 @@ def open_checker(
     )
 
 # %% ../../nbs/50_forecasts/03_ledger_verification.ipynb #bff71224
+def _read_public_tables(connection: Connection) -> None:
+    "Read the tables that the guards watch: a role may change its own search path."
+    if connection.dialect.name == 'postgresql':
+        connection.exec_driver_sql('SET LOCAL search_path TO public, pg_temp')
+
+
 def verify_ledger(
     engine: Engine,  # database with the tables
     heads: HeadFile,  # file of heads
     since: int = 0,  # entries that were verified before: those of a head; 0: verify all
     kept_heads: Mapping[str, Iterable[Head]] | None = None,  # by the place where they were kept
-    public_keys: Sequence[str] = (),  # hexadecimal; those that heads must be signed by
+    public_keys: Sequence[str] = (),  # hexadecimal; one of them must have signed the last head
     clock_time: datetime | None = None,  # UTC; None: the time of the machine
 ) -> LedgerVerification:
     """Verify the log, its heads, the guards of the database, kick-offs and scores.
@@ -403,6 +423,7 @@ def verify_ledger(
     kept = read_head_file(heads.path)  # before the database, which holds all of these
     isolation = 'SERIALIZABLE' if engine.dialect.name == 'sqlite' else 'REPEATABLE READ'
     with engine.connect().execution_options(isolation_level=isolation) as connection:
+        _read_public_tables(connection)
         stored = read_stored_heads(connection, since)
         checker = open_checker(connection, since)
         checker.expect_heads(stored, 'table ledger_heads', public_keys)
@@ -415,6 +436,7 @@ def verify_ledger(
         problems += _check_entries(connection, checker, frontier, since)
         checker.finish()
         problems += checker.problems
+        problems += signature_problems(stored, public_keys)
         problems += _database_problems(connection, heads, clock_time or datetime.now(UTC))
         problems += anchor_problems(connection, read_stored_heads(connection))
         if engine.dialect.name == 'sqlite':  # one machine; others may share a server

@@ -1,21 +1,33 @@
 "Ledgers of a small sample league, and hands that reach into their files as any client can."
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
-from sqlalchemy import Engine, update
+from sqlalchemy import Engine, select, update
 
 from football_pred.core import schema
-from football_pred.core.database import open_database, upsert, write_transaction
-from football_pred.core.ledger_log import HeadFile
+from football_pred.core.database import open_database, open_engine, upsert, write_transaction
+from football_pred.core.head_signing import load_key, sign_head
+from football_pred.core.ledger_checks import TreeFrontier, canonical_text, leaf_hash, score_forecast
+from football_pred.core.ledger_log import HeadFile, read_heads
+from football_pred.core.ledger_reading import read_entries
 from football_pred.core.sample_league import sample_matches, sample_strengths
 from football_pred.core.settings import Settings
-from football_pred.forecasts.ledger import append_forecasts, compute_seal
-from football_pred.forecasts.ledger_verification import LedgerVerification, verify_ledger
+from football_pred.forecasts.ledger import (
+    append_forecasts,
+    compute_seal,
+    compute_settlement_seal,
+)
+from football_pred.forecasts.ledger_verification import (
+    LedgerVerification,
+    entry_line,
+    verify_ledger,
+)
 from football_pred.forecasts.predict import forecast_fixtures
 
 SAMPLE = sample_matches(sample_strengths(6))
@@ -191,3 +203,70 @@ def reseal(connection: sqlite3.Connection, first: int, **changes: object) -> Non
         connection.execute(f'DELETE FROM predictions WHERE sequence = {sequence}')
         insert(connection, 'predictions', row)
         previous, changes = row['seal'], {}
+
+
+def reseal_rows(connection: Any) -> None:
+    "Recompute the chain of forecasts, and the scores and seals of settlements."
+    sealed, score = schema.predictions, schema.settlements
+    previous = schema.GENESIS_SEAL
+    rows = {}
+    for row in connection.execute(select(sealed).order_by(sealed.c.sequence)).mappings().all():
+        row = dict(row) | {'previous_seal': previous}
+        row['seal'] = previous = compute_seal(row)
+        rows[row['prediction_id']] = row
+        same = sealed.c.sequence == row['sequence']
+        connection.execute(update(sealed).where(same).values(row))
+    for row in connection.execute(select(score)).mappings().all():
+        forecast = rows[row['prediction_id']]
+        probabilities = [forecast[name] for name in ('p_home', 'p_draw', 'p_away')]
+        goals = (row['home_goals'], row['away_goals'])
+        scores = score_forecast(probabilities, forecast['predicted_result'], *goals)
+        row = dict(row)
+        if row['outcome'] != scores.outcome or abs(row['rps'] - scores.rps) > 1e-9:
+            row |= scores._asdict()
+        row['seal'] = compute_settlement_seal(row, forecast['seal'])
+        same = (score.c.prediction_id == row['prediction_id']) & (
+            score.c.revision == row['revision']
+        )
+        connection.execute(update(score).where(same).values(row))
+
+
+def rebuild_log(connection: Any, heads: Any) -> None:
+    "Recompute the hashes of all entries, and the heads of table and file."
+    log, frontier = schema.ledger_entries, TreeFrontier()
+    roots, moments = {}, {}
+    entries = list(read_entries(connection))
+    for entry in entries:
+        new = entry._replace(entry=frontier.size + 1)
+        leaf = leaf_hash(entry_line(new).encode())
+        subtrees = b''.join(frontier.append(leaf)).hex()
+        values = {'entry': new.entry, 'leaf': leaf.hex(), 'subtrees': subtrees}
+        connection.execute(update(log).where(log.c.entry == entry.entry).values(values))
+        roots[new.entry], moments[new.entry] = frontier.root().hex(), new.recorded_at
+    key = load_key(heads.key_path)
+    before = [head for head in read_heads(connection) if head['size'] <= frontier.size]
+    connection.execute(schema.ledger_heads.delete())
+    sizes = sorted({head['size'] for head in before} | {frontier.size})
+    lines = []
+    for size in sizes:
+        at = moments[size]
+        head = {'origin': entries[0].content['origin'], 'size': size, 'root': roots[size], 'at': at}
+        head = sign_head(head, key)
+        moment = datetime.fromisoformat(at)
+        connection.execute(schema.ledger_heads.insert().values(head | {'at': moment}))
+        lines.append(canonical_text(head) + '\n')
+    heads.path.write_text(''.join(lines))
+
+
+def forge(home: Path, change: Callable[[Any], None] = lambda connection: None) -> None:
+    "Change rows, let chain, scores, log, heads and file fit them, and put the guards back."
+    engine = open_engine(f'sqlite:///{home}/football.db')
+    with write_transaction(engine) as connection:
+        for name in schema.sqlite_guards():
+            connection.exec_driver_sql(f'DROP TRIGGER IF EXISTS {name}')
+        connection.exec_driver_sql('PRAGMA ignore_check_constraints=ON')
+        change(connection)
+        reseal_rows(connection)
+        rebuild_log(connection, heads_of(home))
+        schema.renew_guards(connection)
+    engine.dispose()
