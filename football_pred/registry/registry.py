@@ -8,7 +8,7 @@ __all__ = ['ALIASES', 'MAX_HISTORY', 'VERSION_SCHEMA', 'ModelVersion', 'fetch_co
            'read_champion_history', 'champion_before', 'ChampionChange', 'change_champion', 'write_champion_change',
            'tabulate_versions', 'load_version', 'register_once', 'list_versions', 'versions_of_league', 'VersionStore',
            'assign_challenger', 'read_champion', 'ChangeLog', 'write_change', 'Registry', 'connect_registry',
-           'load_serving_models']
+           'load_serving_models', 'current_champions']
 
 # %% ../../nbs/45_registry/04_registry.ipynb #c1f8d477
 import json
@@ -767,3 +767,12 @@ def load_serving_models(
         except ModelError as error:
             problems[league] = str(error)
     return champions, problems
+
+
+def current_champions(
+    registry: Registry,  # models of all leagues
+) -> dict[str, ModelVersion]:  # by league; one that fails verification is left out
+    "Load the champions of all leagues as they are now: a server is asked first."
+    if registry.mlflow.is_remote:
+        registry.refresh()
+    return load_serving_models(registry)[0]
