@@ -5236,6 +5236,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '/', 'git_u
                                                                                                      'football_pred/registry/registry.py'),
                                                  'football_pred.registry.registry.connect_registry': ( '45_registry/registry.html#connect_registry',
                                                                                                        'football_pred/registry/registry.py'),
+                                                 'football_pred.registry.registry.current_champions': ( '45_registry/registry.html#current_champions',
+                                                                                                        'football_pred/registry/registry.py'),
                                                  'football_pred.registry.registry.fetch_content': ( '45_registry/registry.html#fetch_content',
                                                                                                     'football_pred/registry/registry.py'),
                                                  'football_pred.registry.registry.keep_listing': ( '45_registry/registry.html#keep_listing',

@@ -8,6 +8,7 @@ __all__ = ['relay_command', 'consume_command']
 # %% ../../nbs/80_cli/05_events.ipynb #bac515d5
 import signal
 import threading
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
@@ -64,13 +65,13 @@ def consume_command(as_of: str | None, log_level: str) -> None:
     from football_pred.events.consumer import lazy_feature_store, run_consumer
     from football_pred.events.on_result import ProcessingContext
     from football_pred.features.offline import FeatureStoreConfig
-    from football_pred.registry.registry import connect_registry
+    from football_pred.registry.registry import connect_registry, current_champions
 
     settings, engine, stop = _prepare(log_level)
     locations = FeatureStoreConfig(settings.features_folder, *settings.feature_store_urls)
     context = ProcessingContext(
         engine,
-        connect_registry(**settings.registry_options),
+        partial(current_champions, connect_registry(**settings.registry_options)),
         lazy_feature_store(locations),
         HeadFile(settings.ledger_heads_path, settings.ledger_key_path),
         stop=stop,

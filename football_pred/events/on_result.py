@@ -28,7 +28,7 @@ from ..forecasts.ledger import settle_forecasts
 from ..forecasts.predict import upcoming_fixtures
 from ..forecasts.snapshot import build_snapshot, forecast_matches, store_forecasts
 from ..markets.prices import AsOfView, read_as_of_view
-from ..registry.registry import Registry, load_serving_models
+from ..registry.registry import ModelVersion
 
 # %% ../../nbs/60_events/03_on_result.ipynb #c523ad89
 def find_new_results(
@@ -86,7 +86,7 @@ class ProcessingContext:
     "Database, models and feature store that results are processed with."
 
     engine: Engine  # database with the tables
-    registry: Registry  # serving models
+    load_models: Callable[[], Mapping[str, ModelVersion]]  # champions by league, as they are now
     open_feature_store: Callable[[], FeatureStore]  # opens the store, or returns the open one
     heads: HeadFile  # signs and keeps the heads of the ledger
     run_id: str = 'stream'  # of new forecasts and settlements
@@ -132,13 +132,9 @@ def seal_forecasts(
     as_of: datetime,  # UTC
 ) -> int:  # number of forecasts that were not in the ledger
     "Seal the forecasts of the champions for some fixtures."
-    if context.registry.mlflow.is_remote:
-        context.registry.refresh()
     league_codes = set(fixtures['league'])
-    models = {}
-    for league, model in load_serving_models(context.registry)[0].items():
-        if league in league_codes:
-            models[league] = model
+    champions = context.load_models()
+    models = {league: champions[league] for league in league_codes & champions.keys()}
     snapshot = build_snapshot(fixtures, models, as_of)
     known_ids = [match_id for match_id in match_ids if match_id in snapshot.row_numbers]
     if not known_ids:

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 
@@ -33,7 +34,7 @@ from football_pred.events.kafka import (
 from football_pred.events.on_result import ProcessingContext
 from football_pred.events.outbox_relay import send_unsent_events
 from football_pred.features.offline import FeatureStoreConfig
-from football_pred.registry.registry import connect_registry
+from football_pred.registry.registry import connect_registry, current_champions
 from tests.support.events import EMITTED_AT, count_sent, emit_odds, result_events
 from tests.support.kafka import run_kafka
 from tests.support.services import run_postgresql, url_of_server
@@ -110,7 +111,7 @@ def consumed(engine: Engine, matches: pl.DataFrame, events: int) -> float:
     settings, after = Settings(home=home), matches['kickoff'].max() + timedelta(days=1)  # type: ignore[operator]
     tools = ProcessingContext(
         engine,
-        connect_registry(**settings.registry_options),
+        partial(current_champions, connect_registry(**settings.registry_options)),
         lazy_feature_store(FeatureStoreConfig(home / 'features')),
         settings.ledger_anchors_path,
     )

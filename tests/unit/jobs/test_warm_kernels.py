@@ -227,6 +227,6 @@ def test_plain_kernels_that_were_asked_for_are_not_reported(settings, monkeypatc
     monkeypatch.setattr(runner, 'FORKS_SAFELY', False)
     runner.report_plain_kernels.cache_clear()
     plain = settings.model_copy(update={'warm_kernels': False})
-    request = SimpleNamespace(row={'run_id': 'work-1', 'key': 'k'})
+    request = SimpleNamespace(row={'run_id': 'work-1', 'key': 'k'}, force=False)
     assert runner.plan_kernel(plain, request).modules is None
     assert caplog.records == []
