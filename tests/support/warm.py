@@ -219,6 +219,8 @@ def import_everything() -> None:
         nbformat.write(new_notebook(cells=[new_code_cell('1'), new_markdown_cell('')]), file)
         file.flush()
         notebook_body(file.name)
+    # Imported by execnb; a kernel has to import it after its shell is there, or shows no figures.
+    del sys.modules['matplotlib_inline.backend_inline']
     sys.path = [folder for folder in sys.path if folder]
 
 
