@@ -75,7 +75,13 @@ def _start_server() -> str:
     "Start the process of forks; the path of its socket."
     folder = tempfile.mkdtemp(prefix='warm')  # short: the path of a socket may not be long
     path = f'{folder}/socket'
-    code = 'import sys; from tests.support.warm import run_and_exit, serve; run_and_exit(serve(sys.argv[1]))'
+    code = (
+        'import sys\n'
+        'from football_pred.core.light_imports import skip_address_grammar\n'
+        'skip_address_grammar()  # as commands do; before anything imports jsonschema\n'
+        'from tests.support.warm import run_and_exit, serve\n'
+        'run_and_exit(serve(sys.argv[1]))'
+    )
     server = subprocess.Popen(
         [sys.executable, '-c', code, path],
         cwd=ROOT,
@@ -213,6 +219,8 @@ def import_everything() -> None:
         nbformat.write(new_notebook(cells=[new_code_cell('1'), new_markdown_cell('')]), file)
         file.flush()
         notebook_body(file.name)
+    # Imported by execnb; a kernel has to import it after its shell is there, or shows no figures.
+    del sys.modules['matplotlib_inline.backend_inline']
     sys.path = [folder for folder in sys.path if folder]
 
 
