@@ -304,9 +304,11 @@ def read_head(
 def read_heads(
     connection: Connection,  # database with the tables
     after: int = 0,  # size
+    limit: int | None = None,  # largest number of heads; None: all
 ) -> list[Head]:  # by size
     "Read the heads of the log."
     query = select(ledger_heads).where(ledger_heads.c.size > after).order_by(ledger_heads.c.size)
+    query = query.limit(limit)
     return [plain_content(dict(row)) for row in connection.execute(query).mappings()]
 
 
