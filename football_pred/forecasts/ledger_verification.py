@@ -18,6 +18,8 @@ from typing import Any
 from sqlalchemy import Connection, Engine, String, cast, exists, func, select
 
 from football_pred.core.ledger_checks import (
+    SIGNED,
+    ExpectedHead,
     LedgerChecker,
     TreeFrontier,
     canonical_text,
@@ -249,6 +251,7 @@ class LedgerVerification:
     head: Head | None = None  # last of the database
     problems: list[str] = field(default_factory=list)  # empty for an intact ledger
     notes: list[str] = field(default_factory=list)  # what is no problem and should be known
+    matched: list[ExpectedHead] = field(default_factory=list)  # last head of each place and key
 
     @property
     def forecasts(self) -> int:
@@ -312,6 +315,7 @@ def verify_ledger(
     kept_heads: Mapping[str, Iterable[Head]] | None = None,  # by the place where they were kept
     public_keys: Sequence[str] = (),  # hexadecimal; those that heads must be signed by
     clock_time: datetime | None = None,  # UTC; None: the time of the machine
+    digests: Sequence[str] = (),  # roots or seals that were kept without their sizes
 ) -> LedgerVerification:
     """Verify the log, its heads, the guards of the database, kick-offs and scores.
 
@@ -326,11 +330,12 @@ def verify_ledger(
         checker.expect_heads(kept.heads, heads.path.name, public_keys)
         for place, place_heads in (kept_heads or {}).items():
             checker.expect_heads(place_heads, place, public_keys)
+        checker.book.digests.update(digests)
         problems = changed_guards(connection)
         frontier = TreeFrontier(since, checker.state.frontier.peaks)
         problems += _check_entries(connection, checker, frontier, since)
         checker.finish()
-        problems += checker.problems
+        problems += checker.problems + _signature_problems(checker, public_keys)
         problems += _database_problems(connection, heads, clock_time or datetime.now(UTC))
         if engine.dialect.name == 'sqlite':  # one machine; others may share a server
             problems += head_file_problems(stored, kept.heads, heads.path)
@@ -342,9 +347,17 @@ def verify_ledger(
         stored[-1] if stored else None,
         problems,
         kept.notes + checker.notes,
+        checker.book.matched,
     )
 
 # %% ../../nbs/50_forecasts/03_ledger_verification.ipynb #4146e120
+def _signature_problems(checker: LedgerChecker, public_keys: Sequence[str]) -> list[str]:
+    "Find out whether keys are named, and none of them has signed a head that the log matches."
+    if not public_keys or any(head.attestation == SIGNED for head in checker.book.matched):
+        return []
+    return [f'no head that the log matches is signed by one of {", ".join(public_keys)}']
+
+
 def _database_problems(connection: Connection, heads: HeadFile, moment: datetime) -> list[str]:
     "Find what the log alone does not tell."
     problems = kickoff_problems(connection) + unsettled_problems(connection, moment)
