@@ -213,6 +213,8 @@ async def send_fast_response(
     if not scope['path'].startswith(FAST_PATH_PREFIX):
         return False
     match_id = scope['path'].removeprefix(FAST_PATH_PREFIX)
+    if '/' in match_id:  # the receipt of a forecast
+        return False
     bypass_cache = b'no-cache' in headers.get(b'cache-control', b'')
     forecast = await fast_path(match_id, bypass_cache)
     if forecast is None:

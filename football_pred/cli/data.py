@@ -16,6 +16,7 @@ from football_pred.cli.console import (
     create_console,
     create_table,
     load_settings_and_engine,
+    load_settings_and_reader,
     utc_now,
 )
 
@@ -64,7 +65,7 @@ def names_command(most: int, path: str | None) -> None:
     from football_pred.core.files import write_atomic
     from football_pred.ingest import team_names
 
-    _, engine = load_settings_and_engine()
+    _, engine = load_settings_and_reader()
     names = team_names.read_unresolved_names(engine)
     aliases = team_names.suggest_teams(names, team_names.read_alias_table(engine), most)
     if path is not None:

@@ -67,12 +67,15 @@ def _explain_user_error(error: BaseException) -> str | None:
     from pydantic import ValidationError
 
     from football_pred.api.api_keys import ApiKeyError
+    from football_pred.core.database import DatabaseUnreadable
     from football_pred.ingest.competitions import SourceError
     from football_pred.ingest.team_names import UnknownNameError
     from football_pred.jobs.job_spec import JobError
     from football_pred.models.serialization import ModelError
 
     if isinstance(error, (JobError, ApiKeyError, ModelError, SourceError, UnknownNameError)):
+        return str(error)
+    if isinstance(error, DatabaseUnreadable):
         return str(error)
     if not isinstance(error, ValidationError):
         return None

@@ -14,6 +14,7 @@ import click
 
 from football_pred.cli.console import (
     load_settings_and_engine,
+    load_settings_and_reader,
     print_frame,
     user_name,
     utc_now,
@@ -49,6 +50,9 @@ def _print_versions(league: str, versions: 'pl.DataFrame') -> None:
     print_frame(rows.head(20))
 
 # %% ../../nbs/80_cli/09_models.ipynb #28f1ac8c
+_NO_MODEL = 'no model yet; football-pred run train trains the first'
+
+
 @click.group('models', invoke_without_command=True)
 @click.pass_context
 def models_group(context: click.Context) -> None:
@@ -56,7 +60,13 @@ def models_group(context: click.Context) -> None:
 
     Without a command, list the models of every league.
     """
+    from football_pred.core.settings import Settings
+
     if context.invoked_subcommand:
+        return
+    settings = Settings()
+    if not settings.home.exists() and settings.mlflow_url is None:
+        click.echo(_NO_MODEL)
         return
     _, registry = _open_registry()
     problems = registry.refresh()
@@ -64,7 +74,7 @@ def models_group(context: click.Context) -> None:
         click.echo(f'✗ {problem}')
     leagues = registry.leagues()
     if not leagues:
-        click.echo('no model yet; football-pred run train trains the first')
+        click.echo(_NO_MODEL)
     if problems:
         sys.exit(1)
     tables = registry.versions.tables()
@@ -201,7 +211,7 @@ def predict_command(home: str, away: str, league: str, as_json: bool) -> None:
     from football_pred.ingest.team_names import find_team
     from football_pred.registry.registry import connect_registry
 
-    settings, engine = load_settings_and_engine()
+    settings, engine = load_settings_and_reader()
     teams = [find_team(engine, name, league) for name in (home, away)]
     if teams[0] == teams[1]:
         raise click.UsageError(f'{teams[0]} cannot play itself; name two teams')

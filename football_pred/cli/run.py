@@ -18,6 +18,7 @@ from football_pred.cli.console import (
     create_console,
     create_table,
     load_settings_and_engine,
+    load_settings_and_reader,
     utc_now,
 )
 
@@ -320,7 +321,7 @@ def status_command() -> None:
     from football_pred.core.database import count_rows
     from football_pred.jobs.schedule import Project
 
-    settings, engine = load_settings_and_engine()
+    settings, engine = load_settings_and_reader()
     console = create_console()
     now = utc_now()
     table = create_table('', 'job', 'last run', 'as of', 'when', 'error')
@@ -332,7 +333,8 @@ def status_command() -> None:
     console.print(f'\nrows: {rows}')
     _print_champions(console, settings)
     console.print(f'params: {_shared_params(project, now)}', soft_wrap=True)
-    console.print(f'home: {settings.home}', soft_wrap=True)
+    missing = '' if settings.home.exists() else ', which does not exist yet'
+    console.print(f'home: {settings.home}{missing}', soft_wrap=True)
 
 # %% ../../nbs/80_cli/10_run.ipynb #02eb35b0
 @click.command('runs')
@@ -351,7 +353,7 @@ def runs_command(job: str | None, limit: int) -> None:
     from football_pred.core.job_runs import recent_runs, run_seconds
     from football_pred.jobs.job_spec import load_job
 
-    settings, engine = load_settings_and_engine()
+    settings, engine = load_settings_and_reader()
     if job is not None:
         load_job(settings.project, job)  # raises for an unknown job
     table = create_table('', 'run', 'state', 'as of', 'seconds', 'tries', 'error')

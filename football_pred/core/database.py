@@ -4,18 +4,20 @@
 
 # %% auto #0
 __all__ = ['TRANSIENT_ERRORS', 'Rows', 'open_engine', 'write_transaction', 'no_statement_timeout', 'is_transient',
-           'is_unavailable', 'retry_until_available', 'MigrationRequired', 'open_database', 'upsert', 'read_frame',
-           'batched', 'count_rows']
+           'is_unavailable', 'retry_until_available', 'MigrationRequired', 'open_database', 'DatabaseMissing',
+           'DatabaseUnreadable', 'open_read_only', 'upsert', 'read_frame', 'batched', 'count_rows']
 
 # %% ../../nbs/00_core/05_database.ipynb #42899675
 import json
 import logging
 import math
+import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import quote
 
 import polars as pl
 from sqlalchemy import (
@@ -34,7 +36,7 @@ from sqlalchemy import (
     union_all,
 )
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import DatabaseError, DBAPIError, SQLAlchemyError
 
 from . import migrate, schema
 
@@ -99,18 +101,18 @@ def open_engine(
     pool_size: int = 5,  # connections to PostgreSQL in the pool
     statement_seconds: float | None = None,  # seconds a PostgreSQL statement may take; None: any
     application_name: str = 'football-pred',  # name of the connections in `pg_stat_activity`
+    is_read_only: bool = False,  # whether transactions of PostgreSQL may not write
 ) -> Engine:  # engine of a database whose tables may not exist yet
     "Open an engine of SQLite or PostgreSQL; the folder of a SQLite file is created."
     parsed = make_url(url)
     if parsed.get_backend_name() == 'sqlite':
         return _open_sqlite(parsed)
     options = _server_options(connect_timeout, statement_seconds, application_name)
-    return create_engine(
-        parsed,
-        pool_pre_ping=True,
-        pool_size=pool_size,
-        connect_args={name: options[name] for name in options if name not in parsed.query},
-    )
+    arguments = {name: options[name] for name in options if name not in parsed.query}
+    if is_read_only:
+        server_options = parsed.query.get('options', options['options'])
+        arguments['options'] = f'{server_options} -c default_transaction_read_only=on'
+    return create_engine(parsed, pool_pre_ping=True, pool_size=pool_size, connect_args=arguments)
 
 # %% ../../nbs/00_core/05_database.ipynb #e8cbfd8d
 @contextmanager
@@ -240,8 +242,13 @@ def _upgrade_postgresql(connection: Connection, state: _TableState) -> None:
     if not state.tables and not state.revision and _may_create_tables(connection):
         migrate.upgrade_schema(connection)
         return
+    raise _migration_required(state)
+
+
+def _migration_required(state: _TableState) -> MigrationRequired:
+    "Say what migration a database stands at, and what to do."
     stands = f'stands at migration {state.revision}' if state.revision else 'has no migration'
-    raise MigrationRequired(
+    return MigrationRequired(
         f'the database {stands} and this release needs {migrate.head_revision()}; '
         'run football-pred database upgrade as the owner of the tables'
     )
@@ -263,6 +270,84 @@ def open_database(
         if not complete:
             with write_transaction(engine) as connection:
                 upgrade(connection, _table_state(connection))
+    except BaseException:
+        engine.dispose()
+        raise
+    return engine
+
+# %% ../../nbs/00_core/05_database.ipynb #1e3b93e3
+class DatabaseMissing(RuntimeError):
+    "Raised where there is no database that could be read, or one without tables."
+
+
+class DatabaseUnreadable(RuntimeError):
+    "Raised where a database is there, and cannot be read as it lies."
+
+
+def _connect_read_only(
+    path: Path,  # existing file
+) -> sqlite3.Connection:
+    "Connect to a SQLite file without the right to write."
+    address = f'file:{quote(str(path))}?mode=ro'
+    connection = sqlite3.connect(address, uri=True, check_same_thread=False)
+    try:
+        connection.execute('SELECT count(*) FROM sqlite_master')
+        return connection
+    except sqlite3.OperationalError as error:
+        connection.close()
+        log = path.with_name(f'{path.name}-wal')
+        if log.exists() and log.stat().st_size:
+            raise DatabaseUnreadable(
+                f'{path} cannot be read: {error}. Its latest rows are in {log.name}, and the '
+                'folder cannot be written: copy both files to a folder that can'
+            ) from error
+    return sqlite3.connect(f'{address}&immutable=1', uri=True, check_same_thread=False)
+
+# %% ../../nbs/00_core/05_database.ipynb #693dab71
+def _open_sqlite_read_only(url: URL) -> Engine:
+    "Open a SQLite file to read it."
+    path = Path(url.database or '')
+    if not path.is_file() or not path.stat().st_size:
+        raise DatabaseMissing(f'there is no database at {path}')
+
+    def configure(connection: Any, _record: Any) -> None:
+        connection.isolation_level = None
+        connection.execute('PRAGMA busy_timeout=30000')
+
+    engine = create_engine(url, creator=lambda: _connect_read_only(path))
+    event.listen(engine, 'connect', configure)
+    event.listen(engine, 'begin', _begin_sqlite)
+    return engine
+
+# %% ../../nbs/00_core/05_database.ipynb #afe660ec
+def open_read_only(
+    url: str,  # SQLAlchemy URL
+    **options: Any,  # further arguments of `open_engine`
+) -> Engine:  # engine of a database with every table; nothing was created or changed
+    """Open a database that is only looked at.
+
+    Raises: DatabaseMissing, when there is none, or no table in it.
+    Raises: DatabaseUnreadable, when it is no database, or needs a folder that can be written.
+    Raises: MigrationRequired, when its tables are those of an earlier release.
+    """
+    parsed = make_url(url)
+    is_sqlite = parsed.get_backend_name() == 'sqlite'
+    if is_sqlite:
+        engine = _open_sqlite_read_only(parsed)
+    else:
+        engine = open_engine(url, is_read_only=True, **options)
+    try:
+        with engine.connect() as connection:
+            state = _table_state(connection)
+        if not state.tables:
+            raise DatabaseMissing(f'the database {parsed!r} has no tables')
+        if not _is_complete(state):
+            raise _migration_required(state)
+    except DatabaseError as error:
+        engine.dispose()
+        if is_sqlite:
+            raise DatabaseUnreadable(f'{parsed.database} cannot be read: {error.orig}') from error
+        raise
     except BaseException:
         engine.dispose()
         raise

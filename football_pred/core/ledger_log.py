@@ -7,7 +7,7 @@ __all__ = ['Clock', 'LARGEST_CLOCK_STEP', 'Head', 'FORMER_ANCHORS_NAME', 'Ledger
            'ledger_time', 'NewEntry', 'plain_content', 'entry_text', 'read_nodes', 'log_size', 'read_frontier',
            'forecast_entry', 'settlement_entry', 'open_log', 'parse_kept_head', 'HeadFile', 'read_head', 'read_heads',
            'read_origin', 'begin_entries', 'append_entries', 'record_entry', 'record_restore', 'inclusion_proof',
-           'consistency_proof', 'store_anchors', 'read_anchor_records']
+           'consistency_proof', 'store_anchors', 'read_anchor_records', 'read_anchor_places']
 
 # %% ../../nbs/00_core/21_ledger_log.ipynb #93197b1b
 import fcntl
@@ -337,9 +337,11 @@ def read_head(
 def read_heads(
     connection: Connection,  # database with the tables
     after: int = 0,  # size
+    limit: int | None = None,  # largest number of heads; None: all
 ) -> list[Head]:  # by size
     "Read the heads of the log."
     query = select(ledger_heads).where(ledger_heads.c.size > after).order_by(ledger_heads.c.size)
+    query = query.limit(limit)
     return [plain_content(dict(row)) for row in connection.execute(query).mappings()]
 
 
@@ -498,3 +500,12 @@ def read_anchor_records(
     if size is not None:
         query = query.where(ledger_anchors.c.size == size)
     return [plain_content(dict(row)) for row in connection.execute(query).mappings()]
+
+
+def read_anchor_places(
+    connection: Connection,  # database with the tables
+) -> dict[str, int]:  # entries of the last head that was published, by place
+    "Read where heads were published."
+    columns = ledger_anchors.c
+    query = select(columns.place, func.max(columns.size)).group_by(columns.place)
+    return {place: size for place, size in connection.execute(query.order_by(columns.place))}

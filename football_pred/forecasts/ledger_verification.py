@@ -19,6 +19,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, String, cast, exists, func, select, type_coerce
 
 from football_pred.core.ledger_checks import (
+    ExpectedHead,
     LedgerChecker,
     TreeFrontier,
     canonical_text,
@@ -346,6 +347,7 @@ class LedgerVerification:
     head: Head | None = None  # last of the database
     problems: list[str] = field(default_factory=list)  # empty for an intact ledger
     notes: list[str] = field(default_factory=list)  # what is no problem and should be known
+    matched: list[ExpectedHead] = field(default_factory=list)  # last head of each place and key
 
     @property
     def forecasts(self) -> int:
@@ -415,6 +417,7 @@ def verify_ledger(
     kept_heads: Mapping[str, Iterable[Head]] | None = None,  # by the place where they were kept
     public_keys: Sequence[str] = (),  # hexadecimal; one of them must have signed the last head
     clock_time: datetime | None = None,  # UTC; None: the time of the machine
+    digests: Sequence[str] = (),  # roots or seals that were kept without their sizes
 ) -> LedgerVerification:
     """Verify the log, its heads, the guards of the database, kick-offs and scores.
 
@@ -431,6 +434,7 @@ def verify_ledger(
         outside = {place: list(values) for place, values in (kept_heads or {}).items()}
         for place, place_heads in outside.items():
             checker.expect_heads(place_heads, place, public_keys)
+        checker.book.digests.update(digests)
         problems = changed_guards(connection)
         frontier = TreeFrontier(since, checker.state.frontier.peaks)
         problems += _check_entries(connection, checker, frontier, since)
@@ -449,6 +453,7 @@ def verify_ledger(
         stored[-1] if stored else None,
         problems,
         kept.notes + checker.notes,
+        checker.book.matched,
     )
 
 # %% ../../nbs/50_forecasts/03_ledger_verification.ipynb #4146e120

@@ -17,7 +17,7 @@ from ..core.files import AnyPath, read_payload
 from ..core.schema import matches, predictions, settlements, snapshots
 from ..ingest.contract import PayloadError
 from ..ingest.load import ReferenceData, read_reference_data, validate_payload
-from ..ingest.sources import SOURCES, create_source
+from ..ingest.sources import create_source
 
 # %% ../../nbs/50_forecasts/12_result_checks.ipynb #821848cf
 def read_settled_results(

@@ -6,9 +6,9 @@
 __all__ = ['ALIASES', 'MAX_HISTORY', 'VERSION_SCHEMA', 'ModelVersion', 'fetch_content', 'read_listing', 'keep_listing',
            'read_kept_listing', 'change_session', 'ServingModels', 'refresh_serving_models', 'ChampionHistory',
            'read_champion_history', 'champion_before', 'ChampionChange', 'change_champion', 'write_champion_change',
-           'tabulate_versions', 'load_version', 'register_once', 'list_versions', 'versions_of_league', 'VersionStore',
-           'assign_challenger', 'read_champion', 'ChangeLog', 'write_change', 'Registry', 'connect_registry',
-           'load_serving_models', 'current_champions']
+           'promotion_entry', 'registration_entry', 'tabulate_versions', 'load_version', 'register_once',
+           'list_versions', 'versions_of_league', 'VersionStore', 'assign_challenger', 'read_champion', 'ChangeLog',
+           'write_change', 'Registry', 'connect_registry', 'load_serving_models', 'current_champions']
 
 # %% ../../nbs/45_registry/04_registry.ipynb #c1f8d477
 import json
@@ -24,8 +24,15 @@ import polars as pl
 from sqlalchemy import Connection, Engine
 
 from ..core.database import write_transaction
+from football_pred.core.ledger_log import (
+    HeadFile,
+    NewEntry,
+    append_entries,
+    begin_entries,
+    record_entry,
+)
 from ..core.locks import advisory_lock
-from ..core.outbox import emit_event, write_audit_entry
+from ..core.outbox import emit_event, event_id, write_audit_entry
 from ..core.parsing import did_you_mean
 from ..core.schema import EVENT_PAYLOAD_VERSION
 from football_pred.models.serialization import (
@@ -506,15 +513,48 @@ def write_champion_change(
     connection: Connection,  # in a write transaction
     last_change: Mapping[str, Any],  # from `change_champion`
     at: datetime,  # UTC
-) -> None:
+) -> bool:  # whether it is new
     "Write the event of a change of champion and its audit entry, once."
     league = last_change['league']
     payload = dict(last_change)
     payload['version'] = EVENT_PAYLOAD_VERSION
     payload['model_version'] = last_change['version']
-    if emit_event(connection, 'models', league, payload, at):
+    is_new = emit_event(connection, 'models', league, payload, at)
+    if is_new:
         actor = last_change['actor']
         write_audit_entry(connection, actor, last_change['action'], league, dict(last_change), at)
+    return is_new
+
+
+def promotion_entry(
+    last_change: Mapping[str, Any],  # from `change_champion`
+) -> NewEntry:  # without the actor, which the audit log names
+    "Build the entry of a change of champion in the log of the ledger."
+    content = {
+        'model': last_change['name'],
+        'version': last_change['version'],
+        'league': last_change['league'],
+        'role': 'champion',
+        'action': last_change['action'],
+        'previous': last_change['previous'],
+        'reason': last_change['reason'],
+    }
+    return NewEntry('promotion', event_id('models', last_change['league'], last_change), content)
+
+
+def registration_entry(
+    league: str,  # league code
+    version: ModelVersion,  # that was registered
+) -> NewEntry:
+    "Build the entry of a registered version in the log of the ledger."
+    content = {
+        'model': version.name,
+        'version': version.version,
+        'league': league,
+        'digest': version.version,
+        'trained_on': version.trained_on,
+    }
+    return NewEntry('registration', f'{league}/{version.version}', content)
 
 # %% ../../nbs/45_registry/04_registry.ipynb #740c859b
 VERSION_SCHEMA = {
@@ -603,9 +643,12 @@ def versions_of_league(
 class VersionStore:
     "Versions of all leagues, in MLflow."
 
-    def __init__(self, mlflow: MlflowRegistryClient, local_copies: LocalCopies) -> None:
+    def __init__(
+        self, mlflow: MlflowRegistryClient, local_copies: LocalCopies, log: 'ChangeLog | None'
+    ) -> None:
         self.mlflow = mlflow
         self.local_copies = local_copies
+        self.log = log
 
     def tables(self) -> dict[str, pl.DataFrame]:  # by league; columns of VERSION_SCHEMA
         "List the versions of all leagues, newest first."
@@ -634,7 +677,10 @@ class VersionStore:
         with change_session(self.mlflow, self.local_copies):
             number = register_once(self.mlflow, league, model, name, trained_on, content, results)
         self.local_copies.write_content(digest, content)
-        return ModelVersion(name, digest, model, dict(trained_on), 'registry', number)
+        version = ModelVersion(name, digest, model, dict(trained_on), 'registry', number)
+        if self.log is not None:
+            record_entry(self.log.engine, self.log.heads, registration_entry(league, version))
+        return version
 
 # %% ../../nbs/45_registry/04_registry.ipynb #ef68f322
 def assign_challenger(
@@ -674,9 +720,10 @@ def read_champion(
 
 # %% ../../nbs/45_registry/04_registry.ipynb #c72d4346
 class ChangeLog(NamedTuple):
-    "Database that receives each change of champion: its event, and its audit entry."
+    "Database that receives registrations, and changes of champion with event and audit entry."
 
     engine: Engine
+    heads: HeadFile  # signs and keeps the heads of the ledger, whose log gets an entry of each
     clock: Callable[[], datetime]  # current time, UTC
 
 
@@ -700,7 +747,13 @@ def write_change(
         advisory_lock(connection, f'champion of {change.league}')
         with session:
             last_change = change_champion(registry.serving, change)
-        write_champion_change(connection, last_change, log.clock())
+        recorded_at = begin_entries(connection)
+        head = None
+        if write_champion_change(connection, last_change, log.clock()):
+            entries = [promotion_entry(last_change)]
+            head = append_entries(connection, log.heads, entries, recorded_at)
+    if head is not None:
+        log.heads.keep(head)
     return registry.champion(change.league)
 
 # %% ../../nbs/45_registry/04_registry.ipynb #f40adb1f
@@ -714,7 +767,7 @@ class Registry:
         self.local_copies = local_copies
         self.log = log
         self.serving = ServingModels(mlflow, local_copies)
-        self.versions = VersionStore(mlflow, local_copies)
+        self.versions = VersionStore(mlflow, local_copies, log)
 
     def champion(self, league: str) -> ModelVersion:  # from its local copy, in milliseconds
         "Read the model whose forecasts are published for a league; ModelError where it has none."
