@@ -494,8 +494,6 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '/', 'git_u
                                                                                             'football_pred/api/web_pages.py')},
             'football_pred.cli.backups': { 'football_pred.cli.backups._load_settings': ( '80_cli/backups.html#_load_settings',
                                                                                          'football_pred/cli/backups.py'),
-                                           'football_pred.cli.backups._record_restore': ( '80_cli/backups.html#_record_restore',
-                                                                                          'football_pred/cli/backups.py'),
                                            'football_pred.cli.backups._restore': ( '80_cli/backups.html#_restore',
                                                                                    'football_pred/cli/backups.py'),
                                            'football_pred.cli.backups._summary': ( '80_cli/backups.html#_summary',

@@ -14,8 +14,6 @@ import click
 from .console import print_frame, print_problems
 
 if TYPE_CHECKING:
-    from sqlalchemy import Engine
-
     from football_pred.core.settings import Settings
 
 # %% ../../nbs/80_cli/07_backups.ipynb #d0852206
@@ -100,34 +98,6 @@ def _restore(settings: 'Settings', name: str) -> tuple[str, str]:
         f'and {len(files)} files'
     )
 
-# %% ../../nbs/80_cli/07_backups.ipynb #a6cce0e7
-def _record_restore(settings: 'Settings', engine: 'Engine', name: str) -> None:
-    "Enter into the log of the ledger that it goes on from a backup, and what it may lack."
-    from football_pred.core.ledger_log import (
-        HeadFile,
-        NewEntry,
-        database_clock,
-        log_size,
-        read_head,
-        record_entry,
-    )
-    from football_pred.forecasts.ledger_verification import read_head_file
-
-    heads = HeadFile(settings.ledger_heads_path, settings.ledger_key_path)
-    with engine.connect() as connection:
-        stored = read_head(connection)
-        moment = database_clock(connection)
-        if not log_size(connection):
-            return
-    known = [*read_head_file(heads.path).heads, *([stored] if stored else [])]
-    last = max(known, key=lambda head: head['size'], default=None)
-    if last is None:
-        return
-    content = {'size': last['size'], 'root': last['root'], 'backup': name}
-    record_entry(
-        engine, heads, NewEntry('restore', f'{name} {moment:%Y-%m-%dT%H:%M:%S.%fZ}', content)
-    )
-
 # %% ../../nbs/80_cli/07_backups.ipynb #3232d858
 @backups_group.command('restore')
 @click.argument('name', default='latest')
@@ -138,7 +108,7 @@ def backups_restore(name: str) -> None:
     """
     from football_pred.core.backup import BackupError
     from football_pred.core.database import open_database
-    from football_pred.core.ledger_log import HeadFile
+    from football_pred.core.ledger_log import HeadFile, record_restore
     from football_pred.forecasts.ledger_verification import verify_ledger
 
     settings = _load_settings()
@@ -148,8 +118,8 @@ def backups_restore(name: str) -> None:
         raise click.ClickException(str(error)) from None
     click.echo(summary)
     engine = open_database(**settings.database_options)
-    _record_restore(settings, engine, restored_name)
     heads = HeadFile(settings.ledger_heads_path, settings.ledger_key_path)
+    record_restore(engine, heads, restored_name)
     verification = verify_ledger(engine, heads)
     problems = verification.problems
     print_problems(problems)

@@ -251,12 +251,12 @@ def _print_verification(kept: KeptElsewhere, since: int) -> bool:  # whether it 
 @ledger_group.command('key')
 def ledger_key() -> None:
     "Make the key that signs heads, and print its public part."
-    from football_pred.core.head_signing import KeyFileError, create_key, public_key_hex
+    from football_pred.core.head_signing import KeyFileError, create_signing_key, public_key_hex
     from football_pred.core.settings import Settings
 
     path = Settings().ledger_key_path
     try:
-        public_key = public_key_hex(create_key(path))
+        public_key = public_key_hex(create_signing_key(path))
     except KeyFileError as error:
         raise click.ClickException(str(error)) from None
     click.echo(f'public key: {public_key}')

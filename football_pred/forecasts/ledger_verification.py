@@ -330,7 +330,7 @@ def anchor_problems(
     roots = {head['size']: head['root'] for head in heads}
     query = select(ledger_anchors.c.size, ledger_anchors.c.place, ledger_anchors.c.root)
     return [
-        f'the receipt of {row.place} for {row.size:,} entries is of another head than the ledger has'
+        f'the receipt of {row.place} for {row.size:,} entries is of another head'
         for row in connection.execute(query.order_by(*ledger_anchors.primary_key.columns))
         if roots.get(row.size) != row.root
     ]
