@@ -137,10 +137,9 @@ def _rows(
         conditions += ' AND e.entry <= :last'
         values['last'] = numbers.last
     query = text(f'SELECT {", ".join(names)} {tables} {conditions} ORDER BY e.entry')
-    streamed = connection.execution_options(yield_per=10_000)
     if prediction_id is not None:
         values['prediction_id'] = prediction_id
-    yield from streamed.execute(query, values)
+    yield from connection.execute(query, values, execution_options={'yield_per': 10_000})
 
 
 def _entries_with_rows(
