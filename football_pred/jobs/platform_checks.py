@@ -236,9 +236,10 @@ def check_forecast_pipeline(context: CheckContext) -> str:
     require(not ledger.problems, '; '.join(ledger.problems[:3]))
     require(ledger.forecasts > 0, 'the ledger is empty')
     root = ledger.head['root'][:12] if ledger.head else 'none'
+    live = ledger.counts.get('live forecasts', 0)
     return (
-        f'{run}: {ledger.forecasts:,} forecasts sealed, {ledger.settlements:,} scored, '
-        f'every seal recomputed, head {ledger.head["root"][:12] if ledger.head else "none"}'
+        f'{run}: {live:,} live forecasts and {ledger.forecasts - live:,} replays sealed, '
+        f'{ledger.settlements:,} scored, every seal recomputed, head {root}'
     )
 
 

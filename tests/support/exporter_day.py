@@ -16,6 +16,7 @@ from football_pred.core.as_of import read_matches
 from football_pred.core.backup import create_backup
 from football_pred.core.database import open_database, upsert, write_transaction
 from football_pred.core.job_runs import begin_run, finish_run
+from football_pred.core.ledger_log import HeadFile
 from football_pred.core.settings import Settings
 from football_pred.forecasts.ledger import append_forecasts
 from football_pred.forecasts.predict import forecast_fixtures
@@ -25,6 +26,7 @@ from football_pred.ingest.sources import create_source
 from football_pred.markets.prices import read_match_history
 from football_pred.models.dixon_coles import DixonColes
 from football_pred.registry.registry import Registry
+from tests.support.live_forecasts import forget_ledger, past_clock
 from tests.support.server import run
 from tests.support.services import free_port
 
@@ -76,7 +78,7 @@ def add_closing_prices(engine: Engine) -> None:
 
 
 def add_challenger(engine: Engine, settings: Settings) -> None:
-    "Train a challenger, and seal its and the champion's forecasts of the winter."
+    "Train a challenger, and seal its and the champion's live forecasts of the winter."
     registry = Registry(**settings.registry_options, engine=engine, clock=now)
     champion = registry.champion('E0')
     history = read_match_history(engine, AS_OF, ['E0'])
@@ -86,19 +88,13 @@ def add_challenger(engine: Engine, settings: Settings) -> None:
     version = registry.register('E0', challenger, 'E0-shadow', trained_on)
     registry.set_challenger('E0', version.version)
     winter = history.filter(pl.col('kickoff') > WINTER, pl.col('kickoff') < AS_OF)
-    for name, model in ((champion.name, champion.model), ('E0-shadow', challenger)):
-        append_forecasts(
-            engine,
-            settings.ledger_anchors_path,
-            forecast_fixtures(model, winter),
-            name,
-            '1',
-            WINTER,
-            now(),
-            'd',
-            'f',
-            'by hand',
-        )
+    heads = HeadFile(settings.ledger_heads_path)
+    forget_ledger(engine, heads)
+    with past_clock(engine, WINTER) as clock:
+        for name, model in ((champion.name, champion.model), ('E0-shadow', challenger)):
+            forecasts = forecast_fixtures(model, winter)
+            source = (name, '1', WINTER, 'd', 'f', 'by hand')
+            append_forecasts(engine, heads, forecasts, *source, clock=clock)
 
 
 def collect_from_unreachable_source(engine: Engine, settings: Settings) -> None:
@@ -117,7 +113,7 @@ def collect_from_unreachable_source(engine: Engine, settings: Settings) -> None:
 
 @pytest.fixture(scope='module')
 def day(served_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    "A home with forecasts of two models, prices, results, and runs that failed."
+    "A home with live forecasts and replays of two models, prices, results, and failed runs."
     home = tmp_path_factory.mktemp('exporter') / 'home'
     shutil.copytree(served_home, home)
     settings = Settings(home=home)
