@@ -79,7 +79,8 @@ BOARDS = [
             'At a glance': [
                 Panel(
                     'Prediction accuracy',
-                    'Share of settled forecasts whose most likely outcome occurred, over the latest 200 matches of each model. Always home scores '
+                    'Share of settled live forecasts whose most likely outcome occurred, over the latest 200 matches of each model; replays do not '
+                    'count. Always home scores '
                     'about 43 %, the closing line about 53 %.',
                     {'{{model}}': f'football_rolling_accuracy_ratio{OWN}'},
                     unit='percentunit',
@@ -165,7 +166,7 @@ BOARDS = [
                 ),
                 Panel(
                     'Settled matches',
-                    'Number of matches in the panels above.',
+                    'Number of matches with a live forecast in the panels above.',
                     {'{{model}}, {{matches}}': f'football_rolling_matches{OURS}'},
                     decimals=0,
                 ),
@@ -182,10 +183,10 @@ BOARDS = [
                 ),
                 Panel(
                     'Forecasts in the ledger',
-                    'Sealed, and settled after the match.',
+                    'Sealed, live before kick-off or as a replay, and live ones that were settled after the match.',
                     {
-                        '{{model}}, sealed': f'football_forecasts_sealed_total{OURS}',
-                        '{{model}}, settled': f'football_forecasts_settled_total{OURS}',
+                        '{{model}}, sealed {{kind}}': f'football_forecasts_sealed_total{OURS}',
+                        '{{model}}, settled live': f'football_forecasts_settled_total{OURS}',
                     },
                     decimals=0,
                 ),
@@ -559,7 +560,7 @@ BOARDS = [
                 ),
                 Panel(
                     'Open forecasts',
-                    'Forecasts that are not settled.',
+                    'Live forecasts that are not settled.',
                     {'{{model}}': f'football_forecasts_open{OURS}'},
                     decimals=0,
                 ),
@@ -567,7 +568,7 @@ BOARDS = [
             'Ledger': [
                 Panel(
                     'Problems',
-                    'Rows that were edited, inserted or removed, and missing triggers; `football-pred ledger verify` lists them.',
+                    'Rows that were edited, inserted or removed, and triggers that are missing or changed; `football-pred ledger verify` lists them.',
                     {
                         'rows': 'football_ledger_problems',
                         'guards': 'football_ledger_guards_missing',

@@ -10,7 +10,7 @@ __all__ = ['ID_PATTERN', 'CODE_PATTERN', 'MatchId', 'LeagueCode', 'PrintableText
 # %% ../../nbs/62_api/06_schemas.ipynb #fc538e80
 import json
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import Path, Response
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
@@ -81,6 +81,10 @@ class Prediction(BaseModel):
     version: str
     as_of: datetime = Field(description='Time by which everything the forecast uses was known')
     created_at: datetime = Field(description='Time the forecast was stored in the ledger')
+    kind: Literal['live', 'replay'] | None = Field(
+        description="'live' when it was stored before kick-off, by the clock of the database; "
+        "'replay' otherwise; null for a pairing, which is not stored"
+    )
     source: str = Field(description="'registry', or 'copy' while the registry does not answer")
 
 # %% ../../nbs/62_api/06_schemas.ipynb #21d720bd

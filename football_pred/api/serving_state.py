@@ -24,6 +24,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from .api_keys import read_active_keys
 from .problems import HTTPProblem
 from .telemetry import Telemetry
+from ..forecasts.ledger import Sealing
 from football_pred.forecasts.snapshot import (
     ForecastSnapshot,
     last_event_sequence,
@@ -58,7 +59,7 @@ class ServedSnapshot:
 
     snapshot: ForecastSnapshot  # fixtures and serving models
     feature_fingerprints: Mapping[str, str]  # by match
-    stored_at: dict[str, datetime] = field(default_factory=dict)  # when its forecast was stored
+    sealings: dict[str, Sealing] = field(default_factory=dict)  # of stored forecasts, by match
     entries: dict[str, ForecastEntry] = field(default_factory=dict)  # by match
 
 

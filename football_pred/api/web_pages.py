@@ -4,15 +4,16 @@
 
 # %% auto #0
 __all__ = ['STYLESHEET_HASH', 'CONTENT_SECURITY_POLICY', 'page_router', 'MAX_UPCOMING_SHOWN', 'Forecast', 'Days', 'MarketBets',
-           'page_response', 'problem_page', 'get_stylesheet', 'group_by_day', 'group_by_league', 'upcoming_page',
-           'format_feature', 'compare_features', 'format_line', 'label_bet', 'label_scores', 'group_markets',
-           'explain_no_forecast', 'price_upcoming', 'read_ledger', 'is_served', 'render_match', 'match_page',
-           'name_season', 'league_page', 'scoreboard_page', 'runs_page']
+           'CLOCK_TOLERANCE', 'page_response', 'problem_page', 'get_stylesheet', 'group_by_day', 'group_by_league',
+           'upcoming_page', 'format_feature', 'compare_features', 'format_line', 'label_bet', 'label_scores',
+           'group_markets', 'explain_no_forecast', 'price_upcoming', 'read_ledger', 'is_served', 'render_match',
+           'match_page', 'name_season', 'league_page', 'scoreboard_page', 'runs_page']
 
 # %% ../../nbs/62_api/15_web_pages.ipynb #447c5168
 import asyncio
 import hashlib
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from importlib.resources import files
 from itertools import groupby
 from typing import Annotated, Any
@@ -25,6 +26,8 @@ from .forecast_routes import explain_missing_forecast
 from .forecast_service import ForecastService, count_served
 from .problems import HTTPProblem
 from football_pred.api.record_routes import (
+    ScoreboardKind,
+    count_current_forecasts,
     find_or_404,
     price_match,
     read_current_scoreboard,
@@ -371,6 +374,9 @@ _NO_ZONES = {
 }
 
 
+CLOCK_TOLERANCE = timedelta(hours=1)  # behind this machine, for a clock that does not stand still
+
+
 def name_season(
     season: str,  # such as '2526'
     league: str,  # code
@@ -387,6 +393,7 @@ def league_page(request: Request, league: LeagueCode) -> Response:
     season = name_season(table['season'], league)
     projection = {row['team']: row for row in table['finish'] or []}
     columns: Mapping[str, Any] = next(iter(projection.values()), {})
+    state = _state(request)
     return page_response(
         'league.html.j2',
         '',
@@ -394,18 +401,21 @@ def league_page(request: Request, league: LeagueCode) -> Response:
         league=table,
         season=season,
         projection=projection,
+        in_the_past=state.now() - state.clock() > CLOCK_TOLERANCE,
         zones=[name for name in columns if name not in _NO_ZONES],
     )
 
 # %% ../../nbs/62_api/15_web_pages.ipynb #878c0ed8
 @page_router.get('/scoreboard')
-def scoreboard_page(request: Request) -> Response:
-    "Scores of the settled forecasts."
+def scoreboard_page(request: Request, kind: ScoreboardKind = 'live') -> Response:
+    "Scores of the settled forecasts: live ones, replays or both."
     return page_response(
         'scoreboard.html.j2',
         '/scoreboard',
         title='Scoreboard',
-        rows=read_current_scoreboard(request),
+        rows=read_current_scoreboard(request, kind),
+        kind=kind,
+        counts=count_current_forecasts(request),
     )
 
 

@@ -315,6 +315,17 @@ def _print_champions(console: 'Console', settings: 'Settings') -> None:
         console.print(line, soft_wrap=True)
 
 
+def _print_forecasts(console: 'Console', engine: 'Engine') -> None:
+    "Print how many forecasts of each kind are sealed and settled."
+    from football_pred.forecasts.ledger import count_by_kind
+
+    live, replays = [count_by_kind(engine)[kind] for kind in ('live', 'replay')]
+    console.print(
+        f'forecasts: {live.sealed:,} live, {live.settled:,} of them settled; '
+        f'{replays.sealed:,} replays, {replays.settled:,} of them settled'
+    )
+
+
 @click.command('status')
 def status_command() -> None:
     "Show the state of jobs, tables and models."
@@ -331,6 +342,7 @@ def status_command() -> None:
     console.print(table)
     rows = ', '.join(f'{name} {count:,}' for name, count in count_rows(engine).items())
     console.print(f'\nrows: {rows}')
+    _print_forecasts(console, engine)
     _print_champions(console, settings)
     console.print(f'params: {_shared_params(project, now)}', soft_wrap=True)
     missing = '' if settings.home.exists() else ', which does not exist yet'

@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['Probability', 'GoalCount', 'MatchStatus', 'TOPIC_PREFIX', 'CONSUMER_GROUP', 'TOPIC_VERSION', 'DEAD_LETTER_TOPIC',
-           'DEAD_LETTER_DAYS', 'TOPICS', 'LAG_SCHEMA', 'BaseEvent', 'MatchEvent', 'ResultEvent', 'OddsEvent',
-           'PredictionEvent', 'ModelEvent', 'topic_config', 'Topic', 'InvalidMessage', 'KafkaMessage', 'DecodedMessage',
-           'validate_event', 'encode_event', 'decode_message', 'make_dead_letter', 'KafkaUnavailable',
-           'wrap_kafka_errors', 'open_producer', 'open_consumer', 'create_topics', 'consumer_lag']
+           'DEAD_LETTER_DAYS', 'HEAD_DAYS', 'TOPICS', 'LAG_SCHEMA', 'BaseEvent', 'MatchEvent', 'ResultEvent',
+           'OddsEvent', 'PredictionEvent', 'HeadEvent', 'ModelEvent', 'topic_config', 'Topic', 'InvalidMessage',
+           'KafkaMessage', 'DecodedMessage', 'validate_event', 'encode_event', 'decode_message', 'make_dead_letter',
+           'KafkaUnavailable', 'wrap_kafka_errors', 'open_producer', 'open_consumer', 'create_topics', 'consumer_lag']
 
 # %% ../../nbs/60_events/01_kafka.ipynb #a42f589d
 import json
@@ -85,6 +85,22 @@ class PredictionEvent(BaseEvent):
     p_away: Probability
     kickoff: AwareDatetime
     as_of: AwareDatetime = Field(description='Time up to which information was used')
+    kind: Literal['live', 'replay'] | None = Field(
+        default=None,
+        description='live: sealed before kick-off by the clock of the database; absent in messages '
+        'from before forecasts had kinds',
+    )
+
+
+class HeadEvent(BaseEvent):
+    "A new head of the log of the ledger: whoever keeps it can tell a rewritten log."
+
+    origin: Annotated[str, Field(pattern='^[0-9a-f]{32}$', description='Name of the log')]
+    size: int = Field(gt=0, description='Number of entries')
+    root: Annotated[str, Field(pattern='^[0-9a-f]{64}$', description='Hash of the tree of entries')]
+    at: AwareDatetime = Field(description='Time by the clock of the database')
+    key: str | None = Field(description='Ed25519 public key, hexadecimal; null: unsigned')
+    signature: str | None = Field(description='Over the other fields, hexadecimal; null: unsigned')
 
 
 class ModelEvent(BaseEvent):
@@ -105,6 +121,7 @@ CONSUMER_GROUP = 'football-pred'
 TOPIC_VERSION = 1  # of the meaning of topics, keys and headers
 DEAD_LETTER_TOPIC = f'{TOPIC_PREFIX}dead_letters'
 DEAD_LETTER_DAYS = 90
+HEAD_DAYS = 3650  # not compacted: an old head is evidence against a log that was rewritten
 
 
 def topic_config(
@@ -137,6 +154,7 @@ TOPICS = {
     'odds': Topic({1: OddsEvent}, 'match_id', 6, 30),
     'predictions': Topic({1: PredictionEvent}, 'match_id', 6, 365),
     'models': Topic({1: ModelEvent}, 'league', 1, None),
+    'heads': Topic({1: HeadEvent}, 'origin', 1, HEAD_DAYS),
 }
 
 # %% ../../nbs/60_events/01_kafka.ipynb #d57d016f

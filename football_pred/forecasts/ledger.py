@@ -5,12 +5,13 @@
 # %% auto #0
 __all__ = ['FORECAST_COLUMNS', 'EVENT_COLUMNS', 'Counted', 'compute_seal', 'compute_settlement_seal', 'make_prediction_id',
            'require_before_kickoff', 'ForecastSource', 'read_forecast_match_ids', 'label_kinds', 'forecast_event',
-           'append_forecasts', 'read_created_at', 'add_score_columns', 'read_due_forecasts', 'read_payload_digests',
-           'settle_forecasts', 'of_kind', 'read_settled_forecasts', 'latest_forecasts', 'read_unsettled_matches']
+           'append_forecasts', 'Sealing', 'read_sealings', 'add_score_columns', 'read_due_forecasts',
+           'read_payload_digests', 'settle_forecasts', 'of_kind', 'read_settled_forecasts', 'latest_forecasts',
+           'ForecastCounts', 'count_by_kind', 'read_unsettled_matches']
 
 # %% ../../nbs/50_forecasts/02_ledger.ipynb #e89fae76
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Literal, NamedTuple
 
@@ -33,6 +34,7 @@ from football_pred.core.ledger_log import (
 from ..core.outbox import emit_events
 from football_pred.core.schema import (
     EVENT_PAYLOAD_VERSION,
+    FORECAST_KINDS,
     GENESIS_SEAL,
     predictions,
     settlements,
@@ -254,18 +256,26 @@ def append_forecasts(
     return len(rows)
 
 # %% ../../nbs/50_forecasts/02_ledger.ipynb #8ea34fac
-def read_created_at(
+class Sealing(NamedTuple):
+    "When a forecast was added to the ledger, and as what."
+
+    created_at: datetime  # UTC, by the clock of the database
+    kind: str  # live or replay
+
+
+def read_sealings(
     engine: Engine,  # database with the tables
-    prediction_ids: Sequence[str],  # from `make_prediction_id`
-) -> dict[str, datetime]:  # creation time by prediction id, UTC; others are left out
-    "Read when forecasts were added to the ledger."
-    if not prediction_ids:
-        return {}
-    query = select(predictions.c.prediction_id, predictions.c.created_at).where(
-        predictions.c.prediction_id.in_(prediction_ids)
-    )
+    prediction_ids: Iterable[str],  # from `make_prediction_id`
+) -> dict[str, Sealing]:  # by prediction id; those that are not in the ledger are left out
+    "Read when forecasts were added to the ledger, and whether they are live or replays."
+    columns = predictions.c
+    query = select(columns.prediction_id, columns.created_at, columns.kind)
+    sealings = {}
     with engine.connect() as connection:
-        return {prediction_id: at for prediction_id, at in connection.execute(query)}
+        for batch in batched(prediction_ids):
+            for row in connection.execute(query.where(columns.prediction_id.in_(batch))):
+                sealings[row.prediction_id] = Sealing(row.created_at, row.kind)
+    return sealings
 
 # %% ../../nbs/50_forecasts/02_ledger.ipynb #84acc520
 def add_score_columns(
@@ -401,6 +411,31 @@ def latest_forecasts(
     "Select the latest forecast of each model for each match."
     ordered = settled.sort('as_of', 'sequence')
     return ordered.unique(['match_id', 'model'], keep='last', maintain_order=True)
+
+
+class ForecastCounts(NamedTuple):
+    "Forecasts of one kind."
+
+    sealed: int  # in the ledger
+    settled: int  # those of them that have a score
+
+
+def count_by_kind(
+    engine: Engine,  # database with the tables
+    as_of: datetime | None = None,  # UTC; later scores do not count; None: all count
+) -> dict[str, ForecastCounts]:  # by kind: live and replay
+    "Count the forecasts of the ledger, live ones and replays."
+    scored = select(settlements.c.prediction_id).distinct()
+    if as_of is not None:
+        scored = scored.where(settlements.c.settled_as_of <= as_of)
+    scores = scored.subquery()
+    join = predictions.outerjoin(scores, scores.c.prediction_id == predictions.c.prediction_id)
+    query = select(predictions.c.kind, func.count(), func.count(scores.c.prediction_id))
+    counts = dict.fromkeys(FORECAST_KINDS, ForecastCounts(0, 0))
+    with engine.connect() as connection:
+        rows = connection.execute(query.select_from(join).group_by(predictions.c.kind))
+        counts |= {kind: ForecastCounts(sealed, settled) for kind, sealed, settled in rows}
+    return counts
 
 # %% ../../nbs/50_forecasts/02_ledger.ipynb #25f9d462
 def read_unsettled_matches(

@@ -25,7 +25,7 @@ from ..core.schema import teams as team_rows
 from ..evaluation.backtest import market_forecasts
 from ..evaluation.scoring import calibration_error, score_table
 from ..features.build import recent_form
-from .ledger import latest_forecasts, read_settled_forecasts
+from .ledger import Counted, latest_forecasts, read_settled_forecasts
 from .season_simulation import projected_table, simulate_rest_of_season
 from .standings import league_table
 from ..markets.prices import join_prices
@@ -142,6 +142,7 @@ FORECAST_SUMMARY_COLUMNS = (
     'model_version',
     'as_of',
     'created_at',
+    'kind',
     'p_home',
     'p_draw',
     'p_away',
@@ -353,10 +354,21 @@ def score_model(
 def read_scoreboard(
     engine: Engine,  # database with the tables
     as_of: datetime,  # UTC; later scores are not read
-) -> list[dict[str, Any]]:  # one row per league and model, by league and RPS
-    "Score all settled forecasts, by league and model."
-    forecasts = read_settled_forecasts(engine)
-    settled = latest_forecasts(forecasts.filter(pl.col('settled_as_of') <= as_of))
+    kind: Counted = 'live',  # live or replay; all: both, in rows of their own
+) -> list[dict[str, Any]]:  # one row per kind, league and model, by kind, league and RPS
+    "Score the settled forecasts, by league and model; replays never count as live."
+    forecasts = read_settled_forecasts(engine, kind).filter(pl.col('settled_as_of') <= as_of)
+    rows = []
+    for (label,), same_kind in forecasts.group_by('kind'):
+        scores = _score_forecasts(engine, as_of, latest_forecasts(same_kind))
+        rows += [{'kind': label, **row} for row in scores]
+    return sorted(rows, key=lambda row: (row['kind'], row['league'], row['rps']))
+
+
+def _score_forecasts(
+    engine: Engine, as_of: datetime, settled: pl.DataFrame
+) -> list[dict[str, Any]]:
+    "Score forecasts of one kind, one for each match and model."
     priced = {}
     for (league,), league_forecasts in settled.group_by('league'):
         seasons = league_forecasts['season'].unique().to_list()
@@ -365,4 +377,4 @@ def read_scoreboard(
     rows = []
     for (league, model), group in settled.group_by('league', 'model', maintain_order=True):
         rows.append(score_model(str(league), str(model), group, priced[league]))
-    return sorted(rows, key=lambda row: (row['league'], row['rps']))
+    return rows

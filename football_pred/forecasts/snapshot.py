@@ -21,7 +21,12 @@ from ..core.database import read_frame
 from ..core.ledger_log import HeadFile
 from ..core.parsing import parse_datetime
 from ..core.schema import EVENT_TOPICS, events, matches
-from .ledger import append_forecasts, make_prediction_id, read_created_at
+from football_pred.forecasts.ledger import (
+    Sealing,
+    append_forecasts,
+    make_prediction_id,
+    read_sealings,
+)
 from .predict import RESULT_LABELS, forecast_fixtures, upcoming_fixtures
 from ..markets.prices import join_prices
 from ..registry.registry import ModelVersion
@@ -45,6 +50,9 @@ def trained_until(
     return parse_datetime(model_version.trained_on['as_of'])
 
 # %% ../../nbs/50_forecasts/04_snapshot.ipynb #4aaf4112
+_TOPICS_OF_FORECASTS = ('predictions', 'heads')  # events that every new forecast makes
+
+
 def last_event_sequence(
     engine: Engine,  # database with the tables
 ) -> int:  # sequence; 0 before the first event
@@ -53,7 +61,7 @@ def last_event_sequence(
     by_topic = [
         select(last).where(events.c.topic == topic)
         for topic in EVENT_TOPICS
-        if topic != 'predictions'
+        if topic not in _TOPICS_OF_FORECASTS
     ]
     sequences = union_all(*by_topic).subquery()
     query = select(func.coalesce(func.max(sequences.c.sequence), 0))
@@ -111,7 +119,7 @@ def to_response(
     row: Mapping[str, Any],  # from `forecast_fixtures`, with as_of
     model_version: ModelVersion,  # serving model
     match_id: str | None,  # None: a pairing that is no match
-    created_at: datetime,  # UTC
+    sealing: Sealing | None,  # None: the forecast is not in the ledger
 ) -> dict[str, Any]:  # values for JSON
     "Build the response for a forecast."
     pairing = f"{row['league']}|{row['home_team']}|{row['away_team']}|{row['neutral']}"
@@ -134,7 +142,8 @@ def to_response(
         'model': model_version.name,
         'version': model_version.version,
         'as_of': row['as_of'],
-        'created_at': created_at,
+        'created_at': sealing.created_at if sealing else row['as_of'],
+        'kind': sealing.kind if sealing else None,
         'source': model_version.source,
     }
 
@@ -170,7 +179,7 @@ def forecast_pairings(
             model.model, league_pairings.with_columns(as_of=pl.lit(as_of))
         )
         for row in forecasts.to_dicts():
-            responses[row['row']] = to_response(row, model, None, as_of)
+            responses[row['row']] = to_response(row, model, None, None)
     return responses
 
 # %% ../../nbs/50_forecasts/04_snapshot.ipynb #a38c943d
@@ -188,7 +197,7 @@ def _fingerprints(
 class StoredForecasts(NamedTuple):
     "Forecasts that are in the ledger."
 
-    created_at: dict[str, datetime]  # time at which each was first made, by match id
+    sealings: dict[str, Sealing]  # when each was first made, and as what, by match id
     added: int  # those that were not in the ledger before
 
 
@@ -201,7 +210,7 @@ def store_forecasts(
     run_id: str = 'api',  # run of the job, or the server
 ) -> StoredForecasts:
     "Append forecasts to the ledger, unless they are in it."
-    created_at: dict[str, datetime] = {}
+    sealings: dict[str, Sealing] = {}
     added = 0
     for (league, as_of), group in forecasts.group_by('league', 'as_of', maintain_order=True):
         model = snapshot.serving_models[str(league)]
@@ -209,7 +218,7 @@ def store_forecasts(
             match_id: make_prediction_id(match_id, model.name, model.version, as_of)
             for match_id in group['match_id']
         }
-        stored = read_created_at(engine, list(prediction_ids.values()))
+        stored = read_sealings(engine, prediction_ids.values())
         if not set(prediction_ids.values()) <= set(stored):
             added += append_forecasts(
                 engine,
@@ -222,7 +231,7 @@ def store_forecasts(
                 _fingerprints(prediction_ids, feature_fingerprints),
                 run_id,
             )
-            stored = read_created_at(engine, list(prediction_ids.values()))
+            stored = read_sealings(engine, prediction_ids.values())
         for match_id, prediction_id in prediction_ids.items():
-            created_at[match_id] = stored[prediction_id]
-    return StoredForecasts(created_at, added)
+            sealings[match_id] = stored[prediction_id]
+    return StoredForecasts(sealings, added)

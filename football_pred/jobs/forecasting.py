@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['refuse_hindsight', 'serving_models', 'read_league_fixtures', 'fixture_features_fingerprint', 'ForecastRun',
-           'forecast_league', 'forecast_leagues', 'plot_next_fixtures', 'join_ratings']
+           'describe_kinds', 'read_kinds', 'forecast_league', 'forecast_leagues', 'plot_next_fixtures', 'join_ratings']
 
 # %% ../../nbs/70_jobs/13_forecasting.ipynb #fb3c3eab
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ from ..core.ledger_log import HeadFile
 from ..core.parsing import parse_datetime
 from ..core.settings import Settings
 from ..features.build import features_fingerprint
-from ..forecasts.ledger import append_forecasts
+from ..forecasts.ledger import append_forecasts, make_prediction_id, read_sealings
 from ..forecasts.predict import forecast_fixtures, upcoming_fixtures
 from .notebook_tools import ReportMessage
 from ..markets.prices import join_prices
@@ -78,9 +78,42 @@ def fixture_features_fingerprint(
 class ForecastRun(NamedTuple):
     "Forecasts that a run has sealed."
 
-    forecasts: pl.DataFrame  # Those of the champions
+    forecasts: pl.DataFrame  # Those of the champions, with `kind`
     sealed: int  # Forecasts of champions and challengers
     added: int  # Those of them that the ledger did not hold before
+    live: int  # Those of them that were made before kick-off by the clock of the database
+
+    @property
+    def replays(self) -> int:
+        "Number of forecasts that are not live."
+        return self.sealed - self.live
+
+
+def describe_kinds(
+    run: ForecastRun,  # From `forecast_leagues`
+) -> str:
+    "Tell how many forecasts are live and how many are replays."
+    text = f'{run.sealed} forecasts sealed: {run.live} live, {run.replays} replays.'
+    if run.replays:
+        text += ' Replays were made after kick-off, by the clock of the database; they never count.'
+    return ReportMessage(text)
+
+# %% ../../nbs/70_jobs/13_forecasting.ipynb #deeb1363
+def read_kinds(
+    engine: Engine,  # Database with the tables
+    forecasts: pl.DataFrame,  # Sealed forecasts of one model
+    version: ModelVersion,  # The model
+    as_of: datetime,  # Time of the forecast, UTC
+) -> pl.DataFrame:  # The rows with `kind`
+    "Read from the ledger whether forecasts are live or replays."
+    time = as_of.astimezone(UTC)
+    prediction_ids = [
+        make_prediction_id(match_id, version.name, version.version, time)
+        for match_id in forecasts['match_id']
+    ]
+    sealings = read_sealings(engine, prediction_ids)
+    kinds = [sealings[prediction_id].kind for prediction_id in prediction_ids]
+    return forecasts.with_columns(kind=pl.Series(kinds, dtype=pl.String))
 
 # %% ../../nbs/70_jobs/13_forecasting.ipynb #f4a1b6a1
 def forecast_league(
@@ -97,6 +130,7 @@ def forecast_league(
     fingerprint = fixture_features_fingerprint(features, fixtures)
     sealed = 0
     added = 0
+    live = 0
     champion_forecasts = pl.DataFrame()
     for position, version in enumerate(serving_models(registry, league)):
         refuse_hindsight(version, as_of)
@@ -112,10 +146,12 @@ def forecast_league(
             data_fingerprint=version.trained_on['data_fingerprint'],
             feature_fingerprint=fingerprint,
         )
+        forecasts = read_kinds(engine, forecasts, version, as_of)
         sealed += forecasts.height
+        live += forecasts.filter(kind='live').height
         if position == 0:
             champion_forecasts = forecasts
-    return ForecastRun(champion_forecasts, sealed, added)
+    return ForecastRun(champion_forecasts, sealed, added, live)
 
 # %% ../../nbs/70_jobs/13_forecasting.ipynb #b1c74c0d
 def forecast_leagues(
@@ -136,6 +172,7 @@ def forecast_leagues(
         pl.concat([run.forecasts for run in runs]),
         sum(run.sealed for run in runs),
         sum(run.added for run in runs),
+        sum(run.live for run in runs),
     )
 
 # %% ../../nbs/70_jobs/13_forecasting.ipynb #f6fa7777
@@ -153,7 +190,7 @@ def plot_next_fixtures(
 def join_ratings(
     forecasts: pl.DataFrame,  # Forecasts of champions
     features: pl.DataFrame,  # Offline features of matches
-) -> pl.DataFrame:  # Expected goals, Elo ratings, predicted result and confidence, by kick-off
+) -> pl.DataFrame:  # Expected goals, Elo ratings, result, confidence and kind, by kick-off
     "Add the Elo ratings of both teams to forecasts."
     ratings = features.select('match_id', 'home_elo', 'away_elo')
     rated = forecasts.join(ratings, on='match_id', how='left').sort('kickoff', 'match_id')
@@ -167,4 +204,5 @@ def join_ratings(
         'away_elo',
         'predicted_result',
         'confidence',
+        'kind',
     )

@@ -237,9 +237,11 @@ def check_forecast_pipeline(context: CheckContext) -> str:
     results = check_results(context.engine, settings.snapshots_folder)
     require(not results.problems, '; '.join(results.problems[:3]))
     root = ledger.head['root'][:12] if ledger.head else 'none'
+    live = ledger.counts.get('live forecasts', 0)
     return (
-        f'{run}: {ledger.forecasts:,} forecasts sealed, {ledger.settlements:,} scored, '
-        f'every seal and {results.results} results recomputed, head {root}'
+        f'{run}: {live:,} live forecasts and {ledger.forecasts - live:,} replays sealed, '
+        f'{ledger.settlements:,} scored, every seal and '
+        f'{results.results} results recomputed, head {root}'
     )
 
 

@@ -107,14 +107,14 @@ gauge | football_ledger_verified_timestamp_seconds |
 _LEDGER = _parse_definitions(
     'ledger',
     """
-counter | football_forecasts_sealed_total | league model
-    Forecasts sealed in the ledger.
+counter | football_forecasts_sealed_total | league model kind
+    Forecasts sealed in the ledger; kind is live (before kick-off) or replay (any other).
 counter | football_forecasts_settled_total | league model
-    Forecasts settled after the match.
+    Live forecasts settled after the match.
 gauge | football_forecasts_open | league model
-    Forecasts in the ledger that are not settled.
+    Live forecasts in the ledger that are not settled.
 gauge | football_ledger_guards_missing |
-    Triggers that protect the ledger and are missing from the database.
+    Triggers that protect the ledger and are missing from the database, disabled or changed.
 """,
 )
 
@@ -123,7 +123,7 @@ _RECORD = _parse_definitions(
     'record',
     """
 gauge | football_rolling_matches | league model matches
-    Scored matches in the record, at most 200; matches is all or priced (with a closing price).
+    Matches with a scored live forecast, at most 200; matches is all or priced (by a closing price).
 gauge | football_rolling_accuracy_ratio | league model matches forecaster
     Share of matches in which the most likely outcome occurred.
 gauge | football_rolling_rps | league model matches forecaster

@@ -277,7 +277,7 @@ READ_BATCH_SIZE = 20_000  # forecasts read from the ledger at once
 
 
 class ForecastRecord(NamedTuple):
-    "One forecast of the ledger, with the goals of its match once it is settled."
+    "One live forecast of the ledger, with the goals of its match once it is settled."
 
     match_id: str
     as_of: datetime  # what the forecast may know, UTC
@@ -410,14 +410,15 @@ class SettledForecasts:
 def read_forecasts(
     connection: Connection,  # database with the ledger
     after: int,  # sequence of the last forecast that was read
-) -> Sequence[Any]:  # at most `READ_BATCH_SIZE` rows: fields of `ForecastRecord`, then the seal
+) -> Sequence[Any]:  # at most `READ_BATCH_SIZE` rows: of `ForecastRecord`, then kind and seal
     "Read the next forecasts of the ledger, in its order."
-    query = select(*_FORECAST_COLUMNS, predictions.c.seal).where(predictions.c.sequence > after)
+    columns = (*_FORECAST_COLUMNS, predictions.c.kind, predictions.c.seal)
+    query = select(*columns).where(predictions.c.sequence > after)
     return connection.execute(query.order_by(predictions.c.sequence).limit(READ_BATCH_SIZE)).all()
 
 # %% ../../nbs/61_metrics/02_counters.ipynb #e12c8f5b
 class LedgerReader:
-    "Reads each forecast of the ledger once, counts it, and follows it until it is settled."
+    "Reads each forecast once, counts it, and follows it until it is settled if it is live."
 
     def __init__(self) -> None:
         self.reset()
@@ -449,25 +450,27 @@ class LedgerReader:
     def _read_batch(self, connection: Connection) -> bool:
         "Read the next forecasts of the ledger; whether there may be more."
         rows = read_forecasts(connection, after=self.last_row[0])
-        for *values, seal in rows:
+        for *values, kind, seal in rows:
             forecast = ForecastRecord(*values)
-            self.sealed_counts.add((forecast.league, forecast.model))
-            self.open_forecasts.add(forecast)
+            self.sealed_counts.add((forecast.league, forecast.model, kind))
+            if kind == 'live':
+                self.open_forecasts.add(forecast)
             self.last_row = (forecast.sequence, seal)
         return len(rows) == READ_BATCH_SIZE
 
 # %% ../../nbs/61_metrics/02_counters.ipynb #af3be965
 def ledger_samples(
     ledger: LedgerReader,  # after `update`
-) -> list[Sample]:  # sealed, settled and open forecasts of each league and model
-    "Forecasts of each model: sealed, settled and open."
-    sealed = ledger.sealed_counts.samples('football_forecasts_sealed_total')
-    settled = ledger.settled_counts.samples('football_forecasts_settled_total')
-    open_samples = []
-    for key, count in ledger.sealed_counts.items():
-        open_count = count - ledger.settled_counts.get(key, 0)
-        open_samples.append(Sample('football_forecasts_open', key, open_count))
-    return [*sealed, *settled, *open_samples]
+) -> list[Sample]:  # of each league and model
+    "Forecasts of each model: sealed ones by kind, and live ones that are settled or open."
+    samples = ledger.sealed_counts.samples('football_forecasts_sealed_total')
+    models = dict.fromkeys(labels[:2] for labels in ledger.sealed_counts)
+    for model in models:
+        settled = ledger.settled_counts.get(model, 0)
+        live = ledger.sealed_counts.get((*model, 'live'), 0)
+        samples.append(Sample('football_forecasts_settled_total', model, settled))
+        samples.append(Sample('football_forecasts_open', model, live - settled))
+    return samples
 
 # %% ../../nbs/61_metrics/02_counters.ipynb #22f5a0d5
 def forecasts_between(

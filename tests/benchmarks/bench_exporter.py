@@ -26,6 +26,7 @@ from football_pred.core import schema
 from football_pred.core.database import open_database, upsert, write_transaction
 from football_pred.core.settings import Settings
 from football_pred.metrics.exporter import Exporter, MetricCollectors, collector_status
+from tests.support.live_forecasts import drop_guards
 
 MATCHES, START = 5000, datetime(2020, 8, 1, 15, tzinfo=UTC)
 
@@ -83,6 +84,8 @@ def prepare(home: Path) -> None:
             (schema.matches, fixtures()),
         ):
             upsert(connection, table, rows)
+    guards = schema.insert_guards('sqlite')
+    drop_guards(engine, tuple(guards))
     engine.dispose()
 
 
@@ -126,6 +129,7 @@ def chain(first: int, previous: str) -> Iterator[tuple]:
             'bench',
             previous,
             seal,
+            'live',
         )
         sequence, previous = sequence + 1, seal
 
@@ -143,9 +147,9 @@ def grow(home: Path, count: int) -> str:
     while count:
         some = list(islice(rows, min(count, 50_000)))
         count -= len(some)
-        connection.executemany(f"INSERT INTO predictions VALUES ({','.join('?' * 24)})", some)
+        connection.executemany(f"INSERT INTO predictions VALUES ({','.join('?' * 25)})", some)
         connection.executemany(
-            f"INSERT INTO settlements VALUES ({','.join('?' * 12)})",
+            f"INSERT INTO settlements VALUES ({','.join('?' * 13)})",
             (
                 (
                     row[1],
@@ -160,6 +164,7 @@ def grow(home: Path, count: int) -> str:
                     0.4,
                     'bench',
                     row[1],
+                    None,
                 )
                 for row in some
                 if row[0] % MATCHES % 50

@@ -21,6 +21,7 @@ from sqlalchemy import Engine
 
 from football_pred.core import schema
 from football_pred.core.database import open_database, upsert, write_transaction
+from football_pred.core.ledger_log import HeadFile
 from football_pred.core.sample_league import sample_matches, sample_strengths
 from football_pred.core.settings import Settings
 from football_pred.events.consumer import lazy_feature_store, run_consumer
@@ -113,7 +114,7 @@ def consumed(engine: Engine, matches: pl.DataFrame, events: int) -> float:
         engine,
         partial(current_champions, connect_registry(**settings.registry_options)),
         lazy_feature_store(FeatureStoreConfig(home / 'features')),
-        settings.ledger_anchors_path,
+        HeadFile(settings.ledger_heads_path),
     )
     tools.open_feature_store()
     with run_kafka() as kafka:

@@ -14,10 +14,12 @@ from sqlalchemy import select
 from football_pred.core import schema
 from football_pred.core.database import count_rows, open_database, read_frame
 from football_pred.core.job_runs import find_process, recent_runs
+from football_pred.core.ledger_log import HeadFile
 from football_pred.core.parsing import parse_datetime
 from football_pred.core.settings import Settings
-from football_pred.forecasts.ledger import read_settled_forecasts
+from football_pred.forecasts.ledger import count_by_kind, read_settled_forecasts
 from football_pred.forecasts.ledger_verification import verify_ledger
+from football_pred.forecasts.queries import read_scoreboard
 from football_pred.registry.mlflow_client import find_version
 from football_pred.registry.registry import connect_registry
 from tests.support.warm import warm_command
@@ -43,6 +45,12 @@ ATTEMPT = (
     'end_time',
     'changed_at',
     'at',
+    'recorded_at',
+    'content',
+    'leaf',
+    'subtrees',
+    'origin',
+    'root',
 )
 
 
@@ -81,6 +89,10 @@ def database(home: Path):
     return open_database(Settings(home=home, database_url=None).database_dsn)
 
 
+def heads_of(home: Path) -> HeadFile:
+    return HeadFile(Settings(home=home, database_url=None).ledger_heads_path)
+
+
 def rows(home: Path) -> dict[str, int]:
     return {
         name: count for name, count in count_rows(database(home)).items() if name not in HISTORY
@@ -113,12 +125,39 @@ def undisturbed(project, tmp_path_factory):
 
 def test_every_forecast_is_sealed_before_kickoff_and_scored(undisturbed):
     engine = database(undisturbed)
-    settled = read_settled_forecasts(engine)
+    settled = read_settled_forecasts(engine, 'replay')
     assert settled.height == count_rows(engine)['predictions'] > 50
     assert (settled['as_of'] < settled['kickoff']).all()
     assert (settled['as_of'] == parse_datetime('2026-04-01')).all()
-    verified = verify_ledger(engine, Settings(home=undisturbed).ledger_anchors_path)
+    verified = verify_ledger(engine, heads_of(undisturbed))
     assert verified.problems == []
+
+
+def test_the_bundled_day_is_a_replay_everywhere_and_says_so(project, undisturbed):
+    "Its matches were played long ago by the clock of the database."
+    engine = database(undisturbed)
+    assert read_settled_forecasts(engine).height == 0
+    assert read_scoreboard(engine, datetime(2026, 6, 1, tzinfo=UTC)) == []
+    counts = count_by_kind(engine)
+    sealed = count_rows(engine)['predictions']
+    assert counts == {'live': (0, 0), 'replay': (sealed, sealed)}
+    told = finish(command(project, undisturbed, 'status'))
+    assert 'forecasts: 0 live, 0 of them settled' in told
+    assert f'{sealed:,} replays, {sealed:,} of them settled' in told
+    checks = {run['job']: run for run in recent_runs(engine)}
+    figures = {check['name']: check['value'] for check in checks['predict']['checks']}
+    assert (figures['live'], figures['replays']) == (0, sealed)
+    figures = {check['name']: check['value'] for check in checks['settle']['checks']}
+    assert (figures['live settled in all'], figures['replays settled in all']) == (0, sealed)
+    assert 'RPS of the champion (replay)' in figures
+    assert 'RPS of the champion' not in figures
+    reports = Settings(home=undisturbed).reports_folder
+    predicted, settled = [
+        (reports / checks[job]['report']).read_text() for job in ('predict', 'settle')
+    ]
+    assert f'{sealed} forecasts sealed: 0 live, {sealed} replays.' in predicted
+    assert 'no live forecast is settled' in settled
+    assert 'Latest forecast of each match (replay)' in settled
 
 
 def test_the_champion_passed_the_gate(undisturbed):
@@ -203,7 +242,4 @@ def test_killed_at_random_moments_nothing_is_doubled_or_lost(project, undisturbe
     expected = content(undisturbed)
     for name, table in content(tmp_path).items():
         assert table == expected[name], name
-    assert (
-        verify_ledger(database(tmp_path), Settings(home=tmp_path).ledger_anchors_path).problems
-        == []
-    )
+    assert verify_ledger(database(tmp_path), heads_of(tmp_path)).problems == []

@@ -13,11 +13,13 @@ from football_pred.core import schema
 from football_pred.core.as_of import read_matches
 from football_pred.core.database import count_rows, open_engine, read_frame, write_transaction
 from football_pred.core.files import read_payload, read_snapshot_records
+from football_pred.core.ledger_log import HeadFile
 from football_pred.core.maintenance import create_partitions
 from football_pred.core.settings import Settings
-from football_pred.forecasts.ledger import append_forecasts, settle_forecasts
+from football_pred.forecasts.ledger import append_forecasts, count_by_kind, settle_forecasts
 from football_pred.forecasts.ledger_verification import verify_ledger
 from football_pred.forecasts.predict import forecast_fixtures, upcoming_fixtures
+from football_pred.forecasts.queries import read_scoreboard
 from football_pred.ingest.collect import collect_payloads
 from football_pred.ingest.load import REBUILT_TABLES, load_new_payloads, rebuild_tables
 from football_pred.ingest.open_sources import BundledSource
@@ -26,6 +28,7 @@ from football_pred.ingest.reconcile import read_table_rows
 from football_pred.ingest.sources import SOURCES, create_source
 from football_pred.markets.prices import bookmaker_overrounds, join_prices, read_prices
 from football_pred.models.base_rate import BaseRate
+from tests.support.live_forecasts import past_clock
 
 AT, LATER = datetime(2026, 4, 1, tzinfo=UTC), datetime(2026, 6, 1, tzinfo=UTC)
 KNOWN = {name: create_source(name) for name in SOURCES}
@@ -150,17 +153,14 @@ def test_the_ledger_is_guarded_on_postgresql(postgresql, home):
     forecasts = forecast_fixtures(
         BaseRate().fit(known.filter(status='finished'), as_of=AT), upcoming_fixtures(known, AT, 30)
     )
-    added = append_forecasts(
-        postgresql, home / 'anchors', forecasts, 'base', '1', AT, AT, 'data', 'features', 'run'
-    )
-    assert (
-        append_forecasts(
-            postgresql, home / 'anchors', forecasts, 'base', '1', AT, AT, 'data', 'features', 'run'
-        )
-        == 0
-    )
-    settled = settle_forecasts(postgresql, read_matches(postgresql, LATER), LATER, 'run')
-    found = verify_ledger(postgresql, home / 'anchors')
+    heads = HeadFile(home / 'heads')
+    source = ('base', '1', AT, 'data', 'features', 'run')
+    with past_clock(postgresql, AT) as clock:
+        added = append_forecasts(postgresql, heads, forecasts, *source, clock=clock)
+        assert append_forecasts(postgresql, heads, forecasts, *source, clock=clock) == 0
+    settled = settle_forecasts(postgresql, heads, read_matches(postgresql, LATER), LATER, 'run')
+    assert count_by_kind(postgresql) == {'live': (added, added), 'replay': (0, 0)}
+    found = verify_ledger(postgresql, heads)
     assert (added, settled.height, found.forecasts, found.settlements, found.problems) == (
         len(forecasts),
         added,
@@ -181,9 +181,34 @@ def test_the_ledger_is_guarded_on_postgresql(postgresql, home):
         connection.exec_driver_sql('ALTER TABLE predictions DISABLE TRIGGER predictions_change')
     with write_transaction(postgresql) as connection:
         connection.exec_driver_sql('UPDATE predictions SET confidence = 0.9 WHERE sequence = 3')
-    problems = verify_ledger(postgresql, home / 'anchors').problems
+    problems = verify_ledger(postgresql, heads).problems
     assert any('predictions_change' in problem for problem in problems)
-    assert any(problem.startswith('forecast 3 of ') for problem in problems)
+    assert any('was edited' in problem for problem in problems)
+
+
+def test_replays_move_no_live_figure_on_postgresql(postgresql, home):
+    gather(postgresql, home / 'snapshots')
+    known = read_matches(postgresql, AT)
+    forecasts = forecast_fixtures(
+        BaseRate().fit(known.filter(status='finished'), as_of=AT), upcoming_fixtures(known, AT, 30)
+    )
+    heads = HeadFile(home / 'heads')
+    finished = read_matches(postgresql, LATER)
+    with past_clock(postgresql, AT) as clock:
+        append_forecasts(
+            postgresql, heads, forecasts, 'base', '1', AT, 'd', 'f', 'run', clock=clock
+        )
+    settle_forecasts(postgresql, heads, finished, LATER, 'run')
+    live = read_scoreboard(postgresql, LATER)
+    assert [(row['kind'], row['matches']) for row in live] == [('live', forecasts.height)]
+    wrong = forecasts.with_columns(p_home=0.0, p_draw=1.0, p_away=0.0)
+    append_forecasts(postgresql, heads, wrong, 'base', '2', AT, 'd', 'f', 'run')
+    settle_forecasts(postgresql, heads, finished, LATER, 'run')
+    assert read_scoreboard(postgresql, LATER) == live
+    replays = read_scoreboard(postgresql, LATER, 'replay')
+    assert [(row['kind'], row['matches']) for row in replays] == [('replay', forecasts.height)]
+    assert replays[0]['rps'] > live[0]['rps']
+    assert verify_ledger(postgresql, heads).problems == []
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from sqlalchemy import Engine, func, select
 from sqlalchemy.exc import OperationalError
 
 from football_pred.core.database import open_database
+from football_pred.core.ledger_log import HeadFile
 from football_pred.core.schema import events, job_runs, matches, predictions
 from football_pred.core.settings import Settings
 from football_pred.forecasts.ledger_verification import verify_ledger
@@ -109,7 +110,8 @@ def test_nothing_is_lost_or_doubled_when_everything_is_killed_under_a_day(platfo
     assert coming - {match_id for match_id, _, _ in made} == set()
     assert len(made) == len(set(made)) == told_of
     assert (
-        verify_ledger(engine, Settings(home=tmp_path / 'home').ledger_anchors_path).problems == []
+        verify_ledger(engine, HeadFile(Settings(home=tmp_path / 'home').ledger_heads_path)).problems
+        == []
     )
 
     def unsent() -> int:

@@ -26,6 +26,7 @@ from football_pred.ingest.sources import create_source
 from football_pred.markets.prices import read_match_history
 from football_pred.models.dixon_coles import DixonColes
 from football_pred.registry.registry import ChangeLog, connect_registry
+from tests.support.live_forecasts import forget_ledger, past_clock
 from tests.support.server import run
 from tests.support.services import free_port
 
@@ -77,7 +78,7 @@ def add_closing_prices(engine: Engine) -> None:
 
 
 def add_challenger(engine: Engine, settings: Settings) -> None:
-    "Train a challenger, and seal its and the champion's forecasts of the winter."
+    "Train a challenger, and seal its and the champion's live forecasts of the winter."
     registry = connect_registry(
         **settings.registry_options,
         log=ChangeLog(engine, HeadFile(settings.ledger_heads_path), now),
@@ -90,19 +91,13 @@ def add_challenger(engine: Engine, settings: Settings) -> None:
     version = registry.versions.register('E0', challenger, 'E0-shadow', trained_on)
     registry.set_challenger('E0', version.version)
     winter = history.filter(pl.col('kickoff') > WINTER, pl.col('kickoff') < AS_OF)
-    for name, model in ((champion.name, champion.model), ('E0-shadow', challenger)):
-        append_forecasts(
-            engine,
-            settings.ledger_anchors_path,
-            forecast_fixtures(model, winter),
-            name,
-            '1',
-            WINTER,
-            now(),
-            'd',
-            'f',
-            'by hand',
-        )
+    heads = HeadFile(settings.ledger_heads_path)
+    forget_ledger(engine, heads)
+    with past_clock(engine, WINTER) as clock:
+        for name, model in ((champion.name, champion.model), ('E0-shadow', challenger)):
+            forecasts = forecast_fixtures(model, winter)
+            source = (name, '1', WINTER, 'd', 'f', 'by hand')
+            append_forecasts(engine, heads, forecasts, *source, clock=clock)
 
 
 def collect_from_unreachable_source(engine: Engine, settings: Settings) -> None:
@@ -121,7 +116,7 @@ def collect_from_unreachable_source(engine: Engine, settings: Settings) -> None:
 
 @pytest.fixture(scope='module')
 def day(served_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    "A home with forecasts of two models, prices, results, and runs that failed."
+    "A home with live forecasts and replays of two models, prices, results, and failed runs."
     home = tmp_path_factory.mktemp('exporter') / 'home'
     shutil.copytree(served_home, home)
     settings = Settings(home=home)

@@ -37,6 +37,7 @@ PAGES = (
     '/matches/E0-2425-arsenal-chelsea',
     '/leagues/E0',
     '/scoreboard',
+    '/scoreboard?kind=all',
     '/runs',
 )
 HTML = {'Accept': 'text/html'}
@@ -226,7 +227,16 @@ def test_a_finished_match_has_scores(settled_site, visit):
     assert re.search(r'(✓ yes|✗ no)', ledger)
     assert re.search(r'0\.\d{3}', ledger)
     assert re.search(r'[0-9a-f]{64}', ledger)
+    assert page.locator('.runs tbody tr .replay').count() == page.locator('.runs tbody tr').count()
+    assert 'replay' in ledger
+    empty = visit(f'{settled_site}/scoreboard').locator('#empty')
+    text = 'No live forecast is settled yet; '
+    assert re.match(rf'{text}\d+ replays\.', empty.inner_text())
     board = visit(f'{settled_site}/scoreboard')
+    board.locator('#empty a').click()
+    board.wait_for_url('**/scoreboard?kind=replay')
+    assert board.locator('tbody tr .replay').count() == board.locator('tbody tr').count() == 1
+    assert board.locator('[aria-current]', has_text='Replays').count() == 1
     assert 'no odds available' in board.locator('table').inner_text()
     assert 'the bundled data have no odds' in board.locator('main').inner_text()
     assert board.evaluate('document.documentElement.scrollWidth') <= 360
@@ -323,6 +333,14 @@ def test_a_page_allows_its_style_and_nothing_else(site):
     style = re.search(r'href="(/look-\w+\.css)"', answer.text)[1]
     assert 'immutable' in httpx.get(site + style).headers['cache-control']
     assert '<script' not in answer.text
+
+
+def test_forecasts_of_the_bundled_day_are_labelled_as_replays(site):
+    for path in ('/', '/?league=E0', f'/matches/{MATCH}', '/leagues/E0'):
+        page = httpx.get(site + path, headers=HTML).text
+        labels = page.count('class="replay"')
+        assert labels >= max(1, page.count('<p class="likely">')), path
+    assert httpx.get(f'{site}/scoreboard?kind=none', headers=HTML).status_code == 422
 
 
 def test_pages_show_the_forecasts_of_the_api_and_compute_them_once(site):

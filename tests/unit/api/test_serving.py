@@ -28,18 +28,23 @@ from football_pred.api import forecast_service, record_routes
 from football_pred.api.api_keys import create_key, revoke_key
 from football_pred.api.app import create_app
 from football_pred.core import schema
+from football_pred.core.as_of import read_matches
 from football_pred.core.database import open_database, read_frame, upsert, write_transaction
 from football_pred.core.ledger_log import HeadFile
 from football_pred.core.settings import Settings
+from football_pred.forecasts.ledger import append_forecasts, settle_forecasts
+from football_pred.forecasts.predict import forecast_fixtures
 from football_pred.markets.prices import read_match_history
 from football_pred.models.dixon_coles import DixonColes
 from football_pred.models.serialization import pack_model, packed_model_version
 from football_pred.registry.local_copies import LocalCopies
 from football_pred.registry.registry import ChangeLog, Registry, connect_registry
+from tests.support.live_forecasts import forget_ledger, past_clock
 from tests.support.server import run, serving, wait_until
 from tests.support.services import free_port, run_redis
 
 AS_OF = datetime(2026, 4, 1, tzinfo=UTC)  # time of the matches, in the bundled data
+LATER = datetime(2026, 6, 1, tzinfo=UTC)  # when all of them are over
 FRESH = {'Cache-Control': 'no-cache'}
 PROBLEM = 'application/problem+json'
 
@@ -178,8 +183,10 @@ def test_a_forecast_is_the_same_everywhere_and_stored_once(home, server, call, m
         'model',
         'version',
         'as_of',
+        'kind',
         'source',
     }
+    assert forecast['kind'] == 'replay'  # the bundled matches were played long ago
     assert set(forecast['probabilities']) == {'home_win', 'draw', 'away_win'}
     assert sum(forecast['probabilities'].values()) == pytest.approx(1, abs=1e-12)
     assert (
@@ -224,6 +231,86 @@ def test_a_forecast_is_the_same_everywhere_and_stored_once(home, server, call, m
     assert pairing.json() == forecast
 
 
+@pytest.fixture
+def live_home(home: Path, tmp_path: Path) -> tuple[Path, HeadFile]:
+    "A home with live forecasts of the spring, which are settled."
+    copy = tmp_path / 'live'
+    shutil.copytree(home, copy)
+    engine = open_database(Settings(home=copy).database_dsn)
+    heads = HeadFile(Settings(home=copy).ledger_heads_path)
+    forget_ledger(engine, heads)
+    spring = read_match_history(engine, LATER, ['E0']).filter(pl.col('kickoff') > AS_OF)
+    model = registry_of(copy).champion('E0')
+    forecasts = forecast_fixtures(model.model, spring)
+    with past_clock(engine, AS_OF) as clock:
+        source = (model.name, 'live', AS_OF, 'd', 'f', 'tests')
+        append_forecasts(engine, heads, forecasts, *source, clock=clock)
+    settle_forecasts(engine, heads, read_matches(engine, LATER), LATER, 'tests')
+    engine.dispose()
+    return copy, heads
+
+
+def test_the_scoreboard_is_of_live_forecasts_unless_it_is_asked_for_others(live_home):
+    "Replays of the same model and matches, all of them wrong, change no live figure."
+    home, heads = live_home
+    path = '/api/v1/scoreboard'
+    with in_process(home, clock=lambda: LATER) as client:
+        before = strict(client.get(path))
+        page = client.get('/scoreboard').text
+        assert [(row['kind'], row['model']) for row in before] == [('live', 'E0-dixon-coles')]
+        assert strict(client.get(path, params={'kind': 'live'})) == before
+        assert strict(client.get(path, params={'kind': 'replay'})) == []
+        assert 'Replays' not in page.partition('<table')[0]
+    engine = open_database(Settings(home=home).database_dsn)
+    spring = read_match_history(engine, LATER, ['E0']).filter(pl.col('kickoff') > AS_OF)
+    model = registry_of(home).champion('E0')
+    wrong = forecast_fixtures(model.model, spring)
+    wrong = wrong.with_columns(p_home=0.0, p_draw=1.0, p_away=0.0)
+    append_forecasts(engine, heads, wrong, model.name, 'late', AS_OF, 'd', 'f', 'tests')
+    finished = read_matches(engine, LATER)
+    assert settle_forecasts(engine, heads, finished, LATER, 'tests').height == spring.height
+    with in_process(home, clock=lambda: LATER) as client:
+        assert strict(client.get(path)) == before
+        replays = strict(client.get(path, params={'kind': 'replay'}))
+        assert [(row['kind'], row['matches']) for row in replays] == [('replay', spring.height)]
+        assert replays[0]['rps'] > before[0]['rps']
+        assert strict(client.get(path, params={'kind': 'all'})) == before + replays
+        assert_problem(client.get(path, params={'kind': 'every'}), 422, 'kind')
+        changed = client.get('/scoreboard').text
+        assert changed.partition('<tbody>')[2] == page.partition('<tbody>')[2]
+        match_id = spring['match_id'][0]
+        entries = strict(client.get(f'/api/v1/matches/{match_id}'))['forecasts']
+        assert [entry['kind'] for entry in entries] == ['replay', 'live']
+        match_page = client.get(f'/matches/{match_id}').text
+        assert match_page.count('class="replay"') == 1
+        assert match_page.count('<td data-label="Kind">live</td>') == 1
+
+
+def test_a_forecast_before_kickoff_is_live_and_a_pairing_has_no_kind(home, tmp_path):
+    copy = tmp_path / 'future'
+    shutil.copytree(home, copy)
+    engine = open_database(Settings(home=copy).database_dsn)
+    forget_ledger(engine, HeadFile(Settings(home=copy).ledger_heads_path))
+    kickoff = now() + timedelta(days=3)
+    match_id = 'E0-2526-arsenal-bournemouth'
+    future = {'kickoff': kickoff, 'status': 'scheduled', 'date': kickoff.date()}
+    future |= {'home_goals': None, 'away_goals': None, 'result_known_at': None}
+    with write_transaction(engine) as connection:
+        of_match = schema.matches.c.match_id == match_id
+        connection.execute(schema.matches.update().where(of_match).values(**future))
+    engine.dispose()
+    with in_process(copy, clock=now) as client:
+        forecast = strict(client.get(f'/api/v1/predictions/{match_id}'))
+        assert forecast['kind'] == 'live'
+        again = client.get(f'/api/v1/predictions/{match_id}')
+        assert (again.headers['x-cache'], again.json()) == ('hit', forecast)
+        names = {'league': 'E0', 'home_team': 'Chelsea', 'away_team': 'Arsenal'}
+        pairing = strict(client.post('/api/v1/predictions', json=names))
+        assert (pairing['match_id'], pairing['kind']) == (None, None)
+        for path in ('/', f'/matches/{match_id}', '/leagues/E0'):
+            assert 'class="replay"' not in client.get(path).text
+
+
 def test_every_reading_route_answers(server, call, matches):
     match_id = matches[3]
     call.get(f'/predictions/{match_id}')
@@ -249,6 +336,7 @@ def test_every_reading_route_answers(server, call, matches):
     assert match['features_source'] == 'online'
     assert match['features']['home_elo'] > 1000
     assert match['forecasts'][0]['model'] == 'E0-dixon-coles'
+    assert match['forecasts'][0]['kind'] == 'replay'
     assert sum(
         bet['win']
         for bet in results[f'/matches/{match_id}/markets']['markets']

@@ -109,7 +109,7 @@ def test_wrong_project_is_named(tmp_path):
 
 def test_empty_home_is_no_error(tmp_path):
     messages = {
-        ('status',): 'never',
+        ('status',): 'forecasts: 0 live, 0 of them settled; 0 replays, 0 of them settled',
         ('runs',): 'no run yet',
         ('names',): 'every name is known',
         ('ledger', 'verify'): '0 forecasts',

@@ -20,11 +20,14 @@ from sqlalchemy import Engine, create_engine, func, select, text, update
 from football_pred.core import schema
 from football_pred.core.as_of import frame_fingerprint
 from football_pred.core.database import read_frame, upsert, write_transaction
+from football_pred.core.ledger_log import HeadFile, read_heads
 from football_pred.core.outbox import emit_events
 from football_pred.core.sample_league import sample_matches, sample_strengths
 from football_pred.core.settings import Settings
 from football_pred.events.kafka import (
     DEAD_LETTER_TOPIC,
+    TOPICS,
+    InvalidMessage,
     KafkaMessage,
     create_topics,
     decode_message,
@@ -213,6 +216,55 @@ def test_an_event_that_fits_no_schema_is_a_dead_letter(database, kafka):
     assert len(understood(kafka.servers)) == 3
 
 
+FORECAST = {
+    'version': 1,
+    'prediction_id': 'p',
+    'match_id': 'm1',
+    'league': 'E0',
+    'model': 'dixon',
+    'model_version': '1',
+    'predicted_result': 'draw',
+    'p_home': 0.25,
+    'p_draw': 0.5,
+    'p_away': 0.25,
+    'kickoff': EMITTED_AT.isoformat(),
+    'as_of': EMITTED_AT.isoformat(),
+}
+HEAD = {
+    'version': 1,
+    'origin': 'ab' * 16,
+    'size': 3,
+    'root': 'cd' * 32,
+    'at': EMITTED_AT.isoformat(),
+    'key': None,
+    'signature': None,
+}
+
+
+def test_a_forecast_has_a_kind_and_messages_from_before_stay_valid():
+    def decoded(**kind: str) -> Any:
+        return decode_message(encode_event('predictions', 'm1', FORECAST | kind, 'e', 1)).event
+
+    assert decoded().kind is None
+    assert [decoded(kind=kind).kind for kind in schema.FORECAST_KINDS] == ['live', 'replay']
+    with pytest.raises(InvalidMessage, match='kind: Input should be'):
+        decoded(kind='late')
+
+
+def test_a_head_has_its_origin_as_key():
+    message = encode_event('heads', HEAD['origin'], HEAD, 'e', 1)
+    assert (message.topic, message.key) == ('football.heads', HEAD['origin'].encode())
+    assert decode_message(message).event.size == 3
+    signed = HEAD | {'key': 'e' * 64, 'signature': 'f' * 128}
+    assert encode_event('heads', HEAD['origin'], signed, 'e', 1).value
+    for wrong in ({'root': 'cd'}, {'size': 0}, {'origin': 'ab' * 15}, {'at': '2026-04-01'}):
+        with pytest.raises(InvalidMessage):
+            encode_event('heads', HEAD['origin'], HEAD | wrong, 'e', 1)
+    with pytest.raises(InvalidMessage, match='the key is'):
+        encode_event('heads', 'another', HEAD, 'e', 1)
+    assert TOPICS['heads'].config['cleanup.policy'] == 'delete'  # an old head is evidence
+
+
 # A simulated league
 
 
@@ -265,11 +317,10 @@ def tables(home: Path, database: Engine) -> tuple[Registry, pl.DataFrame]:
     week = upcoming_fixtures(history, BEFORE, 8)
     append_forecasts(
         database,
-        settings.ledger_anchors_path,
+        HeadFile(settings.ledger_heads_path),
         forecast_fixtures(model, week),
         kept.name,
         kept.version,
-        BEFORE,
         BEFORE,
         'x',
         'x',
@@ -316,7 +367,7 @@ def check_ledger(home: Path, database: Engine, week: pl.DataFrame) -> None:
         select(schema.predictions.c.match_id).where(schema.predictions.c.run_id == 'stream'),
     )['match_id'].to_list()
     assert sorted(sealed_ids) == sorted(next_fixtures)
-    assert verify_ledger(database, Settings(home=home).ledger_anchors_path).problems == []
+    assert verify_ledger(database, HeadFile(Settings(home=home).ledger_heads_path)).problems == []
 
 
 def test_a_consumer_that_is_killed_does_everything_once(database, home, kafka):
@@ -515,11 +566,10 @@ def test_from_a_page_to_settled_and_new_forecasts(database, home, kafka, tmp_pat
         coming = upcoming_fixtures(history, first, 60)
         append_forecasts(
             database,
-            settings.ledger_anchors_path,
+            HeadFile(settings.ledger_heads_path),
             forecast_fixtures(model, coming.head(1)),
             kept.name,
             kept.version,
-            first,
             first,
             'x',
             'x',
@@ -562,9 +612,14 @@ def test_from_a_page_to_settled_and_new_forecasts(database, home, kafka, tmp_pat
     )
     assert sorted(made['match_id']) == sorted(following)
     assert set(made['as_of']) == {first}  # the champion has learned from nothing later
-    assert verify_ledger(database, settings.ledger_anchors_path).problems == []
+    assert verify_ledger(database, HeadFile(settings.ledger_heads_path)).problems == []
     told = {message.event.match_id for message in understood(kafka.servers, 'football.predictions')}
     assert told == set(following)
+    with database.connect() as connection:
+        kept = read_heads(connection)
+    heads = [message.event for message in understood(kafka.servers, 'football.heads')]
+    assert [head.root for head in heads] == [head['root'] for head in kept][-len(heads) :]
+    assert heads[-1].size == kept[-1]['size'] == 1 + sum(ledger(database))
     countries = dict(
         read_frame(database, select(schema.leagues.c.league, schema.leagues.c.country)).iter_rows()
     )

@@ -6,7 +6,17 @@ from types import SimpleNamespace
 import numpy as np
 import polars as pl
 import pytest
+from sqlalchemy import Engine
 
+from football_pred.api.sample_service import store_sample_league
+from football_pred.core import schema
+from football_pred.core.as_of import mask_future_results
+from football_pred.core.database import write_transaction
+from football_pred.core.ledger_log import HeadFile
+from football_pred.core.sample_league import sample_matches, sample_strengths
+from football_pred.core.settings import Settings
+from football_pred.forecasts.ledger import append_forecasts, settle_forecasts
+from football_pred.forecasts.predict import forecast_fixtures
 from football_pred.forecasts.season_simulation import SimulatedSeason
 from football_pred.jobs.backtesting import (
     BacktestModels,
@@ -17,7 +27,13 @@ from football_pred.jobs.backtesting import (
     skill_table,
 )
 from football_pred.jobs.collecting import count_fetches
-from football_pred.jobs.forecasting import refuse_hindsight, serving_models
+from football_pred.jobs.forecasting import (
+    ForecastRun,
+    describe_kinds,
+    forecast_leagues,
+    refuse_hindsight,
+    serving_models,
+)
 from football_pred.jobs.maintenance import partition_checks
 from football_pred.jobs.monitoring import (
     NO_PROMETHEUS,
@@ -29,10 +45,15 @@ from football_pred.jobs.monitoring import (
 )
 from football_pred.jobs.settling import (
     Scoreboard,
+    SettledRecord,
+    build_scoreboard,
     challenger_scores,
     champion_checks,
     champion_scores,
+    count_live,
     model_roles,
+    read_record,
+    settled_title,
 )
 from football_pred.jobs.simulating import (
     count_lost_points,
@@ -44,6 +65,12 @@ from football_pred.registry.registry import ModelVersion
 from football_pred.reporting.dashboard_plots import PanelQuery
 
 AS_OF = datetime(2026, 4, 1, tzinfo=UTC)
+OVER = {
+    'status': 'finished',
+    'home_goals': 1,
+    'away_goals': 0,
+    'result_known_at': datetime(2099, 1, 1, tzinfo=UTC),
+}
 
 
 def version(name: str, trained_at: str = '2026-04-01T00:00+00:00') -> ModelVersion:
@@ -151,9 +178,101 @@ def test_scores_of_champion_and_challenger():
     alone = Scoreboard(champions, champions, base_rates)
     both = Scoreboard(champions, pl.concat([champions, challengers]), base_rates)
     assert challenger_scores(alone).height == 0
-    assert champion_checks(pl.DataFrame()) == []
-    assert [check.passed for check in champion_checks(champion_scores(alone))] == [True] * 4
+    live = SettledRecord(champions, 'live', 3, 0)
+    replayed = SettledRecord(champions, 'replay', 0, 3)
+    assert champion_checks(pl.DataFrame(), live) == []
+    checks = champion_checks(champion_scores(alone), live)
+    assert [check.passed for check in checks] == [True] * 4
+    assert all('replay' not in check.name for check in checks)
+    checks = champion_checks(champion_scores(alone), replayed)
+    assert [check.passed for check in checks] == [True] * 4
+    assert all(check.name.endswith(' (replay)') for check in checks)
     assert set(challenger_scores(both)['matches']) == {2}
+
+
+MIDWAY = datetime(2080, 9, 20, tzinfo=UTC)
+
+
+@pytest.fixture
+def coming(engine: Engine) -> pl.DataFrame:
+    "Second half of a season of the far future, in the database as fixtures."
+    matches = sample_matches(sample_strengths(8), start_year=2080)
+    store_sample_league(engine, mask_future_results(matches, MIDWAY))
+    return matches.filter(pl.col('kickoff') > MIDWAY)
+
+
+def change_coming(engine: Engine, **columns: object) -> None:
+    "Change columns of all matches that are to come."
+    statement = schema.matches.update().where(schema.matches.c.kickoff > MIDWAY)
+    with write_transaction(engine) as connection:
+        connection.execute(statement.values(**columns))
+
+
+class GoodModel:
+    "A model that forecasts the same for every match."
+
+    def predict_proba(self, matches: pl.DataFrame) -> np.ndarray:
+        return np.tile([0.5, 0.3, 0.2], (matches.height, 1))
+
+
+def test_a_day_whose_kickoffs_are_in_the_future_gives_live_forecasts(engine, home, coming):
+    trained_on = {'as_of': MIDWAY.isoformat(), 'data_fingerprint': 'd'}
+    champion = ModelVersion('SIM-good', '1', GoodModel(), trained_on, 'copy', '1')
+    registry = Aliases({'SIM': champion}, {})
+    settings = Settings(home=home)
+    features = coming.select('match_id').head(0)
+
+    def run() -> ForecastRun:
+        return forecast_leagues(settings, engine, registry, features, ['SIM'], MIDWAY, 400)
+
+    first = run()
+    assert first.sealed == first.added == first.live == coming.height > 20
+    assert set(first.forecasts['kind']) == {'live'}
+    assert (
+        describe_kinds(first) == f'{first.sealed} forecasts sealed: {first.live} live, 0 replays.'
+    )
+    change_coming(engine, **OVER)
+    again = run()
+    assert (again.added, again.live, again.replays) == (0, again.sealed, 0)  # as they were stored
+    later = MIDWAY - timedelta(hours=1)
+    trained_on['as_of'] = later.isoformat()
+    late = forecast_leagues(settings, engine, registry, features, ['SIM'], later, 400)
+    assert (late.added, late.live, late.replays) == (late.sealed, 0, late.sealed)
+    assert f'0 live, {late.sealed} replays. Replays were made after' in describe_kinds(late)
+
+
+def test_the_record_is_of_live_forecasts(engine, home, coming):
+    "Of replays it is only where nothing else is settled, and says so."
+    heads = HeadFile(Settings(home=home).ledger_heads_path)
+    end = coming['result_known_at'].max()
+    forecasts = forecast_fixtures(GoodModel(), coming)
+    half = forecasts.height // 2
+
+    def seal(rows: pl.DataFrame, version: str) -> pl.DataFrame:
+        append_forecasts(engine, heads, rows, 'SIM-good', version, MIDWAY, 'd', 'f', 'run')
+        return settle_forecasts(engine, heads, coming, end, 'run')
+
+    change_coming(engine, **OVER)
+    settled = seal(forecasts.tail(half), 'late')
+    assert (settled.height, count_live(engine, settled)) == (half, 0)
+    replayed = read_record(engine, end)
+    assert (replayed.kind, replayed.live, replayed.replays) == ('replay', 0, half)
+    assert set(replayed.forecasts['kind']) == {'replay'}
+    assert 'no live forecast is settled' in settled_title(replayed, half, 0)
+    change_coming(engine, status='scheduled')
+    settled = seal(forecasts.head(3), 'early')
+    assert (settled.height, count_live(engine, settled)) == (3, 3)
+    record = read_record(engine, end)
+    assert (record.kind, record.live, record.replays) == ('live', 3, half)
+    registry = Aliases({'SIM': version('SIM-good')}, {})
+    board = build_scoreboard(engine, registry, record.forecasts)
+    scores = champion_scores(board)
+    assert set(scores['matches']) == {3}
+    change_coming(engine, status='finished')
+    seal(forecasts.with_columns(p_home=0.0, p_draw=0.0, p_away=1.0), 'wrong')
+    after = read_record(engine, end)
+    assert (after.live, after.replays) == (3, half + forecasts.height)
+    assert champion_scores(build_scoreboard(engine, registry, after.forecasts)).equals(scores)
 
 
 def test_figures_of_a_simulation():

@@ -30,6 +30,7 @@ from football_pred.core import schema
 from football_pred.core.as_of import read_matches
 from football_pred.core.database import open_database
 from football_pred.core.job_runs import begin_run, finish_run
+from football_pred.core.ledger_log import HeadFile
 from football_pred.core.settings import Settings
 from football_pred.features.build import FEATURES
 from football_pred.features.offline import FeatureStoreConfig, read_offline_features
@@ -39,6 +40,7 @@ from football_pred.metrics.drift import CALENDAR_FEATURES
 from football_pred.metrics.exporter import CycleResult, Exporter, MetricCollectors, collector_status
 from football_pred.registry.registry import connect_registry
 from tests.support.exporter_day import AS_OF, now, record_run
+from tests.support.live_forecasts import CLOCK_GUARDS, drop_guards, unknown_results
 from tests.support.server import COMMAND, wait_until
 from tests.support.services import free_port
 
@@ -143,14 +145,16 @@ def test_every_collector_is_up(day_exporter):
 
 
 def test_counts_are_those_of_the_tables(day_exporter, day):
-    made = rows(day, 'SELECT league, model, count(*) n FROM predictions GROUP BY 1, 2').rows()
-    assert len(made) == 2
-    for league, model, count in made:
-        assert (
-            value(day_exporter, 'football_forecasts_sealed_total', league=league, model=model)
-            == count
-        )
-    scored = 'SELECT p.league, p.model, count(*) n FROM settlements s JOIN predictions p USING (prediction_id) WHERE revision = 1 GROUP BY 1, 2'
+    made = rows(day, 'SELECT league, model, kind, count(*) n FROM predictions GROUP BY 1, 2, 3')
+    assert len(made) == 4
+    assert set(made['kind']) == {'live', 'replay'}
+    for league, model, kind, count in made.rows():
+        about = {'league': league, 'model': model, 'kind': kind}
+        assert value(day_exporter, 'football_forecasts_sealed_total', **about) == count
+    scored = (
+        'SELECT p.league, p.model, count(*) n FROM settlements s JOIN predictions p '
+        "USING (prediction_id) WHERE revision = 1 AND p.kind = 'live' GROUP BY 1, 2"
+    )
     for league, model, count in rows(day, scored).rows():
         assert (
             value(day_exporter, 'football_forecasts_settled_total', league=league, model=model)
@@ -245,7 +249,7 @@ def record(home: Path, model: str) -> pl.DataFrame:
     scored = rows(
         home,
         f"""SELECT p.match_id, p.kickoff, p.as_of, p.sequence, p_home, p_draw, p_away, s.revision, home_goals, away_goals
-        FROM predictions p JOIN settlements s USING (prediction_id) WHERE model = '{model}'""",
+        FROM predictions p JOIN settlements s USING (prediction_id) WHERE model = '{model}' AND p.kind = 'live'""",
     ).sort('as_of', 'sequence', 'revision')
     own = scored.unique('match_id', keep='last').sort('kickoff', 'match_id').tail(NEWEST)
     prices = rows(
@@ -439,7 +443,10 @@ def test_a_missing_database_is_reported_and_no_sample_is_stale(home):
         assert 'there is no database' in collector_status(exporter.cycles[name]).reason
     assert value(exporter, 'football_collector_up', collector='backups') == 1
     assert (
-        value(exporter, 'football_forecasts_sealed_total', league='E0', model='E0-shadow') is None
+        value(
+            exporter, 'football_forecasts_sealed_total', league='E0', model='E0-shadow', kind='live'
+        )
+        is None
     )
     assert not (home / 'football.db').exists()
     (home / 'away.db').rename(home / 'football.db')
@@ -455,7 +462,10 @@ def test_a_ledger_that_was_put_in_its_place_is_read_from_the_start(home, tmp_pat
     open_database(Settings(home=home).database_dsn).dispose()
     exporter.run_all()
     assert (
-        value(exporter, 'football_forecasts_sealed_total', league='E0', model='E0-shadow') is None
+        value(
+            exporter, 'football_forecasts_sealed_total', league='E0', model='E0-shadow', kind='live'
+        )
+        is None
     )
     assert value(exporter, 'football_table_row_count', table='predictions') == 0
 
@@ -476,23 +486,16 @@ def test_counters_are_the_same_after_a_restart(home):
         )
     history = read_matches(engine, now(), ['E0'], ['2526']).filter(pl.col('kickoff') > AS_OF)
     model = connect_registry(**settings.registry_options).champion('E0').model
-    append_forecasts(
-        engine,
-        settings.ledger_anchors_path,
-        forecast_fixtures(model, history),
-        'E0-third',
-        '1',
-        AS_OF,
-        now(),
-        'd',
-        'f',
-        'by hand',
-    )
+    tomorrow = history.with_columns(kickoff=pl.lit(now() + timedelta(days=1)))
+    heads = HeadFile(settings.ledger_heads_path)
+    with unknown_results(engine, AS_OF):
+        forecasts = forecast_fixtures(model, tomorrow)
+        append_forecasts(engine, heads, forecasts, 'E0-third', '1', AS_OF, 'd', 'f', 'by hand')
     exporter.run_all()
     assert (
         value(exporter, 'football_forecasts_open', league='E0', model='E0-third') == history.height
     )
-    settle_forecasts(engine, read_matches(engine, now()), now(), 'by hand')
+    settle_forecasts(engine, heads, read_matches(engine, now()), now(), 'by hand')
     exporter.run_all()
     assert value(exporter, 'football_forecasts_open', league='E0', model='E0-third') == 0
     assert (
@@ -535,7 +538,9 @@ def test_a_corrected_result_changes_the_record(home):
             'UPDATE matches SET home_goals = 9 - home_goals, away_goals = home_goals + 10 WHERE match_id = ?',
             [last],
         )
-    assert settle_forecasts(engine, read_matches(engine, now()), now(), 'by hand').height == 2
+    heads = HeadFile(Settings(home=home).ledger_heads_path)
+    finished = read_matches(engine, now())
+    assert settle_forecasts(engine, heads, finished, now(), 'by hand').height == 2
     exporter.run_all()
     expected = record(home, 'E0-shadow').select(rps())['rps'].mean()
     assert value(
@@ -547,6 +552,55 @@ def test_a_corrected_result_changes_the_record(home):
         forecaster='model',
     ) == pytest.approx(expected)
     assert counters(refreshed(home)) == counters(exporter)
+
+
+def test_replays_are_counted_and_move_no_figure(home):
+    "Forecasts that are made when the result is known, and are all wrong."
+    exporter = refreshed(home)
+    before = {
+        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+        for family in exporter.registry.collect()
+        for sample in family.samples
+        if re.match(r'football_(rolling|forecast_|forecasts_(settled|open))', sample.name)
+    }
+    settings = Settings(home=home)
+    engine = open_database(settings.database_dsn)
+    heads = HeadFile(settings.ledger_heads_path)
+    played = read_matches(engine, now(), ['E0'], ['2526']).tail(150)
+    model = Registry(**settings.registry_options).champion('E0').model
+    wrong = forecast_fixtures(model, played).with_columns(p_home=0.0, p_draw=1.0, p_away=0.0)
+    for name in ('E0-shadow', 'E0-dixon-coles'):
+        append_forecasts(engine, heads, wrong, name, 'late', AS_OF, 'd', 'f', 'by hand')
+    finished = read_matches(engine, now())
+    assert settle_forecasts(engine, heads, finished, now(), 'by hand').height == 300
+    sealed = 'football_forecasts_sealed_total'
+    about = {'league': 'E0', 'model': 'E0-shadow', 'kind': 'replay'}
+    replays = value(exporter, sealed, **about)
+    exporter.run_all()
+    assert value(exporter, sealed, **about) == replays + 150
+    after = {
+        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+        for family in exporter.registry.collect()
+        for sample in family.samples
+    }
+    assert len(before) > 30
+    assert {key: after[key] for key in before} == before
+    assert all('late' not in str(key) for key in set(after) - set(before))
+
+
+def test_missing_and_changed_guards_are_counted(home):
+    engine = open_database(Settings(home=home).database_dsn)
+    drop_guards(engine, CLOCK_GUARDS)
+    with engine.begin() as connection:
+        connection.exec_driver_sql(
+            'CREATE TRIGGER predictions_clock BEFORE INSERT ON predictions BEGIN SELECT 1; END'
+        )
+    exporter = refreshed(home)
+    assert value(exporter, 'football_ledger_guards_missing') == 2
+    with engine.begin() as connection:
+        schema.renew_guards(connection)
+    exporter.run_all()
+    assert value(exporter, 'football_ledger_guards_missing') == 0
 
 
 def test_what_was_read_is_not_read_again(home):
@@ -733,7 +787,8 @@ def test_the_command(process, home):
         asked(f'{address}/metrics', accept='application/openmetrics-text; version=1.0.0'),
     )
     assert plain.headers['content-type'].startswith('text/plain; version=0.0.4')
-    assert 'football_forecasts_sealed_total{league="E0",model="E0-shadow"}' in plain.text
+    sealed = 'football_forecasts_sealed_total{kind="live",league="E0",model="E0-shadow"}'
+    assert sealed in plain.text
     assert other.headers['content-type'].startswith('application/openmetrics-text')
     assert other.text.endswith('# EOF\n')
     second = subprocess.run(
