@@ -8,7 +8,7 @@ __all__ = ['refuse_hindsight', 'serving_models', 'read_league_fixtures', 'fixtur
 
 # %% ../../nbs/70_jobs/13_forecasting.ipynb #fb3c3eab
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 import polars as pl

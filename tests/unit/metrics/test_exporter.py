@@ -567,7 +567,7 @@ def test_replays_are_counted_and_move_no_figure(home):
     engine = open_database(settings.database_dsn)
     heads = HeadFile(settings.ledger_heads_path)
     played = read_matches(engine, now(), ['E0'], ['2526']).tail(150)
-    model = Registry(**settings.registry_options).champion('E0').model
+    model = connect_registry(**settings.registry_options).champion('E0').model
     wrong = forecast_fixtures(model, played).with_columns(p_home=0.0, p_draw=1.0, p_away=0.0)
     for name in ('E0-shadow', 'E0-dixon-coles'):
         append_forecasts(engine, heads, wrong, name, 'late', AS_OF, 'd', 'f', 'by hand')
