@@ -312,6 +312,7 @@ def verify_ledger(
     kept_heads: Mapping[str, Iterable[Head]] | None = None,  # by the place where they were kept
     public_keys: Sequence[str] = (),  # hexadecimal; those that heads must be signed by
     clock_time: datetime | None = None,  # UTC; None: the time of the machine
+    needs_scores: bool = True,  # of results known for a week; False: before they are settled
 ) -> LedgerVerification:
     """Verify the log, its heads, the guards of the database, kick-offs and scores.
 
@@ -331,7 +332,9 @@ def verify_ledger(
         problems += _check_entries(connection, checker, frontier, since)
         checker.finish()
         problems += checker.problems
-        problems += _database_problems(connection, heads, clock_time or datetime.now(UTC))
+        problems += _database_problems(connection, heads)
+        if needs_scores:
+            problems += unsettled_problems(connection, clock_time or datetime.now(UTC))
         if engine.dialect.name == 'sqlite':  # one machine; others may share a server
             problems += head_file_problems(stored, kept.heads, heads.path)
     return LedgerVerification(
@@ -345,9 +348,9 @@ def verify_ledger(
     )
 
 # %% ../../nbs/50_forecasts/03_ledger_verification.ipynb #4146e120
-def _database_problems(connection: Connection, heads: HeadFile, moment: datetime) -> list[str]:
+def _database_problems(connection: Connection, heads: HeadFile) -> list[str]:
     "Find what the log alone does not tell."
-    problems = kickoff_problems(connection) + unsettled_problems(connection, moment)
+    problems = kickoff_problems(connection)
     problems += former_anchor_problems(connection, heads.path.with_name(FORMER_ANCHORS_NAME))
     if connection.execute(select(func.count()).select_from(ledger_entries)).scalar():
         problems += unlogged_problems(connection)
