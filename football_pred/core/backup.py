@@ -204,7 +204,7 @@ def _copy_files(files: Mapping[str, Path], folder: Path) -> None:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, folder / name)
 
-
+# %% ../../nbs/00_core/12_backup.ipynb #c2ba9926
 def create_backup(
     engine: Engine,  # database to back up
     folder: AnyPath,  # folder of all backups

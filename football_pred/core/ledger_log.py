@@ -78,7 +78,7 @@ def _time_after(moment: datetime, last: datetime) -> datetime:
         )
     return max(moment, last)
 
-
+# %% ../../nbs/00_core/21_ledger_log.ipynb #a50bf0a9
 def ledger_time(
     connection: Connection,  # in a transaction that holds the lock of the ledger
     clock: Clock = database_clock,  # reads the current time
@@ -207,7 +207,7 @@ def forecast_entry(
     "Build the entry of a forecast."
     return NewEntry('forecast', row['prediction_id'], row, has_row=True)
 
-
+# %% ../../nbs/00_core/21_ledger_log.ipynb #5bcb2cb7
 def settlement_entry(
     row: Mapping[str, Any],  # of table settlements
 ) -> NewEntry:
@@ -307,7 +307,7 @@ class HeadFile:
             heads = [parse_kept_head(line) for line in file.read().split(b'\n')]
         return next((head['size'] for head in reversed(heads) if head), 0)
 
-
+# %% ../../nbs/00_core/21_ledger_log.ipynb #b4f5b4a8
 def _end_of_lines(handle: int) -> int:
     "Find the end of the last whole line of a file."
     end = os.fstat(handle).st_size
@@ -392,7 +392,7 @@ def begin_entries(
     open_log(connection, recorded_at)
     return recorded_at
 
-
+# %% ../../nbs/00_core/21_ledger_log.ipynb #9e4c16c6
 def append_entries(
     connection: Connection,  # of the transaction of `begin_entries`
     heads: HeadFile,  # signs the head

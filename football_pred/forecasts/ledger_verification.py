@@ -418,6 +418,7 @@ def verify_ledger(
     public_keys: Sequence[str] = (),  # hexadecimal; one of them must have signed the last head
     clock_time: datetime | None = None,  # UTC; None: the time of the machine
     digests: Sequence[str] = (),  # roots or seals that were kept without their sizes
+    needs_scores: bool = True,  # of results known for a week; False: before they are settled
 ) -> LedgerVerification:
     """Verify the log, its heads, the guards of the database, kick-offs and scores.
 
@@ -441,8 +442,11 @@ def verify_ledger(
         checker.finish()
         problems += checker.problems
         problems += signature_problems(stored, public_keys)
-        problems += _database_problems(connection, heads, clock_time or datetime.now(UTC))
+        moment = clock_time or datetime.now(UTC)
+        problems += _database_problems(connection, heads, moment)
         problems += anchor_problems(connection, read_stored_heads(connection))
+        if needs_scores:
+            problems += unsettled_problems(connection, moment)
         if engine.dialect.name == 'sqlite':  # one machine; others may share a server
             problems += head_file_problems(stored, kept.heads, heads.path)
     return LedgerVerification(
@@ -457,10 +461,10 @@ def verify_ledger(
     )
 
 # %% ../../nbs/50_forecasts/03_ledger_verification.ipynb #4146e120
-def _database_problems(connection: Connection, heads: HeadFile, moment: datetime) -> list[str]:
+def _database_problems(connection: Connection, heads: HeadFile) -> list[str]:
     "Find what the log alone does not tell."
     problems = kickoff_problems(connection) + late_problems(connection)
-    problems += unsettled_problems(connection, moment) + result_problems(connection, moment)
+    problems += result_problems(connection, moment)
     problems += payload_problems(connection)
     problems += former_anchor_problems(connection, heads.path.with_name(FORMER_ANCHORS_NAME))
     if connection.execute(select(func.count()).select_from(ledger_entries)).scalar():

@@ -10,10 +10,8 @@ __all__ = ['YEAR_MICROSECONDS', 'DEFAULT_RATINGS', 'STACKED_ATTRIBUTES', 'RatedF
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, ClassVar, NamedTuple
-
 import numpy as np
 import polars as pl
-
 from ..markets.score_grid import outcome_codes, outcome_probabilities, score_grid
 from football_pred.models.base import (
     SerializableEstimator,
@@ -46,6 +44,8 @@ from football_pred.ratings.rating_targets import (
     read_rating_specs,
     read_results,
 )
+
+# %% ../../nbs/35_models/12_stacked_ratings.ipynb #350c499e
 from football_pred.ratings.team_strengths import (
     MAX_TIMESTAMP,
     PRIOR_LOG_RATES,

@@ -19,10 +19,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
-
 import polars as pl
 from sqlalchemy import Connection, Engine
-
 from ..core.database import write_transaction
 from football_pred.core.ledger_log import (
     HeadFile,
@@ -42,6 +40,8 @@ from football_pred.models.serialization import (
     unpack_model,
 )
 from .local_copies import LeagueListing, LocalCopies, Pointer
+
+# %% ../../nbs/45_registry/04_registry.ipynb #d3e76c9e
 from football_pred.registry.mlflow_client import (
     NO_DATABASE,
     TRIAL_METRICS,
@@ -541,7 +541,7 @@ def promotion_entry(
     }
     return NewEntry('promotion', event_id('models', last_change['league'], last_change), content)
 
-
+# %% ../../nbs/45_registry/04_registry.ipynb #078f5980
 def registration_entry(
     league: str,  # league code
     version: ModelVersion,  # that was registered

@@ -18,7 +18,7 @@ from football_pred.core.database import open_database, upsert, write_transaction
 from football_pred.core.job_runs import begin_run, finish_run
 from football_pred.core.ledger_log import HeadFile
 from football_pred.core.settings import Settings
-from football_pred.forecasts.ledger import append_forecasts
+from football_pred.forecasts.ledger import append_forecasts, settle_forecasts
 from football_pred.forecasts.predict import forecast_fixtures
 from football_pred.ingest.collect import collect_payloads
 from football_pred.ingest.http_messages import FetchLimits
@@ -78,7 +78,7 @@ def add_closing_prices(engine: Engine) -> None:
 
 
 def add_challenger(engine: Engine, settings: Settings) -> None:
-    "Train a challenger, and seal its and the champion's live forecasts of the winter."
+    "Train a challenger, seal its and the champion's live forecasts of the winter, and settle them."
     registry = connect_registry(
         **settings.registry_options,
         log=ChangeLog(engine, HeadFile(settings.ledger_heads_path), now),
@@ -98,6 +98,7 @@ def add_challenger(engine: Engine, settings: Settings) -> None:
             forecasts = forecast_fixtures(model, winter)
             source = (name, '1', WINTER, 'd', 'f', 'by hand')
             append_forecasts(engine, heads, forecasts, *source, clock=clock)
+    settle_forecasts(engine, heads, read_matches(engine, AS_OF), AS_OF, 'by hand')
 
 
 def collect_from_unreachable_source(engine: Engine, settings: Settings) -> None:

@@ -30,7 +30,7 @@ def unknown_results(engine: Engine, after: datetime) -> Iterator[None]:
     with write_transaction(engine) as connection:
         over = select(columns.match_id, columns.status)
         over = over.where(columns.kickoff > after, columns.status.in_(OVER))
-        statuses = dict(connection.execute(over).tuples().all())
+        statuses = {match_id: status for match_id, status in connection.execute(over)}
         _set_status(connection, dict.fromkeys(statuses, 'scheduled'))
     try:
         yield
