@@ -27,6 +27,8 @@ from .head_signing import load_key, sign_head
 from football_pred.core.ledger_checks import (
     TreeFrontier,
     canonical_text,
+    is_digest,
+    is_moment,
     leaf_hash,
     peak_nodes,
     prove_consistency,
@@ -87,8 +89,12 @@ def ledger_time(
 
     Raises: LedgerClockError, when the clock is over five minutes behind the last entry.
     """
-    query = select(ledger_entries.c.recorded_at).order_by(ledger_entries.c.entry.desc()).limit(1)
+    entered, created = ledger_entries.c, predictions.c
+    query = select(entered.recorded_at).order_by(entered.entry.desc()).limit(1)
     last: datetime | None = connection.execute(query).scalar()
+    if last is None:  # the log is to be opened with what was sealed before
+        query = select(created.created_at).order_by(created.sequence.desc()).limit(1)
+        last = connection.execute(query).scalar()
     moment = clock(connection)
     return moment if last is None else _time_after(moment, last)
 
@@ -437,6 +443,7 @@ def record_restore(
     """
     lines = heads.path.read_bytes().split(b'\n') if heads.path.exists() else []
     known = [head for head in (*map(parse_kept_head, lines), *kept_heads) if head]
+    known = [head for head in known if is_moment(head.get('at')) and is_digest(head.get('root'))]
     with engine.connect() as connection:
         known += read_heads(connection)
     if not known:
