@@ -27,6 +27,8 @@ from .head_signing import load_signing_key, sign_head
 from football_pred.core.ledger_checks import (
     TreeFrontier,
     canonical_text,
+    is_digest,
+    is_moment,
     leaf_hash,
     peak_nodes,
     prove_consistency,
@@ -78,7 +80,7 @@ def _time_after(moment: datetime, last: datetime) -> datetime:
         )
     return max(moment, last)
 
-# %% ../../nbs/00_core/21_ledger_log.ipynb #a50bf0a9
+
 def ledger_time(
     connection: Connection,  # in a transaction that holds the lock of the ledger
     clock: Clock = database_clock,  # reads the current time
@@ -87,8 +89,12 @@ def ledger_time(
 
     Raises: LedgerClockError, when the clock is over five minutes behind the last entry.
     """
-    query = select(ledger_entries.c.recorded_at).order_by(ledger_entries.c.entry.desc()).limit(1)
+    entered, created = ledger_entries.c, predictions.c
+    query = select(entered.recorded_at).order_by(entered.entry.desc()).limit(1)
     last: datetime | None = connection.execute(query).scalar()
+    if last is None:  # the log is to be opened with what was sealed before
+        query = select(created.created_at).order_by(created.sequence.desc()).limit(1)
+        last = connection.execute(query).scalar()
     moment = clock(connection)
     return moment if last is None else _time_after(moment, last)
 
@@ -207,7 +213,7 @@ def forecast_entry(
     "Build the entry of a forecast."
     return NewEntry('forecast', row['prediction_id'], row, has_row=True)
 
-# %% ../../nbs/00_core/21_ledger_log.ipynb #5bcb2cb7
+
 def settlement_entry(
     row: Mapping[str, Any],  # of table settlements
 ) -> NewEntry:
@@ -307,7 +313,7 @@ class HeadFile:
             heads = [parse_kept_head(line) for line in file.read().split(b'\n')]
         return next((head['size'] for head in reversed(heads) if head), 0)
 
-# %% ../../nbs/00_core/21_ledger_log.ipynb #b4f5b4a8
+
 def _end_of_lines(handle: int) -> int:
     "Find the end of the last whole line of a file."
     end = os.fstat(handle).st_size
@@ -392,7 +398,7 @@ def begin_entries(
     open_log(connection, recorded_at)
     return recorded_at
 
-# %% ../../nbs/00_core/21_ledger_log.ipynb #9e4c16c6
+
 def append_entries(
     connection: Connection,  # of the transaction of `begin_entries`
     heads: HeadFile,  # signs the head
@@ -441,6 +447,7 @@ def record_restore(
     """
     lines = heads.path.read_bytes().split(b'\n') if heads.path.exists() else []
     known = [head for head in (*map(parse_kept_head, lines), *kept_heads) if head]
+    known = [head for head in known if is_moment(head.get('at')) and is_digest(head.get('root'))]
     with engine.connect() as connection:
         known += read_heads(connection)
     if not known:

@@ -37,7 +37,6 @@ from ..core.outbox import write_audit_entry
 from ..core.settings import Settings, environment_variables
 from ..features.offline import FeatureStoreConfig, read_offline_features
 from ..forecasts.ledger_verification import verify_ledger
-from ..forecasts.result_checks import check_results
 from ..registry.registry import connect_registry
 
 # %% ../../nbs/70_jobs/07_platform_checks.ipynb #386794ef
@@ -231,17 +230,16 @@ def check_forecast_pipeline(context: CheckContext) -> str:
     run = run_job_by_command(context, 'predict')
     settings = context.settings
     heads = HeadFile(settings.ledger_heads_path, settings.ledger_key_path)
-    ledger = verify_ledger(context.engine, heads, needs_scores=False)
+    sources = {name: create_source(name) for name in SOURCES}
+    payloads = (settings.snapshots_folder, sources)
+    ledger = verify_ledger(context.engine, heads, needs_scores=False, payloads=payloads)
     require(not ledger.problems, '; '.join(ledger.problems[:3]))
     require(ledger.forecasts > 0, 'the ledger is empty')
-    results = check_results(context.engine, settings.snapshots_folder)
-    require(not results.problems, '; '.join(results.problems[:3]))
     root = ledger.head['root'][:12] if ledger.head else 'none'
     live = ledger.counts.get('live forecasts', 0)
     return (
         f'{run}: {live:,} live forecasts and {ledger.forecasts - live:,} replays sealed, '
-        f'{ledger.settlements:,} scored, every seal and '
-        f'{results.results} results recomputed, head {root}'
+        f'{ledger.settlements:,} scored, every seal and result recomputed, head {root}'
     )
 
 

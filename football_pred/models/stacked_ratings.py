@@ -10,8 +10,10 @@ __all__ = ['YEAR_MICROSECONDS', 'DEFAULT_RATINGS', 'STACKED_ATTRIBUTES', 'RatedF
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, ClassVar, NamedTuple
+
 import numpy as np
 import polars as pl
+
 from ..markets.score_grid import outcome_codes, outcome_probabilities, score_grid
 from football_pred.models.base import (
     SerializableEstimator,

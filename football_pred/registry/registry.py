@@ -19,8 +19,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
+
 import polars as pl
 from sqlalchemy import Connection, Engine
+
 from ..core.database import write_transaction
 from football_pred.core.ledger_log import (
     HeadFile,

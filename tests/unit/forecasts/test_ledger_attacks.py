@@ -16,6 +16,7 @@ from sqlalchemy import Engine, select, update
 from sqlalchemy.exc import DBAPIError
 
 from football_pred.core import schema
+from football_pred.core.as_of import read_matches
 from football_pred.core.database import open_database, open_engine, write_transaction
 from football_pred.core.head_signing import create_key, load_key
 from football_pred.core.ledger_log import (
@@ -34,12 +35,18 @@ from football_pred.forecasts.ledger_verification import (
     read_head_file,
     verify_ledger,
 )
+from football_pred.forecasts.predict import forecast_fixtures
+from football_pred.ingest.collect import collect_payloads
+from football_pred.ingest.load import load_new_payloads
+from football_pred.ingest.sources import create_source
+from football_pred.ingest.team_names import load_reference_data
 from tests.support.ledgers import (
     END,
     MATCHES,
     NOW,
     PREDICTED,
     UPCOMING,
+    Fixed,
     append,
     fill_matches,
     following,
@@ -1034,3 +1041,89 @@ def test_rows_that_were_changed_as_a_replica_are_told(postgresql, shared):
     assert re.search(
         r'entry 4 \(forecast .* was edited', '\n'.join(verify_shared(postgresql, shared).problems)
     )
+
+
+# ---- payloads
+
+LATE = datetime(2026, 7, 1, tzinfo=UTC)
+
+
+@pytest.fixture
+def reported(tmp_path, sqlite) -> Iterator[tuple[Path, Engine, tuple[Path, dict[str, Any]]]]:
+    "Replays of ten matches of the bundled season, scored by what its payload tells."
+    home = tmp_path / 'home'
+    engine = open_database(f'sqlite:///{home}/football.db')
+    source = create_source('bundled')
+    folder = home / 'snapshots'
+    with write_transaction(engine) as connection:
+        load_reference_data(connection)
+    collect_payloads(engine, folder, source, ['E0'], ['2526'], lambda: LATE)
+    load_new_payloads(engine, folder, {'bundled': source})
+    matches = read_matches(engine, LATE)
+    forecasts = forecast_fixtures(Fixed(), matches.tail(10))
+    as_of = matches['kickoff'].max() - timedelta(days=60)
+    append(home, engine, forecasts, as_of=as_of)
+    settle_forecasts(engine, heads_of(home), matches, LATE, 's')
+    yield home, engine, (folder, {'bundled': source})
+    engine.dispose()
+
+
+def test_scores_follow_from_payloads(reported):
+    home, engine, payloads = reported
+    verification = verify_ledger(engine, heads_of(home), payloads=payloads)
+    assert (verification.counts['replays'], verification.settlements) == (10, 10)
+    assert verification.problems == []
+
+
+def test_results_that_the_payload_does_not_tell_are_told(reported):
+    "Settlements, matches, log and heads are rewritten alike."
+    home, engine, payloads = reported
+
+    def change(connection: Any) -> None:
+        all_hits(connection)
+        connection.exec_driver_sql(
+            """UPDATE matches SET (home_goals, away_goals) = (SELECT s.home_goals, s.away_goals
+            FROM settlements AS s JOIN predictions AS p USING (prediction_id)
+            WHERE p.match_id = matches.match_id)
+            WHERE match_id IN (SELECT match_id FROM predictions)"""
+        )
+
+    forge(home, change)
+    assert verify_ledger(engine, heads_of(home)).problems == []
+    found = verify_ledger(engine, heads_of(home), payloads=payloads).problems
+    assert len(found) > 3
+    assert all('that it names' in text for text in found)
+
+
+def test_a_payload_that_was_edited_or_removed_is_told(reported):
+    home, engine, payloads = reported
+    (path,) = [path for path in payloads[0].rglob('*') if re.fullmatch('[0-9a-f]{64}', path.name)]
+    path.chmod(0o644)
+    path.write_bytes(path.read_bytes().replace(b',2,1', b',1,2'))
+    for state in ('has changed on disk', 'No such file'):
+        found = verify_ledger(engine, heads_of(home), payloads=payloads).problems
+        assert len(found) == 1
+        assert state in found[0]
+        path.unlink(missing_ok=True)
+
+
+# ---- clocks before there is a log
+
+
+def test_a_clock_that_was_set_back_before_the_log_is_opened_stops_it(tmp_path, sqlite):
+    "A home of the release before: its forecasts are sealed, and their log is not open yet."
+    engine = open_ledger(tmp_path)
+    append(tmp_path, engine, PREDICTED)
+    with write_transaction(engine) as connection:
+        for name in schema.sqlite_guards():
+            connection.exec_driver_sql(f'DROP TRIGGER {name}')
+        for table in (schema.ledger_entries, schema.ledger_heads):
+            connection.execute(table.delete())
+        schema.renew_guards(connection)
+    heads_of(tmp_path).path.unlink()
+    with pytest.raises(LedgerClockError, match='correct the clock'):
+        settle_forecasts(
+            engine, heads_of(tmp_path), MATCHES, END, 's', lambda _: NOW - timedelta(days=300)
+        )
+    assert verify(tmp_path).problems == []
+    engine.dispose()

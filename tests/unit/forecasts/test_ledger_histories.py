@@ -107,6 +107,7 @@ class History:
         self.published: list[dict[str, Any]] = []
         self.number = 0
         self.said: list[str] = []
+        self.settled_at = START
 
     @property
     def heads(self) -> HeadFile:
@@ -152,7 +153,9 @@ class History:
 
     def settle(self) -> None:
         now = self.world.now
-        settle_forecasts(self.engine, self.writer(), read_matches(self.engine, now), now, 's')
+        writer = self.writer()
+        settle_forecasts(self.engine, writer, read_matches(self.engine, now), now, 's')
+        self.settled_at = now
 
     def promote(self) -> None:
         self.number += 1
@@ -165,6 +168,8 @@ class History:
         step = self.random.choice([timedelta(seconds=1), timedelta(hours=9), timedelta(days=5)])
         self.world.now += step * self.random.random()
         self.play()
+        if self.world.now - self.settled_at > timedelta(days=2):
+            self.settle()
 
     def fetch(self) -> dict[str, Any]:
         "A payload arrives."
@@ -200,7 +205,25 @@ class History:
                         result_known_at=known_at,
                         snapshot_id=snapshot['snapshot_id'],
                     )
-                    connection.execute(update(schema.matches).where(is_open).values(values))
+                    over = connection.execute(update(schema.matches).where(is_open).values(values))
+                    if over.rowcount:
+                        change = self.change(
+                            row['match_id'], snapshot, 'status', 'scheduled', 'finished'
+                        )
+                        connection.execute(schema.fixture_changes.insert().values(change))
+
+    def change(
+        self, match_id: str, snapshot: dict[str, Any], field: str, before: str, after: str
+    ) -> dict[str, Any]:
+        "A row of table fixture_changes."
+        return {
+            'match_id': match_id,
+            'snapshot_id': snapshot['snapshot_id'],
+            'field': field,
+            'before': before,
+            'after': after,
+            'changed_at': self.world.now,
+        }
 
     def correct_result(self) -> None:
         columns = schema.matches.c
@@ -217,14 +240,9 @@ class History:
         match_id, before = self.random.choice(self.kickoffs())
         after = before + timedelta(days=self.random.randrange(1, 4))
         is_open = (columns.match_id == match_id) & (columns.status == 'scheduled')
-        change = {
-            'match_id': match_id,
-            'snapshot_id': snapshot['snapshot_id'],
-            'field': 'kickoff',
-            'before': f'{before:%Y-%m-%d %H:%M:%S+00:00}',
-            'after': f'{after:%Y-%m-%d %H:%M:%S+00:00}',
-            'changed_at': self.world.now,
-        }
+        form = '%Y-%m-%d %H:%M:%S+00:00'
+        texts = (before.strftime(form), after.strftime(form))
+        change = self.change(match_id, snapshot, 'kickoff', *texts)
         with write_transaction(self.engine) as connection:
             values = {'kickoff': after, 'snapshot_id': snapshot['snapshot_id']}
             moved = connection.execute(update(schema.matches).where(is_open).values(values))
@@ -278,6 +296,7 @@ class History:
         restore_files(self.folder / 'backups', name, targets)
         self.home = home
         self.engine = self.world.open(home / 'football.db')
+        self.settled_at = START
         self.backups = [backup for backup in self.backups if backup <= name]
         record_restore(self.engine, self.heads, name, self.published)
         self.play()
