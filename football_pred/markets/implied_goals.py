@@ -9,7 +9,6 @@ __all__ = ['MIN_IMPLIED_RATE', 'MAX_IMPLIED_RATE', 'MAX_FIT_STEPS', 'GridSums', 
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import gammaincinv
 
 from ..core.numerics import stable_matmul
 from .score_grid import goals_of_cells, score_grid
@@ -179,6 +178,8 @@ def _start_parameters(
     outcome: np.ndarray, over: np.ndarray | None, line: float, rho: float | None
 ) -> np.ndarray:
     "Parameters near the solution: total goals from the over, shared out by the outcomes."
+    from scipy.special import gammaincinv
+
     if over is None:
         line = 2.5
         over = np.full(len(outcome), 0.5)

@@ -10,7 +10,6 @@ __all__ = ['MIN_OVERROUND', 'ValueAndSlope', 'MAX_ROOT_STEPS', 'MARGIN_METHODS',
 from collections.abc import Callable
 
 import numpy as np
-from scipy.special import xlog1py
 
 from ..core.parsing import did_you_mean
 
@@ -173,6 +172,8 @@ def _shin(r: np.ndarray) -> np.ndarray:
 # %% ../../nbs/20_markets/02_margin_removal.ipynb #2ee6e8c5
 def _symmetric_entropy(u: np.ndarray) -> np.ndarray:
     "(1+u) log(1+u) + (1-u) log(1-u), by its series where the two would cancel."
+    from scipy.special import xlog1py
+
     series = u**2 * (1 + u**2 / 6)
     return np.where(np.abs(u) < 3e-3, series, xlog1py(1 + u, u) + xlog1py(1 - u, -u))
 

@@ -15,7 +15,6 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 import polars as pl
-from scipy.linalg.lapack import dpocon, dposv
 
 from ..core.numerics import NotConverged
 from .base import GOAL_ATTRIBUTES, GoalModel
@@ -337,6 +336,8 @@ class _NewtonStep(NamedTuple):
 
 def _newton_step(objective: Derivatives) -> _NewtonStep:
     "Solve for a Newton step, damped where the Hessian is not negative definite."
+    from scipy.linalg.lapack import dposv
+
     information = -objective.hessian
     damping = 0.0
     factor, step, failed = dposv(information, objective.gradient, lower=1)
@@ -359,6 +360,8 @@ def _check_every_team_scored(tables: PairTables) -> None:
 # %% ../../nbs/35_models/04_dixon_coles.ipynb #e1927a80
 def _check_determined(newton: _NewtonStep, objective: Derivatives, tables: PairTables) -> None:
     "Without a prior the matches alone must determine every parameter."
+    from scipy.linalg.lapack import dpocon
+
     norm = np.abs(-objective.hessian).sum(axis=0).max()
     if newton.damping > 0 or dpocon(newton.factor, norm, uplo='L')[0] < 1e-12:
         raise NotConverged(

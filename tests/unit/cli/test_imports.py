@@ -150,3 +150,18 @@ def test_models_are_saved_without_a_scan_of_every_package(tmp_path):
         tmp_path / 'home',
     )
     assert (tmp_path / 'model' / 'MLmodel').exists()
+
+
+def test_a_forecast_of_a_model_that_was_packed_needs_no_scipy(tmp_path):
+    packed = ROOT / 'tests/data/packed_dixon_coles.json'
+    modules = modules_after(
+        'import json\n'
+        'from pathlib import Path\n'
+        'from football_pred.models.serialization import unpack_model\n'
+        f'record = json.loads(Path({str(packed)!r}).read_text())\n'
+        'model, _ = unpack_model(record["content"].encode(), record["version"])\n'
+        'pairing = {"home_team": [model.teams_[0]], "away_team": [model.teams_[1]]}\n'
+        'assert abs(model.predict_proba(pairing).sum() - 1) < 1e-9\n',
+        tmp_path / 'home',
+    )
+    assert packages(modules) & {'scipy', 'pandas', 'mlflow', *LEARNS} == set()
