@@ -48,6 +48,8 @@ from football_pred.api.serving_state import (
     refresh,
     refresh_from_registry,
 )
+
+# %% ../../nbs/62_api/18_app.ipynb #d786ca51
 from .telemetry import Telemetry
 from .upcoming_forecasts import UpcomingForecasts
 from .web_pages import page_router, problem_page

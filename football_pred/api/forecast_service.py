@@ -114,7 +114,7 @@ def make_entry(
         telemetry.forecasts.stored.labels(fixture['league']),
     )
 
-
+# %% ../../nbs/62_api/08_forecast_service.ipynb #ce9be19f
 def get_entry(
     served: ServedSnapshot,  # snapshot in use
     match_id: str,  # of a fixture of the snapshot; KeyError for any other

@@ -221,7 +221,7 @@ def read_current_scoreboard(
     )
     return rows
 
-
+# %% ../../nbs/62_api/13_record_routes.ipynb #cedb64cb
 def count_current_forecasts(
     request: Request,  # of a page
 ) -> dict[str, ForecastCounts]:  # from `ledger.count_by_kind`

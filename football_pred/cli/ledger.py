@@ -216,14 +216,14 @@ def ledger_verify(head_sources: tuple[str, ...], key_sources: tuple[str, ...], s
     Finds what was edited, inserted, removed or rewritten. Nothing is created: where there is no
     ledger, the exit code is 2. It is 1 when there are problems.
     """
-    kept = _read_kept(head_sources, key_sources)
-    if since and kept.digests:
+    evidence = _read_kept(head_sources, key_sources)
+    if since and evidence.digests:
         raise click.UsageError('--since skips entries; a head in HEX may be among them')
-    if not _print_verification(kept, since):
+    if not _print_verification(evidence, since):
         sys.exit(1)
 
 # %% ../../nbs/80_cli/12_ledger.ipynb #8edde061
-def _print_verification(kept: KeptElsewhere, since: int) -> bool:  # whether it is intact
+def _print_verification(evidence: KeptElsewhere, since: int) -> bool:  # whether it is intact
     "Verify the ledger of the settings, and print what is found and what it is worth."
     from football_pred.core.ledger_log import HeadFile, read_anchor_places
     from football_pred.forecasts.ledger_verification import verify_ledger
@@ -232,7 +232,7 @@ def _print_verification(kept: KeptElsewhere, since: int) -> bool:  # whether it 
     heads = HeadFile(settings.ledger_heads_path, settings.ledger_key_path)
     try:
         verification = verify_ledger(
-            engine, heads, since, kept.heads, kept.public_keys, digests=kept.digests
+            engine, heads, since, evidence.heads, evidence.public_keys, digests=evidence.digests
         )
     except ValueError as error:
         raise click.UsageError(f'--since: {error}') from None
@@ -241,7 +241,7 @@ def _print_verification(kept: KeptElsewhere, since: int) -> bool:  # whether it 
     print_problems(verification.problems)
     for note in verification.notes:
         click.echo(f'note: {note}')
-    has_kept_heads = bool(kept.heads or kept.digests)
+    has_kept_heads = bool(evidence.heads or evidence.digests)
     for line in _attestation_lines(verification, places, has_kept_heads):
         click.echo(line)
     click.echo(_summary(verification))

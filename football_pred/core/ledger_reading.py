@@ -141,7 +141,7 @@ def _rows(
         values['prediction_id'] = prediction_id
     yield from connection.execute(query, values, execution_options={'yield_per': 10_000})
 
-
+# %% ../../nbs/00_core/22_ledger_reading.ipynb #b2e8d4f3
 def _entries_with_rows(
     connection: Connection,
     tables: str,
@@ -173,7 +173,7 @@ def _parse_content(content: Any) -> tuple[Any, str | None]:
     except (ValueError, RecursionError):
         return content, f'its content is no JSON: {content[:40]!r}'
 
-
+# %% ../../nbs/00_core/22_ledger_reading.ipynb #d780de98
 def _entries_with_content(
     connection: Connection, tables: str, numbers: EntryRange
 ) -> Iterator[StoredEntry]:

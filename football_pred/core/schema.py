@@ -109,6 +109,8 @@ RUN_STATES = (  # of a run; all but the first are final
     'lost',
 )
 FORECAST_KINDS = ('live', 'replay')  # live: made before kick-off by the clock of the database
+
+# %% ../../nbs/00_core/03_schema.ipynb #668ef040
 ENTRY_KINDS = (  # of the log of the ledger
     'opening',
     'forecast',
@@ -607,7 +609,7 @@ _HEAD_GUARD = InsertGuard(
     'ledger_heads are heads of the log: the head is not that of the last entry',
 )
 
-
+# %% ../../nbs/00_core/03_schema.ipynb #130ce45b
 def insert_guards(
     dialect: str,  # sqlite or postgresql
 ) -> dict[str, InsertGuard]:  # by name of the trigger
@@ -778,7 +780,7 @@ def _stored_guards(connection: Connection) -> dict[str, Any]:
     rows = connection.exec_driver_sql(_POSTGRESQL_TRIGGERS)
     return {name: tuple(content) for name, *content in rows}
 
-
+# %% ../../nbs/00_core/03_schema.ipynb #c33c590f
 def _expected_guards(dialect: str) -> dict[str, Any]:
     "List the triggers of the ledger as `_stored_guards` reads them."
     if dialect == 'sqlite':

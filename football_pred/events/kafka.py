@@ -102,7 +102,7 @@ class HeadEvent(BaseEvent):
     key: str | None = Field(description='Ed25519 public key, hexadecimal; null: unsigned')
     signature: str | None = Field(description='Over the other fields, hexadecimal; null: unsigned')
 
-
+# %% ../../nbs/60_events/01_kafka.ipynb #ee86d61d
 class ModelEvent(BaseEvent):
     "A new champion of a league."
 

@@ -419,7 +419,7 @@ class ForecastCounts(NamedTuple):
     sealed: int  # in the ledger
     settled: int  # those of them that have a score
 
-
+# %% ../../nbs/50_forecasts/02_ledger.ipynb #6e3aac1d
 def count_by_kind(
     engine: Engine,  # database with the tables
     as_of: datetime | None = None,  # UTC; later scores do not count; None: all count

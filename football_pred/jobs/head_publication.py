@@ -58,7 +58,7 @@ def _store_records(engine: Engine, records: list[AnchorRecord]) -> None:
     with write_transaction(engine) as connection:
         store_anchors(connection, rows)
 
-
+# %% ../../nbs/70_jobs/10_head_publication.ipynb #2c1b2efc
 def publish_last_head(
     settings: Settings,  # Settings in force
     engine: Engine,  # Database of the ledger
@@ -96,4 +96,5 @@ def read_published_heads(
     if not places:
         return PublishedHeads({}, [])
     heads, failures = fetch_published_heads(places, settings.anchor_seconds)
-    return PublishedHeads({place: found for place, found in heads.items() if found}, failures)
+    by_place = {place: values for place, values in heads.items() if values}
+    return PublishedHeads(by_place, failures)

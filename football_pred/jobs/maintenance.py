@@ -51,7 +51,7 @@ def head_files(
     path = settings.ledger_heads_path
     return {name: path.with_name(name) for name in (path.name, FORMER_ANCHORS_NAME)}
 
-
+# %% ../../nbs/70_jobs/18_maintenance.ipynb #096d5fc7
 def back_up(
     settings: Settings,  # Settings in force
     engine: Engine,  # Database to copy

@@ -37,6 +37,7 @@ from ..core.outbox import write_audit_entry
 from ..core.settings import Settings, environment_variables
 from ..features.offline import FeatureStoreConfig, read_offline_features
 from ..forecasts.ledger_verification import verify_ledger
+from ..ingest.sources import SOURCES, create_source
 from ..registry.registry import connect_registry
 
 # %% ../../nbs/70_jobs/07_platform_checks.ipynb #386794ef
@@ -242,7 +243,7 @@ def check_forecast_pipeline(context: CheckContext) -> str:
         f'{ledger.settlements:,} scored, every seal and result recomputed, head {root}'
     )
 
-
+# %% ../../nbs/70_jobs/07_platform_checks.ipynb #45f2d703
 def check_feature_store(context: CheckContext) -> str:
     "Compare the features of 50 matches in the online store with those for training."
     from football_pred.features.feast_store import get_online_features, open_feature_store

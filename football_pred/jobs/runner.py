@@ -52,6 +52,8 @@ from ..core.logging import ignore_progress, mask_secrets
 from ..core.parsing import parse_datetime
 from ..core.settings import Settings, environment_variables, secret_values
 from .job_spec import PROGRESS_MIME, Job, JobError
+
+# %% ../../nbs/70_jobs/03_runner.ipynb #87254920
 from football_pred.jobs.warm_kernels import (
     FORKS_SAFELY,
     SINGLE_THREAD_ENV,

@@ -12,7 +12,7 @@ from sqlalchemy import Engine, select, update
 
 from football_pred.core import schema
 from football_pred.core.database import open_database, open_engine, upsert, write_transaction
-from football_pred.core.head_signing import load_key, sign_head
+from football_pred.core.head_signing import load_signing_key, sign_head
 from football_pred.core.ledger_checks import TreeFrontier, canonical_text, leaf_hash, score_forecast
 from football_pred.core.ledger_log import HeadFile, read_heads
 from football_pred.core.ledger_reading import read_entries
@@ -243,7 +243,7 @@ def rebuild_log(connection: Any, heads: Any) -> None:
         values = {'entry': new.entry, 'leaf': leaf.hex(), 'subtrees': subtrees}
         connection.execute(update(log).where(log.c.entry == entry.entry).values(values))
         roots[new.entry], moments[new.entry] = frontier.root().hex(), new.recorded_at
-    key = load_key(heads.key_path)
+    key = load_signing_key(heads.key_path)
     before = [head for head in read_heads(connection) if head['size'] <= frontier.size]
     connection.execute(schema.ledger_heads.delete())
     sizes = sorted({head['size'] for head in before} | {frontier.size})

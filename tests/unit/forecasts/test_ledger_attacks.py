@@ -18,7 +18,7 @@ from sqlalchemy.exc import DBAPIError
 from football_pred.core import schema
 from football_pred.core.as_of import read_matches
 from football_pred.core.database import open_database, open_engine, write_transaction
-from football_pred.core.head_signing import create_key, load_key
+from football_pred.core.head_signing import create_signing_key, load_signing_key
 from football_pred.core.ledger_log import (
     LedgerClockError,
     NewEntry,
@@ -78,7 +78,7 @@ def original(tmp_path_factory, sqlite) -> Path:
     "A promotion, nine live forecasts and their scores; heads are signed."
     home = tmp_path_factory.mktemp('original')
     engine = open_ledger(home)
-    create_key(heads_of(home).key_path)
+    create_signing_key(heads_of(home).key_path)
     record_entry(engine, heads_of(home), NewEntry('promotion', 'SIM/1', PROMOTION))
     for batch in range(3):
         forecasts = PREDICTED[3 * batch : 3 * batch + 3]
@@ -220,13 +220,13 @@ def test_what_does_not_fit_the_matches_is_told_without_a_head_elsewhere(sealed, 
 
 
 def test_heads_that_were_forged_without_the_key_are_told(sealed, original):
-    key = load_key(heads_of(original).key_path).public_key().public_bytes_raw().hex()
+    key = load_signing_key(heads_of(original).key_path).public_key().public_bytes_raw().hex()
     heads_of(sealed).key_path.unlink()
     forge(sealed, better_forecasts)
     assert problems(sealed, public_keys=[key]) == (
         'the last head, of 20 entries, is unsigned: its origin is not attested'
     )
-    create_key(sealed / 'forger.pem')
+    create_signing_key(sealed / 'forger.pem')
     (sealed / 'forger.pem').rename(heads_of(sealed).key_path)
     forge(sealed)
     assert 'which is none of those: its origin is not attested' in problems(

@@ -30,7 +30,7 @@ from football_pred.core.database import (
     read_frame,
     write_transaction,
 )
-from football_pred.core.head_signing import create_key, public_key_hex
+from football_pred.core.head_signing import create_signing_key, public_key_hex
 from football_pred.core.ledger_checks import check_receipt
 from football_pred.core.ledger_log import (
     HeadFile,
@@ -69,7 +69,7 @@ def now() -> datetime:
 @pytest.fixture(params=['sqlite', 'postgresql'])
 def ledger(request, tmp_path) -> Iterator[Engine]:
     "A ledger of 8 replays, 8 live forecasts and 14 scores, whose heads are signed."
-    create_key(tmp_path / 'ledger-key.pem')
+    create_signing_key(tmp_path / 'ledger-key.pem')
     if request.param == 'sqlite':
         engine = open_database(f'sqlite:///{tmp_path / "football.db"}')
     else:
@@ -175,7 +175,7 @@ def test_a_last_entry_that_was_cut_off_is_found(ledger, tmp_path):
 
 def test_another_key_and_another_root_are_not_believed(ledger, tmp_path):
     folder = export_ledger(ledger, tmp_path / 'export').folder
-    other = public_key_hex(create_key(tmp_path / 'other.pem'))
+    other = public_key_hex(create_signing_key(tmp_path / 'other.pem'))
     assert check(folder, str(folder), '--key', other).returncode == 1
     assert check(folder, str(folder), '--head', 'ab' * 32).returncode == 1
 
