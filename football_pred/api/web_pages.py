@@ -376,7 +376,7 @@ _NO_ZONES = {
 
 CLOCK_TOLERANCE = timedelta(hours=1)  # behind this machine, for a clock that does not stand still
 
-
+# %% ../../nbs/62_api/15_web_pages.ipynb #f36a7864
 def name_season(
     season: str,  # such as '2526'
     league: str,  # code

@@ -89,7 +89,8 @@ def ledger_time(
 
     Raises: LedgerClockError, when the clock is over five minutes behind the last entry.
     """
-    entered, created = ledger_entries.c, predictions.c
+    entered = ledger_entries.c
+    created = predictions.c
     query = select(entered.recorded_at).order_by(entered.entry.desc()).limit(1)
     last: datetime | None = connection.execute(query).scalar()
     if last is None:  # the log is to be opened with what was sealed before

@@ -695,7 +695,7 @@ def postgresql_guards() -> dict[str, PostgresqlGuard]:  # by name of the trigger
 
 # %% ../../nbs/00_core/03_schema.ipynb #3facf32f
 def _postgresql_statements(name: str, guard: PostgresqlGuard) -> list[str]:
-    "Write the statements that create a trigger of PostgreSQL anew."
+    "Write the statements that create a trigger of PostgreSQL again."
     level = '' if guard.timing == 'BEFORE TRUNCATE' else ' FOR EACH ROW'
     return [
         f'CREATE OR REPLACE FUNCTION {guard.function}() RETURNS trigger LANGUAGE plpgsql '
@@ -708,7 +708,7 @@ def _postgresql_statements(name: str, guard: PostgresqlGuard) -> list[str]:
 def renew_guards(
     connection: Connection,  # in a transaction that may write, with every table
 ) -> None:
-    "Create the triggers of the ledger anew, whatever stands under their names."
+    "Create the triggers of the ledger again, whatever stands under their names."
     if connection.dialect.name == 'sqlite':
         for name, statement in sqlite_guards().items():
             connection.exec_driver_sql(f'DROP TRIGGER IF EXISTS {name}')
@@ -740,7 +740,7 @@ for _name in PARTITION_COLUMNS:
 def create_tables(
     connection: Connection,  # in a transaction that may write
 ) -> None:
-    """Create the tables that are missing, and the guards of the ledger anew.
+    """Create the tables that are missing, and the guards of the ledger again.
 
     Raises: ValueError, when the database is neither SQLite nor PostgreSQL.
     """

@@ -12,6 +12,7 @@ __all__ = ['UNSETTLED_AFTER', 'PayloadGoals', 'ReadGoals', 'KeptHeads', 'read_he
 # %% ../../nbs/50_forecasts/03_ledger_verification.ipynb #4033686e
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cache, partial
@@ -34,6 +35,7 @@ from football_pred.core.ledger_log import (
     FORMER_ANCHORS_NAME,
     Head,
     HeadFile,
+    database_clock,
     parse_kept_head,
     read_head,
     read_nodes,
@@ -351,7 +353,7 @@ def payload_goals_reader(
     folder: AnyPath,  # folder of payloads
     sources: Mapping[str, 'Source'],  # sources of all payloads, by name
 ) -> ReadGoals:
-    "Make a function that parses payloads anew."
+    "Make a function that parses payloads again."
     from football_pred.ingest.load import validate_payload
     from football_pred.ingest.team_names import read_source_aliases
 
@@ -392,13 +394,13 @@ def payload_goals_problems(
             )
             continue
         for row in scored:
-            own = f'{row.home_goals}-{row.away_goals}'
+            result = f'{row.home_goals}-{row.away_goals}'
             reported = goals.get(row.match_id)
-            result = f'{reported[0]}-{reported[1]}' if reported else 'none of the match'
-            if own != result:
+            reported_result = f'{reported[0]}-{reported[1]}' if reported else 'none of the match'
+            if result != reported_result:
                 problems.append(
-                    f'settlement {row.prediction_id}/{row.revision} has the result {own}, '
-                    f'and the payload {digest[:16]}... that it names {result}'
+                    f'settlement {row.prediction_id}/{row.revision} has the result {result}, '
+                    f'and the payload {digest[:16]}... that it names {reported_result}'
                 )
     return problems
 
@@ -491,13 +493,22 @@ def _read_public_tables(connection: Connection) -> None:
         connection.exec_driver_sql('SET LOCAL search_path TO public, pg_temp')
 
 # %% ../../nbs/50_forecasts/03_ledger_verification.ipynb #41bbfb52
+@contextmanager
+def _read_consistently(engine: Engine) -> Iterator[Connection]:
+    "Connect for one view of all tables."
+    isolation = 'SERIALIZABLE' if engine.dialect.name == 'sqlite' else 'REPEATABLE READ'
+    with engine.connect().execution_options(isolation_level=isolation) as connection:
+        _read_public_tables(connection)
+        yield connection
+
+# %% ../../nbs/50_forecasts/03_ledger_verification.ipynb #ec0638bb
 def verify_ledger(
     engine: Engine,  # database with the tables
     heads: HeadFile,  # file of heads
     since: int = 0,  # entries that were verified before: those of a head; 0: verify all
     kept_heads: Mapping[str, Iterable[Head]] | None = None,  # by the place where they were kept
     public_keys: Sequence[str] = (),  # hexadecimal; one of them must have signed the last head
-    clock_time: datetime | None = None,  # UTC; None: the time of the machine
+    clock_time: datetime | None = None,  # UTC; None: the time of the database
     digests: Sequence[str] = (),  # roots or seals that were kept without their sizes
     needs_scores: bool = True,  # of results known for a week; False: before they are settled
     payloads: tuple[AnyPath, Mapping[str, 'Source']] | None = None,  # folder, sources by name
@@ -507,28 +518,20 @@ def verify_ledger(
     Raises: ValueError, when the ledger has no head of `since` entries.
     """
     file_content = read_head_file(heads.path)  # before the database, which holds all of these
-    isolation = 'SERIALIZABLE' if engine.dialect.name == 'sqlite' else 'REPEATABLE READ'
-    with engine.connect().execution_options(isolation_level=isolation) as connection:
-        _read_public_tables(connection)
+    with _read_consistently(engine) as connection:
         stored = read_stored_heads(connection, since)
         checker = open_checker(connection, since)
-        checker.expect_heads(stored, 'table ledger_heads', public_keys)
-        checker.expect_heads(file_content.heads, heads.path.name, public_keys)
-        outside = {place: list(values) for place, values in (kept_heads or {}).items()}
-        for place, place_heads in outside.items():
+        by_place = {'table ledger_heads': stored, heads.path.name: file_content.heads}
+        by_place |= {place: list(values) for place, values in (kept_heads or {}).items()}
+        for place, place_heads in by_place.items():
             checker.expect_heads(place_heads, place, public_keys)
         checker.book.digests.update(digests)
         problems = changed_guards(connection)
         frontier = TreeFrontier(since, checker.state.frontier.peaks)
         problems += _check_entries(connection, checker, frontier, since)
         checker.finish()
-        problems += checker.problems
-        problems += signature_problems(stored, public_keys)
-        moment = clock_time or datetime.now(UTC)
-        problems += _database_problems(connection, heads, moment)
-        problems += anchor_problems(connection, read_stored_heads(connection))
-        if needs_scores:
-            problems += unsettled_problems(connection, moment)
+        problems += checker.problems + signature_problems(stored, public_keys)
+        problems += _database_problems(connection, heads, clock_time, needs_scores)
         if payloads is not None:
             read_goals = payload_goals_reader(connection, *payloads)
             problems += payload_goals_problems(connection, read_goals)
@@ -537,7 +540,7 @@ def verify_ledger(
     return LedgerVerification(
         frontier.size,
         dict(checker.counts),
-        len(stored) + len(file_content.heads) + sum(map(len, outside.values())),
+        sum(map(len, by_place.values())),
         since,
         stored[-1] if stored else None,
         problems,
@@ -546,11 +549,17 @@ def verify_ledger(
     )
 
 # %% ../../nbs/50_forecasts/03_ledger_verification.ipynb #4146e120
-def _database_problems(connection: Connection, heads: HeadFile, moment: datetime) -> list[str]:
+def _database_problems(
+    connection: Connection, heads: HeadFile, clock_time: datetime | None, needs_scores: bool
+) -> list[str]:
     "Find what the log alone does not tell."
+    moment = clock_time or database_clock(connection)
     problems = kickoff_problems(connection) + late_problems(connection)
     problems += result_problems(connection, moment)
     problems += payload_problems(connection)
+    problems += anchor_problems(connection, read_stored_heads(connection))
+    if needs_scores:
+        problems += unsettled_problems(connection, moment)
     problems += former_anchor_problems(connection, heads.path.with_name(FORMER_ANCHORS_NAME))
     if connection.execute(select(func.count()).select_from(ledger_entries)).scalar():
         problems += unlogged_problems(connection)

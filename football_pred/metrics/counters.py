@@ -447,8 +447,7 @@ class LedgerReader:
                 self.settled_counts.add((forecast.league, forecast.model))
                 self.records.add(forecast)
 
-    def _read_batch(self, connection: Connection) -> bool:
-        "Read the next forecasts of the ledger; whether there may be more."
+    def _read_batch(self, connection: Connection) -> bool:  # whether there may be more
         rows = read_forecasts(connection, after=self.last_row[0])
         for *values, kind, seal in rows:
             forecast = ForecastRecord(*values)

@@ -652,12 +652,10 @@ class VersionStore:
         self.local_copies = local_copies
         self.log = log
 
-    def tables(self) -> dict[str, pl.DataFrame]:  # by league; columns of VERSION_SCHEMA
-        "List the versions of all leagues, newest first."
+    def tables(self) -> dict[str, pl.DataFrame]:  # by league, newest version first
         return list_versions(self.mlflow, self.local_copies)
 
-    def table(self, league: str) -> pl.DataFrame:  # columns of VERSION_SCHEMA
-        "List the versions of a league, newest first; ModelError where it is unknown."
+    def table(self, league: str) -> pl.DataFrame:  # newest version first; ModelError: unknown
         return versions_of_league(self.tables(), league)
 
     def load(self, league: str, version: str) -> ModelVersion:  # verified
