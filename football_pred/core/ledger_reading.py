@@ -111,6 +111,9 @@ AND r.revision = CAST(CASE WHEN e.subject LIKE '%/%' AND length(e.subject) BETWE
   AND trim(substr(e.subject, 34), '0123456789') = '' THEN substr(e.subject, 34) END AS INTEGER)
 AND e.subject = r.prediction_id || '/' || r.revision
 WHERE e.kind IN ('settlement', 'correction')"""
+_SETTLEMENTS_OF_ONE = """FROM settlements AS r JOIN ledger_entries AS e
+ON e.subject = r.prediction_id || '/' || CAST(r.revision AS VARCHAR)
+AND e.kind IN ('settlement', 'correction') WHERE true"""
 _OTHERS = "FROM ledger_entries AS e WHERE e.kind NOT IN ('forecast', 'settlement', 'correction')"
 
 # %% ../../nbs/00_core/22_ledger_reading.ipynb #a80ec06a
@@ -131,14 +134,19 @@ def _rows(
     "Read entries of a range, and the columns of their rows."
     names = [f'e.{name}' for name in _ENTRY_COLUMNS]
     names += [f'r."{column.name}"' for column in columns]
-    conditions = 'AND e.entry > :after'
-    values: dict[str, Any] = {'after': numbers.after}
+    conditions = ''
+    values: dict[str, Any] = {}
+    if numbers.after:
+        conditions += ' AND e.entry > :after'
+        values['after'] = numbers.after
     if numbers.last is not None:
         conditions += ' AND e.entry <= :last'
         values['last'] = numbers.last
-    query = text(f'SELECT {", ".join(names)} {tables} {conditions} ORDER BY e.entry')
     if prediction_id is not None:
         values['prediction_id'] = prediction_id
+    elif connection.dialect.name == 'sqlite':  # by number, not by the index of kinds and a sort
+        tables = tables.replace('WHERE e.kind', 'WHERE +e.kind')
+    query = text(f'SELECT {", ".join(names)} {tables}{conditions} ORDER BY e.entry')
     yield from connection.execute(query, values, execution_options={'yield_per': 10_000})
 
 # %% ../../nbs/00_core/22_ledger_reading.ipynb #b2e8d4f3
@@ -232,6 +240,6 @@ def read_entries_about(
     )
     condition = ' AND r.prediction_id = :prediction_id'
     scores = _entries_with_rows(
-        connection, _SETTLEMENTS + condition, EntryRange(), settlements, prediction_id
+        connection, _SETTLEMENTS_OF_ONE + condition, EntryRange(), settlements, prediction_id
     )
     return sorted([*forecasts, *scores], key=lambda stored: stored.entry)
