@@ -64,7 +64,8 @@ def serving(home: Path, *arguments: str, **env: str) -> Iterator[str]:
     "The address of a server over this home, once the process answers."
     address = f'http://127.0.0.1:{(port := free_port())}'
     command = [*warm_command(), 'serve', '--port', str(port), *arguments]
-    env = os.environ | {'FOOTBALL_HOME': str(home), 'FOOTBALL_RATE_LIMIT': ''} | env
+    patient = {'FOOTBALL_RATE_LIMIT': '', 'FOOTBALL_REQUEST_SECONDS': '600'}  # if it is busy too
+    env = os.environ | {'FOOTBALL_HOME': str(home)} | patient | env
     with (
         (home / 'log').open('a') as log,
         started(

@@ -92,16 +92,15 @@ def _start_server() -> str:
     )
     assert server.stdout is not None
     assert server.stdout.readline() == b'ready\n'
-    atexit.register(_stop, server, folder)
+    atexit.register(_stop, server)
     return path
 
 
-def _stop(server: subprocess.Popen[bytes], folder: str) -> None:
+def _stop(server: subprocess.Popen[bytes]) -> None:
     "End the process of forks, and its forks."
     assert server.stdin is not None
     server.stdin.close()
     server.wait(60)
-    shutil.rmtree(folder)
 
 
 # --- the process of forks
@@ -262,7 +261,9 @@ def serve(path: str) -> Callable[[], None]:
             elif key.data is None:  # the standard input has ended
                 for pid in forks.connections:
                     os.kill(pid, signal.SIGKILL)
-                return forks.close
+                return lambda: shutil.rmtree(
+                    Path(path).parent
+                )  # workers of xdist run no exit functions
 
 
 # --- kernels of a fork

@@ -141,7 +141,8 @@ def in_process(
     home: Path, clock: Callable[[], datetime] = lambda: AS_OF, **more: Any
 ) -> Iterator[TestClient]:
     "The same application in this process, so that a component can be made to fail."
-    app = create_app(Settings(home=home, **{'rate_limit': ''} | more), now, clock)
+    patient = {'rate_limit': '', 'request_seconds': 600}  # on a machine that is busy too
+    app = create_app(Settings(home=home, **patient | more), now, clock)
     with TestClient(app, raise_server_exceptions=False) as client:
         yield client
 
