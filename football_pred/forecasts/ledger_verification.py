@@ -513,10 +513,7 @@ def verify_ledger(
     needs_scores: bool = True,  # of results known for a week; False: before they are settled
     payloads: tuple[AnyPath, Mapping[str, 'Source']] | None = None,  # folder, sources by name
 ) -> LedgerVerification:
-    """Verify the log, its heads, the guards of the database, kick-offs and scores.
-
-    Raises: ValueError, when the ledger has no head of `since` entries.
-    """
+    "Verify log, heads, guards, kick-offs and scores; ValueError: no head of `since` entries."
     file_content = read_head_file(heads.path)  # before the database, which holds all of these
     with _read_consistently(engine) as connection:
         stored = read_stored_heads(connection, since)
@@ -537,15 +534,13 @@ def verify_ledger(
             problems += payload_goals_problems(connection, read_goals)
         if engine.dialect.name == 'sqlite':  # one machine; others may share a server
             problems += head_file_problems(stored, file_content.heads, heads.path)
+    heads_count = sum(map(len, by_place.values()))
+    last = stored[-1] if stored else None
+    notes = file_content.notes + checker.notes
+    counts = dict(checker.counts)
+    matched = checker.book.matched
     return LedgerVerification(
-        frontier.size,
-        dict(checker.counts),
-        sum(map(len, by_place.values())),
-        since,
-        stored[-1] if stored else None,
-        problems,
-        file_content.notes + checker.notes,
-        checker.book.matched,
+        frontier.size, counts, heads_count, since, last, problems, notes, matched
     )
 
 # %% ../../nbs/50_forecasts/03_ledger_verification.ipynb #4146e120
