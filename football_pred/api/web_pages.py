@@ -373,7 +373,6 @@ _NO_ZONES = {
     'expected_position',
 }
 
-
 CLOCK_TOLERANCE = timedelta(hours=1)  # behind this machine, for a clock that does not stand still
 
 
@@ -385,7 +384,7 @@ def name_season(
     first, last = season_years(season, league)
     return f'{first}' if first == last else f'{first}/{last % 100:02}'
 
-
+# %% ../../nbs/62_api/15_web_pages.ipynb #e7c8d42b
 @page_router.get('/leagues/{league}')
 def league_page(request: Request, league: LeagueCode) -> Response:
     "The table of a league, and the probable final positions of every team."

@@ -325,7 +325,7 @@ def _print_forecasts(console: 'Console', engine: 'Engine') -> None:
         f'{replays.sealed:,} replays, {replays.settled:,} of them settled'
     )
 
-
+# %% ../../nbs/80_cli/10_run.ipynb #65166572
 @click.command('status')
 def status_command() -> None:
     "Show the state of jobs, tables and models."

@@ -200,7 +200,7 @@ class StoredForecasts(NamedTuple):
     sealings: dict[str, Sealing]  # when each was first made, and as what, by match id
     added: int  # those that were not in the ledger before
 
-
+# %% ../../nbs/50_forecasts/04_snapshot.ipynb #fb5b28de
 def store_forecasts(
     engine: Engine,  # database with the tables
     heads: HeadFile,  # signs and keeps the heads of the log

@@ -425,8 +425,8 @@ class LedgerReader:
 
     def reset(self) -> None:
         "Forget what was read, and start at the first forecast."
-        self.sealed_counts = LabelledCounter()
-        self.settled_counts = LabelledCounter()
+        self.sealed_counts = LabelledCounter()  # by league, model and kind
+        self.settled_counts = LabelledCounter()  # by league and model
         self.last_row: tuple[int, str] = (0, '')  # sequence and seal of the last forecast read
         self.open_forecasts = OpenForecasts()
         self.records = SettledForecasts()
@@ -436,9 +436,8 @@ class LedgerReader:
         connection: Connection,  # database with the ledger
     ) -> None:
         "Read new forecasts and settlements; start over when the ledger was replaced."
-        sequence, seal = self.last_row
-        query = select(predictions.c.seal).where(predictions.c.sequence == sequence)
-        if connection.execute(query).scalar() != seal and sequence:
+        query = select(predictions.c.seal).where(predictions.c.sequence == self.last_row[0])
+        if self.last_row[0] and connection.execute(query).scalar() != self.last_row[1]:
             self.reset()
         more = True
         while more:
@@ -448,7 +447,7 @@ class LedgerReader:
                 self.records.add(forecast)
 
     def _read_batch(self, connection: Connection) -> bool:
-        "Read the next forecasts of the ledger; whether there may be more."
+        "Read the next forecasts; whether there may be more."
         rows = read_forecasts(connection, after=self.last_row[0])
         for *values, kind, seal in rows:
             forecast = ForecastRecord(*values)
