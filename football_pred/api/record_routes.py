@@ -194,7 +194,7 @@ def get_team(
     state = _state(request)
     return json_response(find_or_404(read_team_summary, state.engine, state.clock(), team_id))
 
-
+# %% ../../nbs/62_api/13_record_routes.ipynb #33a7bb23
 ScoreboardKind = Annotated[
     Counted,
     Query(

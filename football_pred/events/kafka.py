@@ -91,7 +91,7 @@ class PredictionEvent(BaseEvent):
         'from before forecasts had kinds',
     )
 
-
+# %% ../../nbs/60_events/01_kafka.ipynb #10eac94f
 class HeadEvent(BaseEvent):
     "A new head of the log of the ledger: whoever keeps it can tell a rewritten log."
 

@@ -39,7 +39,7 @@ from football_pred.forecasts.predict import forecast_fixtures
 from football_pred.metrics.drift import CALENDAR_FEATURES
 from football_pred.metrics.exporter import CycleResult, Exporter, MetricCollectors, collector_status
 from football_pred.registry.registry import connect_registry
-from tests.support.exporter_day import AS_OF, now, record_run
+from tests.support.exporter_day import AS_OF, WINTER, now, record_run
 from tests.support.live_forecasts import CLOCK_GUARDS, drop_guards, unknown_results
 from tests.support.server import COMMAND, wait_until
 from tests.support.services import free_port
@@ -566,11 +566,12 @@ def test_replays_are_counted_and_move_no_figure(home):
     settings = Settings(home=home)
     engine = open_database(settings.database_dsn)
     heads = HeadFile(settings.ledger_heads_path)
-    played = read_matches(engine, now(), ['E0'], ['2526']).tail(150)
+    season = read_matches(engine, now(), ['E0'], ['2526'])
+    played = season.filter(pl.col('kickoff') > WINTER).tail(150)
     model = connect_registry(**settings.registry_options).champion('E0').model
     wrong = forecast_fixtures(model, played).with_columns(p_home=0.0, p_draw=1.0, p_away=0.0)
     for name in ('E0-shadow', 'E0-dixon-coles'):
-        append_forecasts(engine, heads, wrong, name, 'late', AS_OF, 'd', 'f', 'by hand')
+        append_forecasts(engine, heads, wrong, name, 'late', WINTER, 'd', 'f', 'by hand')
     finished = read_matches(engine, now())
     assert settle_forecasts(engine, heads, finished, now(), 'by hand').height == 300
     sealed = 'football_forecasts_sealed_total'
