@@ -309,7 +309,7 @@ class Project:
         as_of = self.schedule.default_as_of(job.name, source, now)
         return resolve_params(self.folder, job, overrides, as_of, self.shared_defaults)
 
-# %% ../../nbs/70_jobs/04_schedule.ipynb #48e1756c
+# %% ../../nbs/70_jobs/04_schedule.ipynb #8b159cba
 def load_jobs(
     project: Project,  # Of the job or pipeline
     name: str,  # A job or a pipeline
