@@ -111,7 +111,6 @@ def test_empty_home_is_no_error(tmp_path):
         ('status',): 'never',
         ('runs',): 'no run yet',
         ('names',): 'every name is known',
-        ('ledger', 'verify'): '0 forecasts',
         ('models',): 'no model yet',
     }
     for arguments, message in messages.items():
