@@ -211,7 +211,7 @@ def ledger_group() -> None:
     help='Entries of a head that was verified before; only later ones are read.',
 )
 def ledger_verify(head_sources: tuple[str, ...], key_sources: tuple[str, ...], since: int) -> None:
-    """Verify the log, its heads and scores, and list what was changed.
+    """Verify the log, heads and scores; list what was changed.
 
     Finds what was edited, inserted, removed or rewritten. Nothing is created: where there is no
     ledger, the exit code is 2. It is 1 when there are problems.

@@ -112,7 +112,6 @@ def test_empty_home_is_no_error(tmp_path):
         ('status',): 'forecasts: 0 live, 0 of them settled; 0 replays, 0 of them settled',
         ('runs',): 'no run yet',
         ('names',): 'every name is known',
-        ('ledger', 'verify'): '0 forecasts',
         ('models',): 'no model yet',
     }
     for arguments, message in messages.items():

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from football_pred.core.database import open_database
+from football_pred.core.ledger_log import HeadFile, NewEntry, record_entry
 from football_pred.core.light_imports import skip_address_grammar
 from football_pred.jobs.warm_kernels import notebook_modules
 
@@ -46,6 +48,16 @@ def command(*arguments: str) -> str:
     )
 
 
+def store_entry(home: Path) -> None:
+    "A ledger with one entry, which `ledger verify` has to read."
+    engine = open_database(f'sqlite:///{home}/football.db')
+    content = {'model': 'm', 'version': '1', 'league': 'E0'}
+    record_entry(
+        engine, HeadFile(home / 'ledger-heads.jsonl'), NewEntry('registration', 'm/1', content)
+    )
+    engine.dispose()
+
+
 @pytest.mark.parametrize(
     ('arguments', 'limit'),
     [
@@ -58,6 +70,7 @@ def command(*arguments: str) -> str:
     ids=lambda value: ' '.join(value) if isinstance(value, list) else '',
 )
 def test_commands_that_look_things_up_are_light(arguments, limit, tmp_path):
+    store_entry(tmp_path / 'home')
     modules = modules_after(command(*arguments), tmp_path / 'home')
     heavy = {'pandas', 'scipy', 'matplotlib', 'mlflow', 'feast', 'papermill', 'nbconvert', *LEARNS}
     assert packages(modules) & heavy == set()
