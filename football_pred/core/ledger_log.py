@@ -303,6 +303,16 @@ class HeadFile:
         finally:
             os.close(handle)
 
+    def set_aside(self) -> None:  # to be called where its log is lost
+        "Rename the file, so that another log has another file."
+        if self.path.exists():
+            self.path.rename(self.path.with_suffix(f'.{len(self.earlier()) + 1}.jsonl'))
+
+    def earlier(self) -> list[Path]:  # in the order of their numbers
+        "List the files that were set aside."
+        pattern = f'{self.path.stem}.*.jsonl'
+        return sorted(self.path.parent.glob(pattern), key=lambda path: (len(path.name), path.name))
+
     def last_size(self) -> int:  # 0: the file holds no head
         "Read the size of the last head of the file."
         with self.path.open('rb') as file:
@@ -446,8 +456,11 @@ def record_restore(
     known = [head for head in known if is_moment(head.get('at')) and is_digest(head.get('root'))]
     with engine.connect() as connection:
         known += read_heads(connection)
+        is_open = log_size(connection) > 0
     if not known:
         return None
+    if not is_open:  # the backup is older than the log, and another one begins
+        heads.set_aside()
     largest = max(known, key=lambda head: head['size'])
     latest = datetime.fromisoformat(max(head['at'] for head in known))
     content = {'size': largest['size'], 'root': largest['root'], 'backup': backup}

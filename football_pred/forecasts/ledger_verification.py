@@ -531,10 +531,19 @@ def verify_ledger(
         since,
         stored[-1] if stored else None,
         problems,
-        kept.notes + checker.notes,
+        kept.notes + checker.notes + _earlier_notes(heads),
     )
 
 # %% ../../nbs/50_forecasts/03_ledger_verification.ipynb #4146e120
+def _earlier_notes(heads: HeadFile) -> list[str]:
+    "Name files of heads of logs that were lost."
+    return [
+        f'{path.name} holds heads of an earlier log, which was lost: a backup from before it was '
+        'restored'
+        for path in heads.earlier()
+    ]
+
+
 def _database_problems(connection: Connection, heads: HeadFile, moment: datetime) -> list[str]:
     "Find what the log alone does not tell."
     problems = kickoff_problems(connection) + late_problems(connection)
