@@ -276,7 +276,7 @@ def parse_kept_head(
 # %% ../../nbs/00_core/21_ledger_log.ipynb #d4b91392
 FORMER_ANCHORS_NAME = 'ledger-anchors.jsonl'  # seals that were kept before there was a log
 
-
+# %% ../../nbs/00_core/21_ledger_log.ipynb #b204a6dc
 @dataclass(frozen=True)
 class HeadFile:
     "The file of heads beside the database, and the key that signs them."
@@ -305,6 +305,16 @@ class HeadFile:
                 os.fsync(handle)
         finally:
             os.close(handle)
+
+    def set_aside(self) -> None:  # to be called where its log is lost
+        "Rename the file, so that another log has another file."
+        if self.path.exists():
+            self.path.rename(self.path.with_suffix(f'.{len(self.earlier()) + 1}.jsonl'))
+
+    def earlier(self) -> list[Path]:  # in the order of their numbers
+        "List the files that were set aside."
+        pattern = f'{self.path.stem}.*.jsonl'
+        return sorted(self.path.parent.glob(pattern), key=lambda path: (len(path.name), path.name))
 
     def last_size(self) -> int:  # 0: the file holds no head
         "Read the size of the last head of the file."
@@ -453,8 +463,11 @@ def record_restore(
     ]
     with engine.connect() as connection:
         heads_so_far += read_heads(connection)
+        is_open = log_size(connection) > 0
     if not heads_so_far:
         return None
+    if not is_open:  # the backup is older than the log, and another one begins
+        heads.set_aside()
     largest = max(heads_so_far, key=lambda head: head['size'])
     latest = datetime.fromisoformat(max(head['at'] for head in heads_so_far))
     content = {'size': largest['size'], 'root': largest['root'], 'backup': backup}

@@ -536,7 +536,7 @@ def verify_ledger(
             problems += head_file_problems(stored, file_content.heads, heads.path)
     heads_count = sum(map(len, by_place.values()))
     last = stored[-1] if stored else None
-    notes = file_content.notes + checker.notes
+    notes = file_content.notes + checker.notes + _earlier_notes(heads)
     counts = dict(checker.counts)
     matched = checker.book.matched
     return LedgerVerification(
@@ -544,6 +544,15 @@ def verify_ledger(
     )
 
 # %% ../../nbs/50_forecasts/03_ledger_verification.ipynb #4146e120
+def _earlier_notes(heads: HeadFile) -> list[str]:
+    "Name files of heads of logs that were lost."
+    return [
+        f'{path.name} holds heads of an earlier log, which was lost: a backup from before it was '
+        'restored'
+        for path in heads.earlier()
+    ]
+
+
 def _database_problems(
     connection: Connection, heads: HeadFile, clock_time: datetime | None, needs_scores: bool
 ) -> list[str]:

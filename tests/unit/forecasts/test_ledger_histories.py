@@ -11,7 +11,7 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 from random import Random
@@ -19,7 +19,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from sqlalchemy import Engine, event, select, update
+from sqlalchemy import Engine, event, func, select, update
 
 from football_pred.core import migrate, schema
 from football_pred.core.as_of import read_matches
@@ -30,14 +30,26 @@ from football_pred.core.ledger_log import (
     HeadFile,
     LedgerClockError,
     NewEntry,
+    log_size,
+    read_heads,
     record_entry,
     record_restore,
 )
 from football_pred.forecasts.ledger import append_forecasts, compute_seal, settle_forecasts
 from football_pred.forecasts.ledger_verification import read_head_file, verify_ledger
-from tests.support.ledgers import NOW, PREDICTED, SNAPSHOT, UPCOMING, fill_matches, forge
+from tests.support.ledgers import (
+    NOW,
+    PREDICTED,
+    SNAPSHOT,
+    UPCOMING,
+    fill_matches,
+    forge,
+    guard,
+    intrude,
+    unguard,
+)
 
-HISTORIES = int(os.environ.get('FOOTBALL_LEDGER_HISTORIES', '40'))
+HISTORIES = int(os.environ.get('FOOTBALL_LEDGER_HISTORIES', '25'))
 COMPILED: dict[Any, Any] = {}  # statements, for the engines of all histories
 START = NOW  # the first match begins a day later
 
@@ -119,11 +131,14 @@ class History:
         return StoppedHeadFile(self.heads.path) if stops else self.heads
 
     def publish(self) -> None:
-        "Others read the heads of the file."
+        "Others read the heads of the file and of the database."
+        with self.engine.connect() as connection:
+            stored = read_heads(connection)
         known = {json.dumps(head, sort_keys=True) for head in self.published}
-        for head in read_head_file(self.heads.path).heads:
+        for head in [*read_head_file(self.heads.path).heads, *stored]:
             if json.dumps(head, sort_keys=True) not in known:
                 self.published.append(head)
+                known.add(json.dumps(head, sort_keys=True))
 
     # what happens
 
@@ -173,12 +188,11 @@ class History:
 
     def fetch(self) -> dict[str, Any]:
         "A payload arrives."
-        self.number += 1
-        number = int(self.random.random() * 1e12) + 1000
-        digest = f'{number:064x}'
+        with self.engine.connect() as connection:
+            number = connection.scalar(select(func.max(schema.snapshots.c.sequence))) + 1
         row = SNAPSHOT | {
             'snapshot_id': f's{number}',
-            'sha256': digest,
+            'sha256': f'{self.random.randrange(2**256):064x}',
             'sequence': number,
             'fetched_at': self.world.now,
         }
@@ -298,7 +312,11 @@ class History:
         self.engine = self.world.open(home / 'football.db')
         self.settled_at = START
         self.backups = [backup for backup in self.backups if backup <= name]
+        with self.engine.connect() as connection:
+            is_open = log_size(connection) > 0
         record_restore(self.engine, self.heads, name, self.published)
+        if not is_open:  # who holds heads of the log that was lost is told so, with reason
+            self.published = []
         self.play()
 
     EVENTS = (
@@ -414,13 +432,14 @@ def test_honest_histories_raise_no_alarm(homes, tmp_path):
 def execute(*statements: str) -> Callable[[Any, Random], int]:
     "Statements of a forger; they have changed something if a row was changed."
 
-    def change(connection: Any, random: Random) -> int:
-        return sum(connection.exec_driver_sql(statement).rowcount for statement in statements)
+    def change(run: Callable[[str], Any], random: Random) -> int:
+        offset = str(random.randrange(10**6))
+        return sum(run(statement.replace('CHOSEN', offset)).rowcount for statement in statements)
 
     return change
 
 
-ANY = '(SELECT {0} FROM {1} ORDER BY random() LIMIT 1)'
+ANY = '(SELECT {0} FROM {1} ORDER BY 1 LIMIT 1 OFFSET CHOSEN % (SELECT max(1, count(*)) FROM {1}))'
 FORECAST = 'prediction_id = ' + ANY.format('prediction_id', 'predictions')
 SCORE = 'prediction_id = ' + ANY.format('prediction_id', 'settlements')
 ENTRY = 'entry = ' + ANY.format('entry', 'ledger_entries')
@@ -460,7 +479,8 @@ REWRITES = [  # with everything recomputed
     execute(f"UPDATE predictions SET created_at = '2020-01-01 00:00:00.000000' WHERE {FORECAST}"),
     execute(f"UPDATE settlements SET run_id = run_id || 'x' WHERE {SCORE}"),
     execute(
-        "UPDATE ledger_entries SET content = replace(content, 'origin\": \"', 'origin\": \"0')"
+        """UPDATE ledger_entries SET content = json_set(content, '$.origin',
+        substr(json_extract(content, '$.origin'), 2) || '0') WHERE kind = 'opening'"""
     ),
 ]
 
@@ -469,20 +489,20 @@ def rewrite(history: History) -> bool:
     "Change a row that a head elsewhere covers, with everything that lies beside it."
     change = history.random.choice(REWRITES)
     changed = []
-    forge(history.home, lambda connection: changed.append(change(connection, history.random)))
+    forge(
+        history.home,
+        lambda connection: changed.append(change(connection.exec_driver_sql, history.random)),
+    )
     return changed[0] > 0
 
 
 def edit(history: History) -> bool:
     "Change a row past the guards."
     change = history.random.choice(EDITS)
-    with write_transaction(history.engine) as connection:
-        for name in schema.sqlite_guards():
-            connection.exec_driver_sql(f'DROP TRIGGER {name}')
-        connection.exec_driver_sql('PRAGMA ignore_check_constraints=ON')
-        connection.exec_driver_sql('PRAGMA defer_foreign_keys=ON')
-        count = change(connection, history.random)
-        schema.renew_guards(connection)
+    with closing(intrude(history.home)) as connection:
+        unguard(connection)
+        count = change(connection.execute, history.random)
+        guard(connection)
     return count > 0
 
 
@@ -580,3 +600,29 @@ def test_verification_creates_nothing(shared, tmp_path):
     heads = HeadFile(tmp_path / 'elsewhere' / 'ledger-heads.jsonl')
     assert verify_ledger(shared, heads).entries == 0
     assert not heads.path.parent.exists()
+
+
+def test_a_backup_from_before_the_log_opens_another_log_and_says_so(tmp_path, sqlite):
+    "The file of heads is set aside; who holds a head of the lost log is told."
+    engine = open_database(f'sqlite:///{tmp_path}/football.db')
+    fill_matches(engine)
+    create_backup(engine, tmp_path / 'backups', NOW, {})
+    heads = HeadFile(tmp_path / 'ledger-heads.jsonl')
+    seal(engine, heads, 'SIM-a', 0)
+    kept = read_head_file(heads.path).heads
+    engine.dispose()
+    for path in tmp_path.glob('football.db*'):
+        path.unlink()
+    restored = restore_database(
+        tmp_path / 'backups', 'latest', f'sqlite:///{tmp_path}/football.db'
+    ).name
+    engine = open_database(f'sqlite:///{tmp_path}/football.db')
+    record_restore(engine, heads, restored)
+    seal(engine, heads, 'SIM-a', 1)
+    verification = verify_ledger(engine, heads)
+    assert verification.problems == []
+    assert 'ledger-heads.1.jsonl holds heads of an earlier log' in '\n'.join(verification.notes)
+    told = verify_ledger(engine, heads, kept_heads={'my head': kept}).problems
+    assert len(told) == 1
+    assert 'is of another ledger' in told[0]
+    engine.dispose()
