@@ -1270,6 +1270,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '/', 'git_u
                                                                                            'football_pred/core/ledger_log.py'),
                                                'football_pred.core.ledger_log._add_entries': ( '00_core/ledger_log.html#_add_entries',
                                                                                                'football_pred/core/ledger_log.py'),
+                                               'football_pred.core.ledger_log._append_line': ( '00_core/ledger_log.html#_append_line',
+                                                                                               'football_pred/core/ledger_log.py'),
                                                'football_pred.core.ledger_log._end_of_lines': ( '00_core/ledger_log.html#_end_of_lines',
                                                                                                 'football_pred/core/ledger_log.py'),
                                                'football_pred.core.ledger_log._keep_missed_heads': ( '00_core/ledger_log.html#_keep_missed_heads',

@@ -282,9 +282,7 @@ class HeadFile:
     "The file of heads beside the database, and the key that signs them."
 
     path: Path  # a head a line
-    key_path: Path | None = (
-        None  # from `head_signing.create_signing_key`; missing or None: unsigned heads
-    )
+    key_path: Path | None = None  # of `create_signing_key`; missing or None: unsigned heads
 
     def create(self) -> None:  # to be called before the first head is stored
         "Create the file, empty: later, a file that is missing was removed."
@@ -295,16 +293,7 @@ class HeadFile:
         "Append a head to the file, once; what an interrupted write has left is removed."
         line = f'{canonical_text(head)}\n'.encode()
         self.create()
-        handle = os.open(self.path, os.O_RDWR)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX)
-            end = _end_of_lines(handle)
-            if os.pread(handle, len(line), max(0, end - len(line))) != line:
-                os.ftruncate(handle, end)
-                os.pwrite(handle, line, end)
-                os.fsync(handle)
-        finally:
-            os.close(handle)
+        _append_line(self.path, line)
 
     def set_aside(self) -> None:  # to be called where its log is lost
         "Rename the file, so that another log has another file."
@@ -325,6 +314,20 @@ class HeadFile:
         return next((head['size'] for head in reversed(heads) if head), 0)
 
 # %% ../../nbs/00_core/21_ledger_log.ipynb #4e061fd7
+def _append_line(path: Path, line: bytes) -> None:
+    "Append a line to a file under its lock, unless it is the last one."
+    handle = os.open(path, os.O_RDWR)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        end = _end_of_lines(handle)
+        if os.pread(handle, len(line), max(0, end - len(line))) != line:
+            os.ftruncate(handle, end)
+            os.pwrite(handle, line, end)
+            os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
 def _end_of_lines(handle: int) -> int:
     "Find the end of the last whole line of a file."
     end = os.fstat(handle).st_size

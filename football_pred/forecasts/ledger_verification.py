@@ -537,10 +537,9 @@ def verify_ledger(
     heads_count = sum(map(len, by_place.values()))
     last = stored[-1] if stored else None
     notes = file_content.notes + checker.notes + _earlier_notes(heads)
-    counts = dict(checker.counts)
     matched = checker.book.matched
     return LedgerVerification(
-        frontier.size, counts, heads_count, since, last, problems, notes, matched
+        frontier.size, dict(checker.counts), heads_count, since, last, problems, notes, matched
     )
 
 # %% ../../nbs/50_forecasts/03_ledger_verification.ipynb #4146e120
