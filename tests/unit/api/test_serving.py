@@ -88,7 +88,7 @@ def home(served_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(served_home, home)
     registry = registry_of(home)
     first = registry.champion('E0')
-    history = read_match_history(registry.engine, AS_OF, ['E0']).filter(status='finished')
+    history = read_match_history(registry.log.engine, AS_OF, ['E0']).filter(status='finished')
     registry.versions.register(
         'E0',
         DixonColes(half_life=200).fit(history, as_of=AS_OF),
