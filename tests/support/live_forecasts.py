@@ -13,11 +13,11 @@ from football_pred.core.ledger_log import Clock, HeadFile
 
 CLOCK_GUARDS = ('predictions_clock', 'ledger_entries_clock')
 OVER = ('finished', 'awarded')
-SURE_DRAW = {  # columns of forecasts that are as bad as can be
-    'p_home': 0.0,
-    'p_draw': 1.0,
-    'p_away': 0.0,
-    'confidence': 1.0,
+SURE_DRAW = {  # columns of bad forecasts
+    'p_home': 0.01,
+    'p_draw': 0.98,
+    'p_away': 0.01,
+    'confidence': 0.98,
     'predicted_result': pl.lit('draw'),
 }
 

@@ -290,6 +290,9 @@ def test_the_scoreboard_is_of_live_forecasts_unless_it_is_asked_for_others(live_
 def test_a_forecast_before_kickoff_is_live_and_a_pairing_has_no_kind(home, tmp_path):
     copy = tmp_path / 'future'
     shutil.copytree(home, copy)
+    with in_process(copy) as client:  # its clock stands in the past
+        for path in ('/', '/leagues/E0'):
+            assert 'class="replay"' in client.get(path).text
     engine = open_database(Settings(home=copy).database_dsn)
     forget_ledger(engine, HeadFile(Settings(home=copy).ledger_heads_path))
     kickoff = now() + timedelta(days=3)
