@@ -28,7 +28,7 @@ from football_pred.ingest.reconcile import read_table_rows
 from football_pred.ingest.sources import SOURCES, create_source
 from football_pred.markets.prices import bookmaker_overrounds, join_prices, read_prices
 from football_pred.models.base_rate import BaseRate
-from tests.support.live_forecasts import past_clock
+from tests.support.live_forecasts import SURE_DRAW, past_clock
 
 AT, LATER = datetime(2026, 4, 1, tzinfo=UTC), datetime(2026, 6, 1, tzinfo=UTC)
 KNOWN = {name: create_source(name) for name in SOURCES}
@@ -201,7 +201,7 @@ def test_replays_move_no_live_figure_on_postgresql(postgresql, home):
     settle_forecasts(postgresql, heads, finished, LATER, 'run')
     live = read_scoreboard(postgresql, LATER)
     assert [(row['kind'], row['matches']) for row in live] == [('live', forecasts.height)]
-    wrong = forecasts.with_columns(p_home=0.0, p_draw=1.0, p_away=0.0)
+    wrong = forecasts.with_columns(**SURE_DRAW)
     append_forecasts(postgresql, heads, wrong, 'base', '2', AT, 'd', 'f', 'run')
     settle_forecasts(postgresql, heads, finished, LATER, 'run')
     assert read_scoreboard(postgresql, LATER) == live

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 
+import polars as pl
 from sqlalchemy import Engine, select, update
 
 from football_pred.core import schema
@@ -12,6 +13,13 @@ from football_pred.core.ledger_log import Clock, HeadFile
 
 CLOCK_GUARDS = ('predictions_clock', 'ledger_entries_clock')
 OVER = ('finished', 'awarded')
+SURE_DRAW = {  # columns of bad forecasts
+    'p_home': 0.01,
+    'p_draw': 0.98,
+    'p_away': 0.01,
+    'confidence': 0.98,
+    'predicted_result': pl.lit('draw'),
+}
 
 
 def drop_guards(engine: Engine, names: tuple[str, ...]) -> None:

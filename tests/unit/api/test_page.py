@@ -336,7 +336,7 @@ def test_a_page_allows_its_style_and_nothing_else(site):
 
 
 def test_forecasts_of_the_bundled_day_are_labelled_as_replays(site):
-    for path in ('/', '/?league=E0', f'/matches/{MATCH}', '/leagues/E0'):
+    for path in ('/', '/?league=E0', f'/matches/{MATCH}'):
         page = httpx.get(site + path, headers=HTML).text
         labels = page.count('class="replay"')
         assert labels >= max(1, page.count('<p class="likely">')), path

@@ -39,7 +39,7 @@ from football_pred.models.dixon_coles import DixonColes
 from football_pred.models.serialization import pack_model, packed_model_version
 from football_pred.registry.local_copies import LocalCopies
 from football_pred.registry.registry import ChangeLog, Registry, connect_registry
-from tests.support.live_forecasts import forget_ledger, past_clock
+from tests.support.live_forecasts import SURE_DRAW, forget_ledger, past_clock
 from tests.support.server import run, serving, wait_until
 from tests.support.services import free_port, run_redis
 
@@ -266,7 +266,7 @@ def test_the_scoreboard_is_of_live_forecasts_unless_it_is_asked_for_others(live_
     spring = read_match_history(engine, LATER, ['E0']).filter(pl.col('kickoff') > AS_OF)
     model = registry_of(home).champion('E0')
     wrong = forecast_fixtures(model.model, spring)
-    wrong = wrong.with_columns(p_home=0.0, p_draw=1.0, p_away=0.0)
+    wrong = wrong.with_columns(**SURE_DRAW)
     append_forecasts(engine, heads, wrong, model.name, 'late', AS_OF, 'd', 'f', 'tests')
     finished = read_matches(engine, LATER)
     assert settle_forecasts(engine, heads, finished, LATER, 'tests').height == spring.height
@@ -290,6 +290,9 @@ def test_the_scoreboard_is_of_live_forecasts_unless_it_is_asked_for_others(live_
 def test_a_forecast_before_kickoff_is_live_and_a_pairing_has_no_kind(home, tmp_path):
     copy = tmp_path / 'future'
     shutil.copytree(home, copy)
+    with in_process(copy) as client:  # its clock stands in the past
+        for path in ('/', '/leagues/E0'):
+            assert 'class="replay"' in client.get(path).text
     engine = open_database(Settings(home=copy).database_dsn)
     forget_ledger(engine, HeadFile(Settings(home=copy).ledger_heads_path))
     kickoff = now() + timedelta(days=3)

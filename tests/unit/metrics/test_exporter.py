@@ -40,7 +40,12 @@ from football_pred.metrics.drift import CALENDAR_FEATURES
 from football_pred.metrics.exporter import CycleResult, Exporter, MetricCollectors, collector_status
 from football_pred.registry.registry import connect_registry
 from tests.support.exporter_day import AS_OF, WINTER, now, record_run
-from tests.support.live_forecasts import CLOCK_GUARDS, drop_guards, unknown_results
+from tests.support.live_forecasts import (
+    CLOCK_GUARDS,
+    SURE_DRAW,
+    drop_guards,
+    unknown_results,
+)
 from tests.support.server import COMMAND, wait_until
 from tests.support.services import free_port
 
@@ -569,7 +574,7 @@ def test_replays_are_counted_and_move_no_figure(home):
     season = read_matches(engine, now(), ['E0'], ['2526'])
     played = season.filter(pl.col('kickoff') > WINTER).tail(150)
     model = connect_registry(**settings.registry_options).champion('E0').model
-    wrong = forecast_fixtures(model, played).with_columns(p_home=0.0, p_draw=1.0, p_away=0.0)
+    wrong = forecast_fixtures(model, played).with_columns(**SURE_DRAW)
     for name in ('E0-shadow', 'E0-dixon-coles'):
         append_forecasts(engine, heads, wrong, name, 'late', WINTER, 'd', 'f', 'by hand')
     finished = read_matches(engine, now())
