@@ -409,6 +409,7 @@ ledger_entries = _table(
     sqlite_with_rowid=False,
 )
 
+# %% ../../nbs/00_core/03_schema.ipynb #4b0dfd72
 ledger_heads = _table(
     'ledger_heads',
     Column('size', BigInteger, primary_key=True, autoincrement=False),
@@ -607,7 +608,7 @@ _HEAD_GUARD = InsertGuard(
     'ledger_heads are heads of the log: the head is not that of the last entry',
 )
 
-
+# %% ../../nbs/00_core/03_schema.ipynb #a994cf9a
 def insert_guards(
     dialect: str,  # sqlite or postgresql
 ) -> dict[str, InsertGuard]:  # by name of the trigger
@@ -693,7 +694,7 @@ def postgresql_guards() -> dict[str, PostgresqlGuard]:  # by name of the trigger
 
 # %% ../../nbs/00_core/03_schema.ipynb #3facf32f
 def _postgresql_statements(name: str, guard: PostgresqlGuard) -> list[str]:
-    "Write the statements that create a trigger of PostgreSQL anew."
+    "Write the statements that create or replace a trigger of PostgreSQL."
     level = '' if guard.timing == 'BEFORE TRUNCATE' else ' FOR EACH ROW'
     return [
         f'CREATE OR REPLACE FUNCTION {guard.function}() RETURNS trigger LANGUAGE plpgsql '
@@ -706,7 +707,7 @@ def _postgresql_statements(name: str, guard: PostgresqlGuard) -> list[str]:
 def renew_guards(
     connection: Connection,  # in a transaction that may write, with every table
 ) -> None:
-    "Create the triggers of the ledger anew, whatever stands under their names."
+    "Replace the triggers of the ledger, whatever stands under their names."
     if connection.dialect.name == 'sqlite':
         for name, statement in sqlite_guards().items():
             connection.exec_driver_sql(f'DROP TRIGGER IF EXISTS {name}')
@@ -738,7 +739,7 @@ for _name in PARTITION_COLUMNS:
 def create_tables(
     connection: Connection,  # in a transaction that may write
 ) -> None:
-    """Create the tables that are missing, and the guards of the ledger anew.
+    """Create the tables that are missing, and replace the guards of the ledger.
 
     Raises: ValueError, when the database is neither SQLite nor PostgreSQL.
     """

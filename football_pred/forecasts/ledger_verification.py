@@ -348,7 +348,7 @@ def payload_goals_reader(
     folder: AnyPath,  # folder of payloads
     sources: Mapping[str, 'Source'],  # sources of all payloads, by name
 ) -> ReadGoals:
-    "Make a function that parses payloads anew."
+    "Make a function that parses payloads again."
     from football_pred.ingest.load import validate_payload
     from football_pred.ingest.team_names import read_source_aliases
 
@@ -375,7 +375,7 @@ def payload_goals_problems(
 ) -> list[str]:  # sentences
     "Compare the goals of settlements with the payloads that they name."
     score = settlements.c
-    query = select(score, predictions.c.match_id)
+    query = select(settlements, predictions.c.match_id)
     query = query.join(predictions, predictions.c.prediction_id == score.prediction_id)
     query = query.where(score.payload_sha256.in_(select(snapshots.c.sha256)))
     rows = connection.execute(query.order_by(score.payload_sha256)).all()
@@ -408,7 +408,8 @@ def anchor_problems(
     roots = {head['size']: head['root'] for head in heads}
     query = select(ledger_anchors.c.size, ledger_anchors.c.place, ledger_anchors.c.root)
     return [
-        f'the receipt of {row.place} for {row.size:,} entries is of another head than the ledger has'
+        f'the receipt of {row.place} for {row.size:,} entries is of another head than the '
+        'ledger has'
         for row in connection.execute(query.order_by(*ledger_anchors.primary_key.columns))
         if roots.get(row.size) != row.root
     ]
