@@ -153,7 +153,7 @@ def _entries_with_rows(
         moment = moment_text(recorded_at) or str(recorded_at)
         yield StoredEntry(entry, kind, subject, moment, content, leaf, subtrees, error)
 
-
+# %% ../../nbs/00_core/22_ledger_reading.ipynb #7c892179
 def _parse_content(content: Any) -> tuple[Any, str | None]:
     "Read the content of an entry, which SQLite holds as a text; tell what is wrong with it."
     if not isinstance(content, str):

@@ -764,6 +764,8 @@ WHERE schemaname = 'public' AND tablename IN ({_LEDGER_NAMES})
 UNION ALL SELECT 'row security of table ' || relname FROM pg_class
 WHERE relrowsecurity AND relname IN ({_LEDGER_NAMES})
   AND relnamespace = 'public'::regnamespace"""
+
+# %% ../../nbs/00_core/03_schema.ipynb #481c00e5
 _TRIGGER_TYPES = {  # as `pg_trigger.tgtype` has them
     'BEFORE INSERT': 7,
     'BEFORE DELETE OR UPDATE': 27,
