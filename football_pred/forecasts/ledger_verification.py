@@ -73,24 +73,26 @@ def read_head_file(
     path: Path,  # file of heads; it may be missing
 ) -> KeptHeads:
     "Read the heads of a file; a line that is none tells nothing, and is noted."
-    found = KeptHeads([], [])
+    content = KeptHeads([], [])
     lines = path.read_bytes().split(b'\n') if path.exists() else []
     for number, line in enumerate(lines, 1):
         head = parse_kept_head(line)
         if head is not None:
-            found.heads.append(head)
+            content.heads.append(head)
         elif line.strip():
-            found.notes.append(f'line {number} of {path.name} is no head: {line[:40]!r}')
-    return found
+            content.notes.append(f'line {number} of {path.name} is no head: {line[:40]!r}')
+    return content
 
-
+# %% ../../nbs/50_forecasts/03_ledger_verification.ipynb #319f4ac1
 def head_file_problems(
     stored: Sequence[Head],  # of the database, by size
     file_heads: Sequence[Head],  # of the file
     path: Path,  # file of heads, for the message
+    dialect: str,  # of the database: of sqlite or postgresql, which several machines may share
 ) -> list[str]:  # sentences
     "Check that the file of heads has been there since the first head, which it is older than."
-    if not file_heads and path.exists():  # its writer was stopped
+    was_stopped = not file_heads and path.exists()
+    if dialect != 'sqlite' or was_stopped:
         return []
     first = min((head['size'] for head in file_heads), default=None)
     lost = [head for head in stored if first is None or head['size'] < first]
@@ -417,12 +419,12 @@ def payload_goals_problems(
             )
             continue
         for row in scored:
-            own = (row.home_goals, row.away_goals)
-            reported = goals.get(row.match_id, own)
-            if own != reported:
+            result = (row.home_goals, row.away_goals)
+            reported = goals.get(row.match_id, result)
+            if result != reported:
                 problems.append(
                     f'settlement {row.prediction_id}/{row.revision} has the result '
-                    f'{own[0]}-{own[1]}, and the payload {digest[:16]}... that it names '
+                    f'{result[0]}-{result[1]}, and the payload {digest[:16]}... that it names '
                     f'{reported[0]}-{reported[1]}'
                 )
     return problems
@@ -545,8 +547,7 @@ def verify_ledger(
         checker.finish()
         problems += checker.problems + signature_problems(stored, public_keys)
         problems += _database_problems(connection, heads, clock_time, payloads)
-        if engine.dialect.name == 'sqlite':  # one machine; others may share a server
-            problems += head_file_problems(stored, file_heads.heads, heads.path)
+        problems += head_file_problems(stored, file_heads.heads, heads.path, engine.dialect.name)
     return LedgerVerification(
         frontier.size,
         dict(checker.counts),
