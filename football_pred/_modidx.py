@@ -2394,6 +2394,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '/', 'git_u
                                                                                                                              'football_pred/forecasts/ledger_verification.py'),
                                                              'football_pred.forecasts.ledger_verification._former_anchors': ( '50_forecasts/ledger_verification.html#_former_anchors',
                                                                                                                               'football_pred/forecasts/ledger_verification.py'),
+                                                             'football_pred.forecasts.ledger_verification._last_entry_before_the_log': ( '50_forecasts/ledger_verification.html#_last_entry_before_the_log',
+                                                                                                                                         'football_pred/forecasts/ledger_verification.py'),
                                                              'football_pred.forecasts.ledger_verification._read_consistently': ( '50_forecasts/ledger_verification.html#_read_consistently',
                                                                                                                                  'football_pred/forecasts/ledger_verification.py'),
                                                              'football_pred.forecasts.ledger_verification._read_public_tables': ( '50_forecasts/ledger_verification.html#_read_public_tables',

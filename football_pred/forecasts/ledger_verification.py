@@ -313,14 +313,16 @@ def result_problems(
     query = query.join(predictions, predictions.c.prediction_id == score.prediction_id)
     query = query.join(matches, matches.c.match_id == predictions.c.match_id)
     query = query.join(snapshots, snapshots.c.snapshot_id == matches.c.snapshot_id)
-    fetched_at = snapshots.c.fetched_at
+    scored_with = snapshots.alias('scored_with').c
+    scored_at = select(func.max(scored_with.sequence)).where(
+        scored_with.sha256 == score.payload_sha256
+    )
     query = query.where(
         ~exists().where(same),
         matches.c.status == 'finished',
         (score.home_goals != matches.c.home_goals) | (score.away_goals != matches.c.away_goals),
-        (fetched_at <= score.settled_as_of)
-        | (snapshots.c.sha256 == score.payload_sha256)
-        | (fetched_at < moment - UNSETTLED_AFTER),
+        (snapshots.c.sequence <= scored_at.scalar_subquery())
+        | (snapshots.c.fetched_at < moment - UNSETTLED_AFTER),
     )
     return [
         f'settlement {row.prediction_id}/{row.revision} has other goals than table matches has of '
@@ -329,19 +331,41 @@ def result_problems(
     ]
 
 # %% ../../nbs/50_forecasts/03_ledger_verification.ipynb #6d0fd06e
+def _last_entry_before_the_log(connection: Connection) -> int:
+    "Read how many entries were made before there was a log; those have no payloads."
+    opening = next(read_entries(connection), None)
+    content = opening.content if opening and isinstance(opening.content, dict) else {}
+    counts = [content.get(name, 0) for name in ('forecasts', 'settlements')]
+    return 1 + sum(count for count in counts if isinstance(count, int))
+
+
 def payload_problems(
     connection: Connection,  # database with the tables
 ) -> list[str]:  # sentences
-    "Find settlements of payloads that are not in table snapshots."
+    "Find settlements of no payload, or of one that is not in table snapshots."
     score = settlements.c
+    entered = ledger_entries.c
+    query = select(entered.entry, score.prediction_id, score.revision)
+    subject = score.prediction_id + '/' + cast(score.revision, String)
+    query = query.join(settlements, subject == entered.subject)
+    query = query.where(
+        score.payload_sha256.is_(None),
+        entered.kind.in_(('settlement', 'correction')),
+        entered.entry > _last_entry_before_the_log(connection),
+    )
+    problems = [
+        f'settlement {row.prediction_id}/{row.revision} names no payload that told its result'
+        for row in connection.execute(query)
+    ]
     is_stored = exists().where(snapshots.c.sha256 == score.payload_sha256)
     query = select(score.prediction_id, score.revision, score.payload_sha256)
     query = query.where(score.payload_sha256.is_not(None), ~is_stored)
-    return [
+    problems += [
         f'settlement {row.prediction_id}/{row.revision} names the payload '
         f'{row.payload_sha256[:16]}..., which table snapshots has not'
         for row in connection.execute(query)
     ]
+    return problems
 
 # %% ../../nbs/50_forecasts/03_ledger_verification.ipynb #73ff795e
 PayloadGoals = Mapping[str, tuple[int, int]]  # of the home and of the away team by match id
@@ -366,7 +390,9 @@ def payload_goals_reader(
         query = select(snapshots).where(snapshots.c.sha256 == digest).limit(1)
         snapshot = dict(connection.execute(query).mappings().one())
         content = read_payload(folder, snapshot['path'])
-        source = sources[snapshot['source']]
+        source = sources.get(snapshot['source'])
+        if source is None:
+            raise ValueError(f'its source {snapshot["source"]!r} is not one of {sorted(sources)}')
         parsed = validate_payload(content, snapshot, source, by_code, lookup).matches
         over = parsed.filter(status='finished').select('match_id', 'home_goals', 'away_goals')
         return {match_id: (home, away) for match_id, home, away in over.iter_rows()}

@@ -304,7 +304,7 @@ class History:
         home = self.folder / f'home {self.number}'
         home.mkdir()
         restore_database(self.folder / 'backups', name, f'sqlite:///{home}/football.db')
-        if self.random.random() < 0.5:  # the old disk can be read
+        if self.heads.path.exists() and self.random.random() < 0.5:  # the old disk can be read
             shutil.copy(self.heads.path, home / self.heads.path.name)
         targets = {name: home / name for name in (self.heads.path.name, FORMER_ANCHORS_NAME)}
         restore_files(self.folder / 'backups', name, targets)
