@@ -45,7 +45,7 @@ def _print_versions(registry: 'Registry', league: str) -> None:
     )
     print_frame(rows.head(20))
 
-
+# %% ../../nbs/80_cli/09_models.ipynb #ef8fcd44
 _NO_MODEL = 'no model yet; football-pred run train trains the first'
 
 
