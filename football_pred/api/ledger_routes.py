@@ -151,7 +151,7 @@ def get_consistency_proof(
         proof = consistency_proof(connection, first, second)
     return json_response({'first': first, 'second': second, 'proof': proof})
 
-
+# %% ../../nbs/62_api/17_ledger_routes.ipynb #ff5f0769
 @ledger_router.get(
     '/ledger/entries', response_model=LedgerEntries, responses=problem_responses(503)
 )

@@ -118,7 +118,7 @@ class EntryRange(NamedTuple):
     after: int = 0  # entries up to this number are left out
     last: int | None = None  # last entry; None: the last of the log
 
-
+# %% ../../nbs/00_core/22_ledger_reading.ipynb #fe9edf01
 def _rows(
     connection: Connection,
     tables: str,
@@ -144,7 +144,7 @@ def _rows(
     query = text(f'SELECT {", ".join(names)} {tables}{conditions} ORDER BY e.entry')
     yield from connection.execute(query, values, execution_options={'yield_per': 10_000})
 
-
+# %% ../../nbs/00_core/22_ledger_reading.ipynb #1fb4a8f9
 def _entries_with_rows(
     connection: Connection,
     tables: str,

@@ -136,7 +136,7 @@ class ExportSummary(NamedTuple):
     anchors: int  # number of publications
     size: int  # bytes of all files
 
-
+# %% ../../nbs/50_forecasts/09_ledger_export.ipynb #26d69227
 README_TEXT = '''\
 # A ledger of football forecasts, to be checked by you
 
@@ -310,7 +310,7 @@ def _receipt_head(
     head = read_head(connection, size) if size is not None else None
     return head or next(iter(read_heads(connection, entry - 1, limit=1)), None)
 
-
+# %% ../../nbs/50_forecasts/09_ledger_export.ipynb #bba3101e
 def forecast_receipt(
     engine: Engine,  # database with the tables; it is only read
     prediction_id: str,  # of a forecast

@@ -326,14 +326,12 @@ def verify_ledger(
     with engine.connect().execution_options(isolation_level=isolation) as connection:
         stored = read_heads(connection, since)
         checker = open_checker(connection, since)
-        checker.expect_heads(stored, 'table ledger_heads', public_keys)
-        checker.expect_heads(kept.heads, heads.path.name, public_keys)
-        for place, place_heads in (kept_heads or {}).items():
+        places = {'table ledger_heads': stored, heads.path.name: kept.heads}
+        for place, place_heads in (places | dict(kept_heads or {})).items():
             checker.expect_heads(place_heads, place, public_keys)
         checker.book.digests.update(digests)
-        problems = changed_guards(connection)
         frontier = TreeFrontier(since, checker.state.frontier.peaks)
-        problems += _check_entries(connection, checker, frontier, since)
+        problems = changed_guards(connection) + _check_entries(connection, checker, frontier, since)
         checker.finish()
         problems += checker.problems + _signature_problems(checker, public_keys)
         problems += _database_problems(connection, heads, clock_time or datetime.now(UTC))
