@@ -685,10 +685,11 @@ def score_forecast(
     code = 1 if home_goals == away_goals else (0 if home_goals > away_goals else 2)
     outcome = _OUTCOMES[code]
     errors = [value - (index == code) for index, value in enumerate(probabilities)]
-    rps = (errors[0] ** 2 + (errors[0] + errors[1]) ** 2) / 2
+    squares = [error * error for error in (*errors, errors[0] + errors[1])]
+    rps = (squares[0] + squares[3]) / 2
     probability = probabilities[code]
     log_loss = abs(math.log(probability)) if probability > 0 else math.inf
-    brier = math.fsum(error**2 for error in errors)
+    brier = sum(squares[:3])
     return MatchScores(outcome, OUTCOME_LABELS[outcome] == predicted_result, rps, log_loss, brier)
 
 
@@ -1454,8 +1455,8 @@ def _mean_scores(model: str, forecasts: Sequence[SealedForecast]) -> ModelScores
         model,
         count,
         sum(score.hit for score in scores) / count,
-        math.fsum(score.rps for score in scores) / count,
-        math.fsum(score.log_loss for score in scores) / count,
+        sum(score.rps for score in scores) / count,
+        sum(score.log_loss for score in scores) / count,
         sum(forecast.is_unwitnessed for forecast in forecasts),
     )
 

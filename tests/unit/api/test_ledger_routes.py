@@ -212,5 +212,5 @@ def test_routes_are_documented_with_examples(client):
     ):
         assert paths[path]['get']['responses']['200']['content']['application/json']['schema']
     schemas = client.get('/openapi.json').json()['components']['schemas']
-    for name in ('LedgerHead', 'ConsistencyProof', 'LedgerEntries', 'LedgerEntry'):
+    for name in ('LedgerHead', 'ConsistencyProof', 'LedgerEntries', 'LoggedEntry'):
         assert schemas[name]['examples'], name

@@ -958,7 +958,7 @@ def test_promotions_and_rollbacks_under_load_lose_no_request(home, server, call,
             thread.result()
     assert set(seen_versions) == {(200, first), (200, second)}
     assert seen_versions.total() > 100
-    registry.engine.dispose()
+    registry.log.engine.dispose()
 
 
 def test_without_a_model_nothing_is_forecast_until_one_is_published(home, matches, tmp_path):
@@ -985,7 +985,7 @@ def test_without_a_model_nothing_is_forecast_until_one_is_published(home, matche
         registry.promote('E0', version, 'tests', 'as the job train does')
         wait_until(lambda: httpx.get(f'{address}/health/ready').status_code == 200)
         assert httpx.get(f'{address}/api/v1/predictions/{matches[0]}').json()['version'] == version
-    registry.engine.dispose()
+    registry.log.engine.dispose()
 
 
 def test_an_altered_model_is_not_used_and_the_others_are(home, matches, tmp_path):

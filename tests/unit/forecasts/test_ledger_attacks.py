@@ -605,13 +605,7 @@ EDITS = {
 }
 
 
-UNBOUNDED = pytest.mark.xfail(raises=OverflowError, strict=True, reason='scores are not bounded')
-
-
-@pytest.mark.parametrize(
-    'name',
-    [pytest.param(name, marks=UNBOUNDED if 'huge' in name else ()) for name in EDITS],
-)
+@pytest.mark.parametrize('name', EDITS)
 def test_what_is_edited_between_two_looks_is_told(sealed, hands, name):
     "The guards are dropped, and put back afterwards."
     statements, told = EDITS[name]

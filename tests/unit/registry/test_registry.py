@@ -191,9 +191,10 @@ def test_from_training_to_rollback(anywhere, engine, home):
         ('ada', 'rollback'),
         ('ada', 'rollback'),
     ]
-    payloads = read_frame(engine, select(events.c.payload).order_by(events.c.sequence))[
-        'payload'
-    ].to_list()
+    payloads = read_frame(
+        engine,
+        select(events.c.payload).where(events.c.topic == 'models').order_by(events.c.sequence),
+    )['payload'].to_list()
     moves = [(base, None), (better, base), (third, better), (better, third), (base, better)]
     assert [(payload['model_version'], payload['previous']) for payload in payloads] == moves
     table = registry.versions.table(league)
@@ -542,9 +543,10 @@ registry.promote('SIM', register(registry, 'SIM-dixon-coles'), 'job train', 'it 
         VERSIONS['SIM-dixon-coles'],
         VERSIONS['SIM-base-rate'],
     ]
-    payloads = read_frame(engine, select(events.c.payload).order_by(events.c.sequence))[
-        'payload'
-    ].to_list()
+    payloads = read_frame(
+        engine,
+        select(events.c.payload).where(events.c.topic == 'models').order_by(events.c.sequence),
+    )['payload'].to_list()
     assert [(payload['model_version'], payload['change']) for payload in payloads] == [
         (VERSIONS['SIM-base-rate'], 1),
         (VERSIONS['SIM-dixon-coles'], 2),
