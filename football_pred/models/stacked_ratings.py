@@ -26,7 +26,6 @@ from football_pred.models.stacking import (
     StackedForecast,
     StackingCoefficients,
     StackingData,
-    feature_times,
     fit_stacking,
     known_price_probabilities,
     predict_symmetric,
@@ -46,6 +45,7 @@ from football_pred.ratings.rating_targets import (
     read_rating_specs,
     read_results,
 )
+from ..ratings.strength_walks import rate_country
 
 # %% ../../nbs/35_models/12_stacked_ratings.ipynb #350c499e
 from football_pred.ratings.team_strengths import (
@@ -55,17 +55,17 @@ from football_pred.ratings.team_strengths import (
     OnlineTeamStrengths,
     TeamStrengths,
     prior_fixture_strengths,
-    walk_forward_strengths,
 )
 
 # %% ../../nbs/35_models/12_stacked_ratings.ipynb #5fe3dd7d
 class RatedFixtures(NamedTuple):
     "Matches of all countries with their ratings."
 
-    strengths: FixtureStrengths  # what the ratings expect of the matches
-    states: dict[str, OnlineTeamStrengths]  # ratings of each country after all results
+    past: FixtureStrengths  # results, each as of the last midnight before it was played
+    strengths: FixtureStrengths  # fixtures, each as of its own time
+    states: dict[str, TeamStrengths]  # strengths of each country after all results
 
-
+# %% ../../nbs/35_models/12_stacked_ratings.ipynb #c4409498
 def rate_fixtures(
     results: pl.DataFrame,  # from `read_results`
     fixtures: Fixtures,  # matches to be rated
@@ -74,30 +74,33 @@ def rate_fixtures(
     until: int,  # time of `states`, in microseconds
     progress: Callable[[int, int], None] | None = None,  # called with results done and their total
 ) -> RatedFixtures:
-    "Rate the matches of all countries."
+    "Rate the results and the fixtures of all countries; walks that are kept are not done again."
     data = build_rating_data(results, ratings)
     country = results['country'].to_numpy()
+    past = prior_fixture_strengths(len(ratings), results.height)
     strengths = prior_fixture_strengths(len(ratings), len(at))
-    states: dict[str, OnlineTeamStrengths] = {}
+    states: dict[str, TeamStrengths] = {}
     n_before = 0
 
-    def report(done: int, _total: int) -> None:
+    def report(done: int) -> None:
         if progress:
             progress(n_before + done, results.height)
 
     for name in sorted(set(country)):
+        is_played = country == name
         rows = np.flatnonzero(fixtures.country == name)
-        of_country = data.take(country == name)
-        rated, states[name] = walk_forward_strengths(
-            of_country, fixtures.take(rows), at[rows], ratings, until, report
+        rated = rate_country(
+            data.take(is_played), fixtures.take(rows), at[rows], ratings, until, report
         )
-        strengths.put(rows, rated)
-        n_before += len(of_country.home)
+        past.put(np.flatnonzero(is_played), rated.past)
+        strengths.put(rows, rated.fixtures)
+        states[name] = rated.state
+        n_before += int(is_played.sum())
     without_results = np.flatnonzero(~np.isin(fixtures.country, list(states)))
     if without_results.size:
         prior = OnlineTeamStrengths(ratings).strengths
         strengths.put(without_results, prior.rate_fixtures(fixtures.take(without_results)))
-    return RatedFixtures(strengths, states)
+    return RatedFixtures(past, strengths, states)
 
 # %% ../../nbs/35_models/12_stacked_ratings.ipynb #78001a9d
 class _Targets(NamedTuple):
@@ -282,20 +285,17 @@ def _predict_walk_forward(
     past = read_fixtures(results)
     upcoming = read_fixtures(targets)
     as_of = targets['as_of'].dt.epoch('us').to_numpy()
-    matches = Fixtures._make(np.concatenate(pair) for pair in zip(past, upcoming, strict=True))
-    times = np.concatenate([feature_times(results), as_of])
-    strengths, _ = rate_fixtures(results, matches, times, ratings, MAX_TIMESTAMP, progress)
-    n_past = results.height
+    rated = rate_fixtures(results, upcoming, as_of, ratings, MAX_TIMESTAMP, progress)
     prices = second_stage.usable_prices(targets, None)
-    data = _stacking_data(second_stage, results, past, strengths.take(slice(0, n_past)))
+    data = _stacking_data(second_stage, results, past, rated.past)
     cutoffs = np.array([training_cutoff(data, time) for time in as_of.tolist()])
     probabilities = np.empty((len(as_of), 3))
     for cutoff in np.unique(cutoffs):
         rows = np.flatnonzero(cutoffs == cutoff)
         stages = _fit_stages(second_stage, data, int(cutoff))
-        rated = strengths.take(n_past + rows)
+        strengths = rated.strengths.take(rows)
         probabilities[rows] = predict_symmetric(
-            stages, upcoming.take(rows), rated, prices[rows], second_stage.outcome_share
+            stages, upcoming.take(rows), strengths, prices[rows], second_stage.outcome_share
         ).probabilities
     return probabilities
 
@@ -363,11 +363,12 @@ def _fit(
     model.as_of_ = as_of or datetime.fromtimestamp(latest / 1e6, UTC)
     at = round(model.as_of_.timestamp() * 1e6)
     fixtures = read_fixtures(results)
-    rated = rate_fixtures(results, fixtures, feature_times(results), ratings, at)
-    data = _stacking_data(second_stage, results, fixtures, rated.strengths)
+    no_fixtures = fixtures.take(slice(0, 0))
+    rated = rate_fixtures(results, no_fixtures, np.zeros(0, np.int64), ratings, at)
+    data = _stacking_data(second_stage, results, fixtures, rated.past)
     stages = _fit_stages(second_stage, data, training_cutoff(data, at))
     model.stages_ = {kind: _stage_to_data(stage) for kind, stage in stages.items()}
-    model.countries_ = {name: state.strengths.to_data() for name, state in rated.states.items()}
+    model.countries_ = {name: state.to_data() for name, state in rated.states.items()}
     model.leagues_ = sorted(set(fixtures.league))
     model.matches_ = results.height
     return model

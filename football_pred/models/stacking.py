@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['EARLY_SEASON_MATCHES', 'Priors', 'MIN_STACKING_MATCHES', 'RHO_PRIOR', 'design_matrix', 'prior_coefficients',
-           'StackingCoefficients', 'StackingData', 'training_cutoff', 'feature_times', 'probabilities_from_prices',
+           'StackingCoefficients', 'StackingData', 'training_cutoff', 'probabilities_from_prices',
            'known_price_probabilities', 'fit_rho', 'fit_stacking', 'StackedForecast', 'predict_stacked', 'swap_sides',
            'predict_symmetric']
 
@@ -20,7 +20,6 @@ from ..core.numerics import softmax, stable_matmul
 from ..markets.margin_removal import fair_probabilities
 from ..markets.score_grid import outcome_probabilities, score_grid
 from .softmax_regression import fit_poisson_regression, fit_softmax
-from ..ratings.match_arrays import MICROSECONDS_PER_DAY
 from football_pred.ratings.rating_targets import (
     OPENING_COLUMNS,
     Fixtures,
@@ -135,13 +134,6 @@ def training_cutoff(
     july = int(first_of_july.timestamp() * 1e6)
     n_known = ((data.known_at <= july) & (data.weight > 0)).sum()
     return july if n_known >= MIN_STACKING_MATCHES else as_of
-
-# %% ../../nbs/35_models/11_stacking.ipynb #5168614e
-def feature_times(
-    results: pl.DataFrame,  # from `read_results`
-) -> np.ndarray:  # in microseconds, shape (matches,)
-    "The last midnight before each kick-off."
-    return (results['moment'].to_numpy() - 1) // MICROSECONDS_PER_DAY * MICROSECONDS_PER_DAY
 
 # %% ../../nbs/35_models/11_stacking.ipynb #38c15997
 def probabilities_from_prices(

@@ -288,10 +288,20 @@ class TargetMatches(NamedTuple):
     target: np.ndarray  # goals of home and away, shape (ratings, 2, matches)
     weight: np.ndarray  # decayed weight, shape (ratings, matches)
 
+# %% ../../nbs/25_ratings/04_team_strengths.ipynb #0d708796
+def _play_once(matches: TargetMatches) -> bool:
+    "Whether no club plays more than one of the matches."
+    return len({*matches.home.tolist(), *matches.away.tolist()}) == 2 * len(matches.home)
 
-def _add_at(table: np.ndarray, index: tuple[Any, ...], values: np.ndarray) -> None:
+
+def _add_at(
+    table: np.ndarray, index: tuple[Any, ...], values: np.ndarray, is_distinct: bool = False
+) -> None:
     "Add values to cells of a table, repeatedly where cells repeat."
-    np.add.at(table, index, values)
+    if is_distinct:
+        table[index] += values
+    else:
+        np.add.at(table, index, values)
 
 
 def add_matches(
@@ -300,15 +310,16 @@ def add_matches(
 ) -> None:
     "Add matches to sufficient statistics."
     every = slice(None)
+    once = _play_once(matches)
     goals = matches.target * matches.weight[:, None]
     league = matches.league
     home_side = (matches.home, matches.away, matches.at_home, goals[:, 0])
     away_side = (matches.away, matches.home, 0 * matches.at_home, goals[:, 1])
     for attack, defence, ground, scored in (home_side, away_side):
         pairs = (every, league, ground, attack, defence)
-        _add_at(statistics.weight, pairs, matches.weight)
-        _add_at(statistics.scored, (every, attack), scored)
-        _add_at(statistics.conceded, (every, defence), scored)
+        _add_at(statistics.weight, pairs, matches.weight, once)
+        _add_at(statistics.scored, (every, attack), scored, once)
+        _add_at(statistics.conceded, (every, defence), scored, once)
         _add_at(statistics.league_goals, (every, league, ground), scored)
 
 # %% ../../nbs/25_ratings/04_team_strengths.ipynb #a87478e2
@@ -340,14 +351,16 @@ def expected_goals(
 ) -> ExpectedGoals:  # sums over the table of expected goals
     "Sum the expected goals of all pairs by club and by level."
     n_ratings, size = parameters.attack.shape
-    level = parameters.level.reshape(n_ratings, -1)
+    level = np.exp(parameters.level.reshape(n_ratings, 1, -1))
+    attack = np.exp(parameters.attack)[:, :, None]
+    defence = np.exp(-parameters.defence)[:, :, None]
     weight = statistics.weight.reshape(n_ratings, -1, size, size)
-    rate = np.exp(parameters.attack)[:, :, None] * np.exp(-parameters.defence)[:, None]
-    expected = weight * rate[:, None] * np.exp(level)[:, :, None, None]
-    by_attack = expected.sum(axis=3).swapaxes(1, 2)
-    by_defence = expected.sum(axis=2).swapaxes(1, 2)
+    by_attack = np.matmul(weight, defence[:, None])[..., 0].swapaxes(1, 2) * attack * level
+    by_defence = np.matmul(attack[:, None, :, 0][:, :, None], weight)[:, :, 0].swapaxes(1, 2)
+    by_defence = by_defence * defence * level
+    over_levels = np.matmul(level, weight.reshape(n_ratings, -1, size * size))
     return ExpectedGoals(
-        pairs=expected.sum(axis=1),
+        pairs=over_levels.reshape(n_ratings, size, size) * attack * defence[:, None, :, 0],
         attack_by_level=by_attack,
         defence_by_level=by_defence,
         attack=by_attack.sum(axis=2),
@@ -437,29 +450,67 @@ class StrengthFit(NamedTuple):
     defence_information: np.ndarray  # from matches, shape (ratings, teams)
 
 
+def _largest_changes(step: StrengthParameters) -> np.ndarray:
+    "Largest change of any parameter of each rating, shape (ratings,)."
+    by_table = [np.abs(values).reshape(len(values), -1) for values in step]
+    largest: np.ndarray = np.concatenate(by_table, axis=1).max(axis=1, initial=0)
+    return largest
+
+
+def _add_step(
+    parameters: StrengthParameters, step: StrengthParameters, largest: np.ndarray
+) -> StrengthParameters:
+    "Add a step; of a rating of which a parameter would change by more than 1, only a part."
+    if largest.max(initial=0) <= 1:
+        return StrengthParameters(
+            parameters.attack + step.attack,
+            parameters.defence + step.defence,
+            parameters.level + step.level,
+        )
+    part = np.minimum(1.0, 1 / np.maximum(largest, 1e-300))[:, None]
+    return StrengthParameters(
+        parameters.attack + part * step.attack,
+        parameters.defence + part * step.defence,
+        parameters.level + part[:, :, None] * step.level,
+    )
+
+# %% ../../nbs/25_ratings/04_team_strengths.ipynb #5540861a
 def newton_solve(
     parameters: StrengthParameters,  # start; the previous maximum is near the next
     statistics: SufficientStatistics,  # sums over the matches
     prior_mean: np.ndarray,  # prior mean of attack and defence, shape (ratings, teams)
     ridge: np.ndarray,  # prior information on them, shape (ratings, 1)
 ) -> StrengthFit:  # parameters and information at the maximum
-    """Maximise the penalised log-likelihood of all ratings by Newton's method.
+    """Maximise the penalised log-likelihood by Newton's method, each rating as if alone.
 
     Raises: NotConverged, when no maximum is found in 60 steps (a larger ridge helps).
     """
+    n_ratings, n_teams = parameters.attack.shape
+    maximum = StrengthParameters._make(np.empty_like(values) for values in parameters)
+    information = np.empty((2, n_ratings, n_teams))
+    rows = np.arange(n_ratings)  # ratings whose maximum is still to be found
     for _ in range(MAX_NEWTON_STEPS):
         newton = newton_step(parameters, statistics, prior_mean, ridge)
-        largest = max(np.abs(changes).max(initial=0.0) for changes in newton.step)
-        fraction = min(1.0, 1 / max(largest, 1e-300))  # no parameter changes by more than 1 at once
-        parameters = StrengthParameters._make(
-            values + fraction * changes
-            for values, changes in zip(parameters, newton.step, strict=True)
-        )
-        if largest < NEWTON_TOLERANCE:
-            return StrengthFit(parameters, newton.attack_information, newton.defence_information)
+        largest = _largest_changes(newton.step)
+        parameters = _add_step(parameters, newton.step, largest)
+        is_open = ~(largest < NEWTON_TOLERANCE)
+        if is_open.all():
+            continue
+        closed = rows[~is_open]
+        for table, values in zip(maximum, parameters, strict=True):
+            table[closed] = values[~is_open]
+        information[0, closed] = newton.attack_information[~is_open]
+        information[1, closed] = newton.defence_information[~is_open]
+        if not is_open.any():
+            return StrengthFit(maximum, *information)
+        rows = rows[is_open]
+        parameters = StrengthParameters._make(table[is_open] for table in parameters)
+        statistics = SufficientStatistics._make(table[is_open] for table in statistics)
+        prior_mean = prior_mean[is_open]
+        ridge = ridge[is_open]
     raise NotConverged(
-        f'No maximum after {MAX_NEWTON_STEPS} steps for {parameters.attack.shape[1]} clubs, '
-        f'the last step was {largest:.3g}; a larger ridge helps'
+        f'No maximum after {MAX_NEWTON_STEPS} steps for {n_teams} clubs, '
+        f'the last step was {largest.max():.3g}; a larger ridge helps'
     )
 
 # %% ../../nbs/25_ratings/04_team_strengths.ipynb #eafa75b7

@@ -4,22 +4,25 @@
 
 # %% auto #0
 __all__ = ['MLFLOW_ENVIRONMENT', 'TRIAL_METRICS', 'NO_DATABASE', 'EXPERIMENT', 'configure_mlflow', 'import_mlflow',
-           'RegistryUnavailable', 'save_pyfunc_model', 'TrialResults', 'MlflowRegistryClient', 'read_mlflow_state',
-           'read_registered_models', 'no_trained_model', 'read_registered_model', 'read_model_versions',
-           'read_all_model_versions', 'find_version', 'log_version', 'find_mlflow_runs', 'log_report']
+           'RegistryUnavailable', 'save_pyfunc_model', 'TrialResults', 'read_mlflow_schema', 'MlflowRegistryClient',
+           'read_mlflow_state', 'read_registered_models', 'no_trained_model', 'read_registered_model',
+           'read_model_versions', 'read_all_model_versions', 'find_version', 'log_version', 'find_mlflow_runs',
+           'log_report']
 
 # %% ../../nbs/45_registry/01_mlflow_client.ipynb #33071cf0
 import fcntl
 import hashlib
 import json
 import os
+import sqlite3
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from importlib import import_module
+from importlib.resources import files
 from importlib.util import find_spec
 from itertools import product
 from pathlib import Path
@@ -149,6 +152,22 @@ class TrialResults:
     artifacts: Mapping[str, bytes] | None = None  # plots and tables by path
 
 # %% ../../nbs/45_registry/01_mlflow_client.ipynb #9c347160
+def read_mlflow_schema(
+    version: str,  # of MLflow
+) -> str:  # statements of SQL; empty: the schema of another version is stored
+    "Read the empty database of MLflow, which saves its 68 migrations."
+    text = (files('football_pred') / 'data/mlflow_schema.sql').read_text('utf-8')
+    return text if text.startswith(f'-- MLflow {version}\n') else ''
+
+
+def _write_schema(path: Path) -> None:
+    "Create the tables of the installed MLflow; without its schema MLflow migrates an empty file."
+    from mlflow.version import VERSION
+
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(read_mlflow_schema(VERSION))
+
+# %% ../../nbs/45_registry/01_mlflow_client.ipynb #ba60f181
 @contextmanager
 def _file_lock(
     path: Path | None,  # file of the lock; None: no lock is needed
@@ -175,6 +194,7 @@ def _create_database(
     temporary = path.with_suffix('.part')
     for leftover in path.parent.glob(f'{temporary.name}*'):
         leftover.unlink()
+    _write_schema(temporary)
     store: Any = SqlAlchemyStore
     store(f'sqlite:///{temporary}', artifacts).engine.dispose()
     os.replace(temporary, path)

@@ -18,6 +18,7 @@ import mlflow
 import numpy as np
 import polars as pl
 import pytest
+from mlflow import version as mlflow_version
 from mlflow.exceptions import MlflowException
 from sqlalchemy import select
 
@@ -27,11 +28,13 @@ from football_pred.core.schema import audit_log, events
 from football_pred.core.settings import Settings
 from football_pred.models.serialization import ModelError, packed_model_version
 from football_pred.registry.mlflow_client import (
+    MlflowRegistryClient,
     TrialResults,
     configure_mlflow,
     find_mlflow_runs,
     find_version,
     log_report,
+    read_mlflow_schema,
 )
 from football_pred.registry.registry import (
     ChangeLog,
@@ -50,6 +53,7 @@ from tests.support.registry_models import (
     register,
 )
 from tests.support.services import new_database
+from tools.mlflow_schema import migrated_schema
 
 
 class MlflowServer:
@@ -558,7 +562,7 @@ def test_a_database_killed_while_it_was_made(home):
     place = embedded_registry(home)
     killed = python(
         '''import mlflow.store.db.utils as utils
-utils._upgrade_db = lambda *_: os.kill(os.getpid(), 9)
+utils._verify_schema = lambda *_: os.kill(os.getpid(), 9)
 register(registry, 'SIM-base-rate')''',
         place,
     )
@@ -567,3 +571,35 @@ register(registry, 'SIM-base-rate')''',
         stream.close()
     assert not (home / 'mlflow.db').exists()
     assert register(connect_registry(**place), 'SIM-base-rate') == VERSIONS['SIM-base-rate']
+
+
+# The empty database of MLflow
+
+
+def clauses(schema):
+    "Lines of statements, in an order of their own: MLflow writes constraints in any order."
+    return sorted(line.strip().rstrip(',') for line in schema.splitlines())
+
+
+def test_the_stored_schema_is_what_the_migrations_of_this_mlflow_make():
+    stored = read_mlflow_schema(mlflow_version.VERSION)
+    if not stored:
+        pytest.skip(f'the stored schema is of another MLflow than {mlflow_version.VERSION}')
+    assert len(clauses(stored)) > 600
+    assert clauses(stored) == clauses(migrated_schema())
+
+
+def test_another_mlflow_migrates_its_database(tmp_path, monkeypatch):
+    schemas = []
+    for version in (mlflow_version.VERSION, '1.0'):
+        monkeypatch.setattr(mlflow_version, 'VERSION', version)
+        path = tmp_path / version / 'mlflow.db'
+        path.parent.mkdir()
+        client = MlflowRegistryClient(f'sqlite:///{path}', str(path.parent / 'artifacts'))
+        with client.session():
+            assert client.client.search_registered_models() == []
+        with closing(sqlite3.connect(path)) as connection:
+            statements = connection.execute('SELECT sql FROM sqlite_master WHERE sql IS NOT NULL')
+            schemas.append(clauses('\n'.join(row[0] for row in statements)))
+    assert len(schemas[0]) > 600
+    assert schemas[0] == schemas[1]
