@@ -1352,6 +1352,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '/', 'git_u
                                                                                                              'football_pred/core/ledger_reading.py'),
                                                    'football_pred.core.ledger_reading._entry_order': ( '00_core/ledger_reading.html#_entry_order',
                                                                                                        'football_pred/core/ledger_reading.py'),
+                                                   'football_pred.core.ledger_reading._entry_query': ( '00_core/ledger_reading.html#_entry_query',
+                                                                                                       'football_pred/core/ledger_reading.py'),
                                                    'football_pred.core.ledger_reading._is_number': ( '00_core/ledger_reading.html#_is_number',
                                                                                                      'football_pred/core/ledger_reading.py'),
                                                    'football_pred.core.ledger_reading._parse_content': ( '00_core/ledger_reading.html#_parse_content',

@@ -240,8 +240,8 @@ def check_forecast_pipeline(context: CheckContext) -> str:
     live = ledger.counts.get('live forecasts', 0)
     return (
         f'{run}: {live:,} live forecasts and {ledger.forecasts - live:,} replays sealed, '
-        f'{ledger.settlements:,} scored, every seal and result recomputed, head {root}, '
-        f'{len(comparison.places):,} places outside agree'
+        f'{ledger.settlements:,} scored, every seal and result recomputed, head {root}'
+        + ''.join(f'; {place} agrees' for place in comparison.places)
         + ''.join(f'; {note}' for note in comparison.notes)
     )
 
