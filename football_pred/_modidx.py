@@ -1002,6 +1002,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '/', 'git_u
                                                                                                         'football_pred/core/ledger_checks.py'),
                                                   'football_pred.core.ledger_checks.HeadBook': ( '00_core/ledger_checks_3_log.html#headbook',
                                                                                                  'football_pred/core/ledger_checks.py'),
+                                                  'football_pred.core.ledger_checks.HeadBook._matched_before': ( '00_core/ledger_checks_3_log.html#headbook._matched_before',
+                                                                                                                 'football_pred/core/ledger_checks.py'),
                                                   'football_pred.core.ledger_checks.HeadBook.compare': ( '00_core/ledger_checks_3_log.html#headbook.compare',
                                                                                                          'football_pred/core/ledger_checks.py'),
                                                   'football_pred.core.ledger_checks.LedgerChecker': ( '00_core/ledger_checks_3_log.html#ledgerchecker',
