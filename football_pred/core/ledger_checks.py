@@ -1236,7 +1236,6 @@ class HeadBook:
     is_searching: bool = False  # for a digest that may be the root of any size
     met_digests: dict[str, int] = field(default_factory=dict)  # entry by digest
     matched: list[ExpectedHead] = field(default_factory=list)  # the latest of each place and key
-    matched_size: int = 0
     matches: int = 0
 
     def compare(self, state: LedgerState) -> Iterator[str]:
@@ -1250,7 +1249,6 @@ class HeadBook:
             is_other = head.origin not in (None, state.origin) and state.origin is not None
             if head.root == root.hex() and not is_other:
                 _keep_largest(self.matched, head)
-                self.matched_size = size
                 self.matches += 1
                 if head.origin is not None and head.at > state.floor:  # anchors are made later
                     state.floor = head.at
@@ -1258,7 +1256,12 @@ class HeadBook:
             elif is_other:
                 yield f'{head.place} of {head.at} is of another ledger, {plain(head.origin)}'
             elif not _is_given_up(state, head):
-                yield _mismatch(head, root, self.matched_size)
+                yield _mismatch(head, root, self._matched_before(head))
+
+    def _matched_before(self, head: ExpectedHead) -> int:
+        "Size of the last head of the same place that the log matched; 0: none."
+        sizes = [other.size for other in self.matched if other.place == head.place]
+        return max((size for size in sizes if size < head.size), default=0)
 
 # %% ../../nbs/00_core/19_ledger_checks_3_log.ipynb #7db05851
 def expected_head(

@@ -9,11 +9,12 @@ __all__ = ['moment_text', 'StoredColumn', 'stored_columns', 'parse_row', 'Stored
 # %% ../../nbs/00_core/22_ledger_reading.ipynb #a5e3c25e
 import heapq
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import Boolean, Connection, Float, Integer, Table, text
+from sqlalchemy import Boolean, Connection, Float, Integer, Table, TextClause, text
 
 from .schema import UtcDateTime, predictions, settlements
 
@@ -52,19 +53,20 @@ class StoredColumn(NamedTuple):
     parse: Callable[[Any], Any]  # plain value; None: of another type
 
 
+@cache
 def stored_columns(
     table: Table,  # of `schema`
-) -> list[StoredColumn]:
+) -> tuple[StoredColumn, ...]:
     "List how the columns of a table are read."
     columns = []
     for column in table.columns:
         parse = next(parse for kind, parse in _PARSERS if isinstance(column.type, kind))
         columns.append(StoredColumn(column.name, bool(column.nullable), parse))
-    return columns
+    return tuple(columns)
 
 
 def parse_row(
-    columns: list[StoredColumn],  # from `stored_columns`
+    columns: Sequence[StoredColumn],  # from `stored_columns`
     values: Mapping[str, Any],  # as stored, by name of the column
 ) -> tuple[dict[str, Any], str | None]:  # plain values; what is wrong with one of them
     "Read a stored row; where a value is of another type, it stays as it is."
@@ -124,11 +126,17 @@ class EntryRange(NamedTuple):
     last: int | None = None  # last entry; None: the last of the log
 
 
+@cache
+def _entry_query(statement: str) -> TextClause:
+    "Keep a statement: entries of many forecasts are read by the same one."
+    return text(statement)
+
+
 def _rows(
     connection: Connection,
     tables: str,
     numbers: EntryRange,
-    columns: list[StoredColumn],
+    columns: Sequence[StoredColumn],
     prediction_id: str | None = None,
 ) -> Iterator[Any]:
     "Read entries of a range, and the columns of their rows."
@@ -146,7 +154,7 @@ def _rows(
         values['prediction_id'] = prediction_id
     elif connection.dialect.name == 'sqlite':  # by number, not by the index of kinds and a sort
         tables = tables.replace('WHERE e.kind', 'WHERE +e.kind')
-    query = text(f'SELECT {", ".join(names)} {tables}{conditions} ORDER BY e.entry')
+    query = _entry_query(f'SELECT {", ".join(names)} {tables}{conditions} ORDER BY e.entry')
     yield from connection.execute(query, values, execution_options={'yield_per': 10_000})
 
 # %% ../../nbs/00_core/22_ledger_reading.ipynb #b2e8d4f3

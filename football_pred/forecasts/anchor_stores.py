@@ -356,7 +356,7 @@ def _run_git(
             command, stdin=pipe, stdout=pipe, stderr=pipe, env=environment, start_new_session=True
         )
     except FileNotFoundError as error:
-        raise AnchorError('git is not installed; run: apt-get install git') from error
+        raise AnchorUnavailable('git is not installed; run: apt-get install git') from error
     try:
         output, errors = process.communicate(content, max(deadline - time.monotonic(), 0))
     except subprocess.TimeoutExpired as error:

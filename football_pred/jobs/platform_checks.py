@@ -31,13 +31,12 @@ from ..api.cache import open_cache
 from ..core import migrate, schema
 from ..core.database import count_rows, write_transaction
 from ..core.job_runs import latest_successful_run
-from ..core.ledger_log import HeadFile
 from ..core.logging import mask_secrets
 from ..core.outbox import write_audit_entry
 from ..core.settings import Settings, environment_variables
 from ..features.offline import FeatureStoreConfig, read_offline_features
-from ..forecasts.ledger_verification import verify_ledger
 from ..ingest.sources import SOURCES, create_source
+from .ledger_checking import verify_with_places
 from ..registry.registry import connect_registry
 
 # %% ../../nbs/70_jobs/07_platform_checks.ipynb #386794ef
@@ -227,13 +226,14 @@ def check_data_pipeline(context: CheckContext) -> str:
 
 
 def check_forecast_pipeline(context: CheckContext) -> str:
-    "Run the job predict, and verify every seal of the ledger."
+    "Run the job predict, and verify every seal of the ledger, also with the places outside."
     run = run_job_by_command(context, 'predict')
     settings = context.settings
-    heads = HeadFile(settings.ledger_heads_path, settings.ledger_key_path)
     sources = {name: create_source(name) for name in SOURCES}
     payloads = (settings.snapshots_folder, sources)
-    ledger = verify_ledger(context.engine, heads, needs_scores=False, payloads=payloads)
+    ledger, comparison = verify_with_places(
+        settings, context.engine, needs_scores=False, payloads=payloads
+    )
     require(not ledger.problems, '; '.join(ledger.problems[:3]))
     require(ledger.forecasts > 0, 'the ledger is empty')
     root = ledger.head['root'][:12] if ledger.head else 'none'
@@ -241,6 +241,8 @@ def check_forecast_pipeline(context: CheckContext) -> str:
     return (
         f'{run}: {live:,} live forecasts and {ledger.forecasts - live:,} replays sealed, '
         f'{ledger.settlements:,} scored, every seal and result recomputed, head {root}'
+        + ''.join(f'; {place} agrees' for place in comparison.places)
+        + ''.join(f'; {note}' for note in comparison.notes)
     )
 
 # %% ../../nbs/70_jobs/07_platform_checks.ipynb #45f2d703

@@ -15,7 +15,7 @@ from sqlalchemy import Engine, select
 from football_pred.cli import cli
 from football_pred.core import schema
 from football_pred.core.database import open_database
-from football_pred.core.head_signing import create_key, public_key_hex
+from football_pred.core.head_signing import create_signing_key, public_key_hex
 from football_pred.core.ledger_checks import check_receipt
 from football_pred.core.ledger_log import HeadFile, read_heads
 from football_pred.core.settings import Settings
@@ -117,7 +117,7 @@ def test_an_intact_ledger_and_what_that_is_worth(ledger):
     assert 'intact, head ' + heads_of(ledger)[-1]['root'][:16] in result.output
     assert '31 entries: 8 live forecasts, 8 replays, 14 settlements' in result.output
     assert 'Heads are not signed' in result.output
-    assert 'No head from elsewhere was compared (--head)' in result.output
+    assert 'No head from elsewhere was compared (--head, or' in result.output
 
 
 @pytest.mark.parametrize('how', ['head', 'lines', 'receipt', 'root', 'seal'])
@@ -229,12 +229,10 @@ def test_a_key_is_made_once_and_signs_from_then_on(home, monkeypatch):
         result = call('ledger', 'verify', '--key', key)
         assert result.exit_code == 0, result.output
         assert f'signed ({public_key})' in result.output
-    other = public_key_hex(create_key(home / 'other.pem'))
+    other = public_key_hex(create_signing_key(home / 'other.pem'))
     result = call('ledger', 'verify', '--key', other)
-    assert (result.exit_code, 'no head that the log matches is signed by' in result.output) == (
-        1,
-        True,
-    )
+    assert result.exit_code == 1, result.output
+    assert f'is signed by the key {public_key}, which is none of those' in result.output
 
 
 def test_a_receipt_is_printed_and_written(ledger, tmp_path):

@@ -510,11 +510,13 @@ EDITS = {
         'names the payload 5555555555555555..., which table snapshots has not',
     ),
     'the subtrees of an entry': (
-        ["UPDATE ledger_entries SET subtrees = replace(subtrees, 'a', 'b') WHERE entry = 8"],
+        [
+            "UPDATE ledger_entries SET subtrees = substr(subtrees, 2) || substr(subtrees, 1, 1) WHERE entry = 8"
+        ],
         r'entry 8 \(forecast .* the tree of entries up to it was changed',
     ),
     'the leaf of an entry': (
-        ["UPDATE ledger_entries SET leaf = replace(leaf, '1', '2') WHERE entry = 8"],
+        ["UPDATE ledger_entries SET leaf = substr(leaf, 2) || substr(leaf, 1, 1) WHERE entry = 8"],
         r'entry 8 \(forecast .* its content does not match its hash',
     ),
     'the content of a promotion': (
@@ -563,11 +565,13 @@ EDITS = {
         r'entry 21 \(settlement .*/01\): the row that it is about was removed',
     ),
     'a head of the table': (
-        ["UPDATE ledger_heads SET root = replace(root, 'a', 'b') WHERE size = 11"],
+        ["UPDATE ledger_heads SET root = substr(root, 2) || substr(root, 1, 1) WHERE size = 11"],
         'the log was rewritten: table ledger_heads of|Head 4 of table ledger_heads',
     ),
     'the signature of a head': (
-        ["UPDATE ledger_heads SET signature = replace(signature, '1', '2') WHERE size = 11"],
+        [
+            "UPDATE ledger_heads SET signature = substr(signature, 2) || substr(signature, 1, 1) WHERE size = 11"
+        ],
         'Head 4 of table ledger_heads: it',
     ),
     'the time of a head': (
@@ -589,7 +593,7 @@ EDITS = {
     ),
     'a receipt of a place outside': (
         [
-            "INSERT INTO ledger_anchors SELECT size, 'git', replace(root, 'a', 'b'), at, '{}' "
+            "INSERT INTO ledger_anchors SELECT size, 'git', substr(root, 2) || substr(root, 1, 1), at, '{}' "
             'FROM ledger_heads WHERE size = 20'
         ],
         'the receipt of git for 20 entries is of another head',
