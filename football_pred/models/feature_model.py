@@ -8,6 +8,7 @@ __all__ = ['FEATURE_SCALES', 'PI_COLUMN', 'VENUE_COLUMN', 'PLACEHOLDER_OPPONENT'
 
 # %% ../../nbs/35_models/08_feature_model.ipynb #a044d4e9
 from collections.abc import Callable
+from copy import copy
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar, NamedTuple, Self
 
@@ -190,6 +191,8 @@ class FeatureModel(SerializableEstimator):
     fitted_attributes: ClassVar[tuple[str, ...]] = FEATURE_ATTRIBUTES
     half_life: float | None  # days after which a match counts half; None: no decay
     teams_: TeamFeatures
+    matches_: int
+    as_of_: datetime
 
     def _fit_features(
         self, features: MatchFeatures, outcomes: np.ndarray, weight: np.ndarray
@@ -212,6 +215,20 @@ class FeatureModel(SerializableEstimator):
         self._fit_features(features, outcomes, weight)
         self.matches_ = results.height
         return self
+
+    def update(
+        self,
+        matches: object,  # all finished matches by now, as for `fit`
+        as_of: datetime,  # time by which they were known, UTC
+    ) -> Self:  # another fitted estimator, with the weights of this one
+        "Learn of new results: the features of the teams move, the weights stay."
+        check_is_fitted(self, self.fitted_attributes)
+        results = read_results(matches, as_of)
+        updated = copy(self)
+        updated.as_of_ = as_of
+        updated.teams_ = historical_features(results, as_of)[1]
+        updated.matches_ = results.height
+        return updated
 
     def predict_proba(self, fixtures: object) -> np.ndarray:  # (fixtures, 3) as `OUTCOMES`
         "Predict the probabilities of home win, draw and away win."
