@@ -71,6 +71,12 @@ class ModelVersion:
     trained_on: dict[str, Any]  # identity of the training: as_of, matches, data_fingerprint, ...
     source: str  # 'registry': confirmed by MLflow; 'copy': from the last refresh
     number: str  # number in MLflow, counted up within the league
+    updated_on: dict[str, Any] | None = None  # results that it learned since, as `trained_on`
+
+    @property
+    def results(self) -> dict[str, Any]:  # `as_of`, `matches`, `last_kickoff`, `data_fingerprint`
+        "Identify the results that the model knows: those of its training, or newer ones."
+        return self.updated_on or self.trained_on
 
 # %% ../../nbs/45_registry/04_registry.ipynb #23a4f224
 def _verify_digest(
