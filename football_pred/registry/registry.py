@@ -216,7 +216,8 @@ def _load_copy(
     "Unpack and verify the local copy of a model."
     content = local_copies.read_content(pointer['version'])
     model, trained_on = unpack_model(content, pointer['version'])
-    return ModelVersion(model=model, trained_on=trained_on, source='copy', **pointer)
+    identity = (pointer['name'], pointer['version'])
+    return ModelVersion(*identity, model, trained_on, 'copy', pointer['number'])
 
 # %% ../../nbs/45_registry/04_registry.ipynb #19a0f4b0
 class ServingModels:
