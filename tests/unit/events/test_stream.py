@@ -34,7 +34,7 @@ from football_pred.events.kafka import (
     encode_event,
     open_producer,
 )
-from football_pred.events.on_result import find_next_fixtures
+from football_pred.events.on_result import find_affected_fixtures
 from football_pred.events.outbox_relay import run_relay, send_unsent_events
 from football_pred.features.team_states import build_features_and_states
 from football_pred.forecasts.ledger import append_forecasts
@@ -357,7 +357,7 @@ def check_ledger(home: Path, database: Engine, week: pl.DataFrame) -> None:
     )
     assert sorted(settled['match_id']) == sorted(week['match_id'])
     assert set(settled['revision']) == {1}
-    next_fixtures = find_next_fixtures(
+    next_fixtures = find_affected_fixtures(
         upcoming_fixtures(read_match_history(database, LATER, ['SIM']), LATER, 60),
         week,
         {'SIM': 'Sim'},
@@ -599,7 +599,7 @@ def test_from_a_page_to_settled_and_new_forecasts(database, home, kafka, tmp_pat
             done['matches'],
         ) == (1, 1, 1, 2, 3)
     over = coming.head(1)
-    following = find_next_fixtures(
+    following = find_affected_fixtures(
         upcoming_fixtures(read_match_history(database, after, ['E0']), after, 60),
         over,
         {'E0': 'England'},
