@@ -194,7 +194,7 @@ def check_start_times(schedule: Schedule, jobs: list[str]) -> None:
         except ValueError as error:
             raise JobError(f'time of {name}: {error}') from None
 
-
+# %% ../../nbs/70_jobs/04_schedule.ipynb #13238b59
 def check_lasting(schedule: Schedule, jobs: list[str]) -> None:
     "Check that jobs whose runs hold for some days exist, and that the days are positive."
     for name, days in schedule.lasts.items():

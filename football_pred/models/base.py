@@ -188,15 +188,8 @@ class SerializableEstimator(Estimator):
         "Fit the model to finished matches."
         raise NotImplementedError(f'{type(self).__name__} has no fit')
 
-    def update(
-        self,
-        matches: object,  # all finished matches by now, as for `fit`
-        as_of: datetime,  # time by which they were known, UTC
-    ) -> Self:  # another fitted estimator
-        """Learn of new results: ratings move, the weights of the fit stay.
-
-        A model that has no weights beside its ratings is fitted again.
-        """
+    def update(self, matches: object, as_of: datetime) -> Self:  # another fitted estimator
+        "Learn of new results; a model that has no weights beside its ratings is fitted again."
         return clone(self).fit(matches, as_of)
 
     def to_data(self) -> dict[str, Any]:  # keys `model`, `params`, one for each fitted attribute

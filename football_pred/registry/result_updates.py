@@ -31,18 +31,18 @@ class KnownResults(NamedTuple):
     last: datetime | None  # when the newest of them became known or was changed, UTC
 
 
-def _newest_told(leagues: tuple[str, ...], as_of: datetime) -> list[Select[Any]]:
-    "Queries of the moments at which a result was told last, and at which one was annulled last."
-    told = select(events.c.created_at).join(matches, matches.c.match_id == events.c.key)
-    told = told.where(events.c.topic == 'results', events.c.created_at <= as_of)
+def _latest_changes(leagues: tuple[str, ...], as_of: datetime) -> list[Select[Any]]:
+    "Queries of the moments at which a result was reported last, and at which one was annulled."
+    reports = select(events.c.created_at).join(matches, matches.c.match_id == events.c.key)
+    reports = reports.where(events.c.topic == 'results', events.c.created_at <= as_of)
     change = fixture_changes.c
-    annulled = select(change.changed_at).join(matches, matches.c.match_id == change.match_id)
-    annulled = annulled.where(
+    annulments = select(change.changed_at).join(matches, matches.c.match_id == change.match_id)
+    annulments = annulments.where(
         change.field == 'status', change.before == 'finished', change.changed_at <= as_of
     )
     newest = (
-        told.order_by(events.c.sequence.desc()).limit(1),
-        annulled.order_by(change.changed_at.desc()).limit(1),
+        reports.order_by(events.c.sequence.desc()).limit(1),
+        annulments.order_by(change.changed_at.desc()).limit(1),
     )
     return [query.where(matches.c.league.in_(leagues)) for query in newest]
 
@@ -58,9 +58,9 @@ def read_known_results(
         played.league.in_(leagues), played.status == 'finished', played.result_known_at <= as_of
     )
     with engine.connect() as connection:
-        count, newest = connection.execute(results).one()
-        told = [connection.execute(query).scalar() for query in _newest_told(leagues, as_of)]
-    return KnownResults(leagues, count, max(filter(None, [newest, *told]), default=None))
+        count, last = connection.execute(results).one()
+        changes = [connection.execute(query).scalar() for query in _latest_changes(leagues, as_of)]
+    return KnownResults(leagues, count, max(filter(None, [last, *changes]), default=None))
 
 # %% ../../nbs/45_registry/06_result_updates.ipynb #0ce2945b
 def learning_leagues(
@@ -80,13 +80,13 @@ def read_history(
     history = read_match_history(engine, as_of, leagues)
     return history.filter(pl.col('league').is_in(leagues))
 
-
+# %% ../../nbs/45_registry/06_result_updates.ipynb #5a34c733
 def is_as_trained(
     engine: Engine,  # database with the tables
     version: ModelVersion,  # as trained
     results: KnownResults,  # of the leagues that it learns from
 ) -> bool:
-    "Check whether the results are those that a model was trained on, told since or not."
+    "Check whether the results are those that a model was trained on, whenever they were logged."
     trained_until = parse_datetime(version.trained_on['as_of'])
     if results.last is None or results.last <= trained_until:
         return True
@@ -139,8 +139,8 @@ class ResultUpdates:
         leagues = learning_leagues(league, version.model)
         results = read_known_results(self.engine, leagues, as_of)
         with self._lock:
-            trained, known, updated = self._kept.get(version.name, (None, None, version))
-            if trained is None or trained.version != version.version or known != results:
+            trained, learned, updated = self._kept.get(version.name, (None, None, version))
+            if trained is None or trained.version != version.version or learned != results:
                 updated = self._learn(version, results)
                 self._kept[version.name] = (version, results, updated)
         return replace(updated, source=version.source, number=version.number)
