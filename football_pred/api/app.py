@@ -58,6 +58,7 @@ from ..core.ledger_log import HeadFile
 from ..core.settings import Settings
 from ..features.offline import FeatureStoreConfig
 from ..registry.registry import ChangeLog, connect_registry
+from ..registry.result_updates import ResultUpdates
 
 # %% ../../nbs/62_api/18_app.ipynb #078db40d
 _TITLES = {404: 'Not found', 405: 'Method not allowed', 413: 'Body too large'}
@@ -169,7 +170,10 @@ def open_service(
     heads = HeadFile(settings.ledger_heads_path, settings.ledger_key_path)
     log = ChangeLog(engine, heads, now)
     registry = connect_registry(**settings.registry_options, log=log)
-    sources = ServingSources(engine, registry, clock, now, feature_reader.read_fingerprints)
+    updates = ResultUpdates(engine)
+    sources = ServingSources(
+        engine, registry, updates, clock, now, feature_reader.read_fingerprints
+    )
     state = ServingState(sources, feature_reader.telemetry)
     cache = open_cache(settings.cache_dsn, settings.cache_seconds)
     return ForecastService(state, cache, heads)

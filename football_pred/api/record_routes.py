@@ -44,7 +44,7 @@ from football_pred.forecasts.queries import (
     read_team_summary,
     require_league,
 )
-from ..forecasts.snapshot import trained_until
+from ..forecasts.snapshot import known_until
 from ..markets.pricing import correct_score_table, market_table
 from ..models.serialization import ModelError
 from ..registry.mlflow_client import RegistryUnavailable
@@ -299,7 +299,7 @@ def describe_model(
         'league': league,
         'model': model.name,
         'version': model.version,
-        'as_of': trained_until(model),
+        'as_of': known_until(model),
     }
 
 

@@ -30,6 +30,7 @@ from ..core.ledger_log import HeadFile
 from ..core.sample_league import sample_fixtures, sample_matches, sample_strengths
 from ..models.dixon_coles import DixonColes
 from ..registry.registry import ModelVersion
+from ..registry.result_updates import ResultUpdates
 
 # %% ../../nbs/62_api/09_sample_service.ipynb #f5902577
 SAMPLE_AS_OF = datetime(2024, 8, 1, tzinfo=UTC)  # between the two seasons of the sample
@@ -110,8 +111,9 @@ async def sample_service(
     season = sample_fixtures(sample_strengths(teams)['team'], start_year=2024)
     store_sample_league(engine, season.head(fixtures))
     registry: Any = SampleRegistry(model)
+    updates = ResultUpdates(engine)
     sources = ServingSources(
-        engine, registry, lambda: SAMPLE_AS_OF, lambda: SAMPLE_AS_OF, lambda _: {}
+        engine, registry, updates, lambda: SAMPLE_AS_OF, lambda: SAMPLE_AS_OF, lambda _: {}
     )
     state = ServingState(sources, Telemetry())
     await refresh(state, force=True)

@@ -31,6 +31,7 @@ from football_pred.forecasts.snapshot import (
     read_snapshot,
 )
 from ..registry.registry import ModelVersion, Registry, load_serving_models
+from ..registry.result_updates import ResultUpdates
 
 # %% ../../nbs/62_api/07_serving_state.ipynb #af17eb62
 _log = logging.getLogger('football_pred.api.serving_state')
@@ -91,6 +92,7 @@ class ServingSources(NamedTuple):
 
     engine: Engine  # database with the tables
     registry: Registry  # of models
+    updates: ResultUpdates  # of the models, by the newest results
     clock: Callable[[], datetime]  # time of the matches, UTC; stands still for a source that does
     now: Callable[[], datetime]  # time of the machine, UTC
     read_fingerprints: Callable[[Sequence[str]], Mapping[str, str]]  # of the features, by match
@@ -104,8 +106,10 @@ def load_snapshot(
     sources: ServingSources,  # database, registry and features
 ) -> tuple[ServedSnapshot, dict[str, str]]:  # the snapshot, and why models are missing, by league
     "Load the serving models and the upcoming fixtures of their leagues."
-    serving_models, load_errors = load_serving_models(sources.registry)
-    snapshot = read_snapshot(sources.engine, serving_models, sources.clock(), sources.horizon_days)
+    trained_models, load_errors = load_serving_models(sources.registry)
+    as_of = sources.clock()
+    serving_models = sources.updates.update_all(trained_models, as_of)
+    snapshot = read_snapshot(sources.engine, serving_models, as_of, sources.horizon_days)
     fingerprints = sources.read_fingerprints(list(snapshot.row_numbers))
     return ServedSnapshot(snapshot, dict(fingerprints)), load_errors
 

@@ -65,13 +65,15 @@ def consume_command(as_of: str | None, log_level: str) -> None:
     from football_pred.events.consumer import lazy_feature_store, run_consumer
     from football_pred.events.on_result import ProcessingContext
     from football_pred.features.offline import FeatureStoreConfig
-    from football_pred.registry.registry import connect_registry, current_champions
+    from football_pred.registry.registry import connect_registry
+    from football_pred.registry.result_updates import ResultUpdates, updated_champions
 
     settings, engine, stop = _prepare(log_level)
     locations = FeatureStoreConfig(settings.features_folder, *settings.feature_store_urls)
+    registry = connect_registry(**settings.registry_options)
     context = ProcessingContext(
         engine,
-        partial(current_champions, connect_registry(**settings.registry_options)),
+        partial(updated_champions, registry, ResultUpdates(engine)),
         lazy_feature_store(locations),
         HeadFile(settings.ledger_heads_path, settings.ledger_key_path),
         stop=stop,

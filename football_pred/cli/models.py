@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from football_pred.cli.console import (
+    as_of_clock,
     load_settings_and_engine,
     load_settings_and_reader,
     print_frame,
@@ -193,7 +194,7 @@ def _print_forecast(forecast: dict[str, Any], champion: 'ModelVersion') -> None:
     rates = forecast['rates']
     if rates:
         click.echo(f"  expected goals       {rates['home']:.2f} - {rates['away']:.2f}")
-    as_of = champion.trained_on['as_of']
+    as_of = champion.results['as_of']
     click.echo(f'  model {champion.name} {champion.version}, from results known at {as_of}')
 
 # %% ../../nbs/80_cli/09_models.ipynb #5b1422eb
@@ -206,16 +207,19 @@ def predict_command(home: str, away: str, league: str, as_json: bool) -> None:
     """Forecast a match of two teams of a league.
 
     HOME and AWAY may be written as any source writes them. The model is the champion of the
-    league.
+    league, after all results that are known.
     """
     from football_pred.ingest.team_names import find_team
     from football_pred.registry.registry import connect_registry
+    from football_pred.registry.result_updates import ResultUpdates
 
     settings, engine = load_settings_and_reader()
     teams = [find_team(engine, name, league) for name in (home, away)]
     if teams[0] == teams[1]:
         raise click.UsageError(f'{teams[0]} cannot play itself; name two teams')
-    champion = connect_registry(**settings.registry_options).champion(league)
+    trained = connect_registry(**settings.registry_options).champion(league)
+    clock = as_of_clock(settings, None) or utc_now
+    champion = ResultUpdates(engine).update(league, trained, clock())
     forecast = _forecast(champion, league, teams)
     if not as_json:
         _print_forecast(forecast, champion)
@@ -225,7 +229,7 @@ def predict_command(home: str, away: str, league: str, as_json: bool) -> None:
         'rates': forecast['rates'] or {'home': None, 'away': None},
         'model': champion.name,
         'version': champion.version,
-        'as_of': champion.trained_on['as_of'],
+        'as_of': champion.results['as_of'],
         'source': champion.source,
     }
     click.echo(json.dumps(content))

@@ -6,7 +6,7 @@
 __all__ = ['FORM_WINDOW', 'LONG_FORM_WINDOW', 'FORM_HALF_LIFE', 'MAX_REST_DAYS', 'FEATURES', 'FEATURE_NAMES', 'FEATURE_KEYS',
            'Feature', 'feature_table', 'team_results', 'team_form', 'venue_form', 'season_matches_played',
            'head_to_head', 'shot_form', 'shot_features', 'market_features', 'build_features', 'features_fingerprint',
-           'recent_form']
+           'fingerprints_by_match', 'recent_form']
 
 # %% ../../nbs/30_features/01_build.ipynb #d2705ff9
 import hashlib
@@ -502,6 +502,16 @@ def features_fingerprint(
     for column in frame:
         digest.update(_column_bytes(column))
     return digest.hexdigest()
+
+# %% ../../nbs/30_features/01_build.ipynb #a604527a
+def fingerprints_by_match(
+    features: pl.DataFrame,  # a row for each match
+) -> dict[str, str]:  # SHA-256, hexadecimal, by match id
+    "Digest the features of every match."
+    if not features.height:
+        return {}
+    rows = features.partition_by('match_id')
+    return {row['match_id'][0]: features_fingerprint(row) for row in rows}
 
 # %% ../../nbs/30_features/01_build.ipynb #e5fe2417
 _FORM_LETTERS = {3: 'W', 1: 'D', 0: 'L'}

@@ -4,12 +4,12 @@
 
 # %% auto #0
 __all__ = ['ProgressCallback', 'StepResult', 'Plan', 'require_parameters', 'plan_run', 'DueRun', 'find_reusable_run',
-           'find_failed_need', 'find_upstream_runs', 'next_step', 'execute_run', 'run_pipeline']
+           'find_failed_need', 'find_upstream_runs', 'find_lasting_run', 'next_step', 'execute_run', 'run_pipeline']
 
 # %% ../../nbs/70_jobs/05_pipelines.ipynb #91dc7af8
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -17,7 +17,7 @@ from sqlalchemy import Engine
 
 from ..core.job_runs import latest_successful_run
 from ..core.logging import ignore_progress
-from ..core.parsing import did_you_mean
+from ..core.parsing import did_you_mean, parse_datetime
 from ..core.settings import Settings
 from .job_spec import COMMAND_LINE, Job, JobError, run_key
 from .runner import CellProgress, RunResult, run_job
@@ -130,6 +130,26 @@ def find_upstream_runs(
             upstream.append(run_id)
     return upstream
 
+# %% ../../nbs/70_jobs/05_pipelines.ipynb #aefa2976
+def find_lasting_run(
+    engine: Engine,  # Database with the tables
+    plan: Plan,  # From `plan_run`
+    job: Job,  # Job of the plan
+    params: Mapping[str, Any],  # A value for every parameter
+) -> Any:  # Row of `job_runs`, or None
+    "Find the latest successful run of a job that still holds."
+    days = plan.project.schedule.lasts.get(job.name)
+    if plan.pipeline is None or days is None:
+        return None
+    run = latest_successful_run(engine, job=job.name)
+    if run is None or (plan.force and run.started_at < plan.requested_at):
+        return None
+    age = parse_datetime(params['as_of']) - run.as_of
+    is_young = timedelta(0) <= age < timedelta(days=days)
+    same_params = {**run.params, 'as_of': ''} == {**params, 'as_of': ''}
+    same_code = run_key(plan.project.folder, job, run.params, run.upstream) == run.key
+    return run if is_young and same_params and same_code else None
+
 # %% ../../nbs/70_jobs/05_pipelines.ipynb #85e73e85
 def next_step(
     engine: Engine,  # Database with the tables
@@ -149,7 +169,7 @@ def next_step(
     # Each request for a job that is never up to date is another run.
     request = [plan.requested_at.isoformat()] if name in project.schedule.always else []
     key = run_key(project.folder, job, params, upstream + request)
-    earlier = find_reusable_run(engine, plan, key)
+    earlier = find_reusable_run(engine, plan, key) or find_lasting_run(engine, plan, job, params)
     if earlier:
         return StepResult(name, 'up to date', earlier.run_id, None)
     return DueRun(job, params, key, upstream)

@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['QUEUES', 'JobLists', 'CRON_FIELDS', 'REQUIRED_KEYS', 'OPTIONAL_KEYS', 'parameter_values', 'split_by_parameters',
            'Schedule', 'CronField', 'check_start_time', 'require_known', 'check_moments', 'check_job_lists',
-           'check_start_times', 'check_tasks', 'check_order', 'read_schedule', 'load_schedule', 'Project', 'load_jobs',
-           'resolve_source', 'ParameterValue', 'list_parameters', 'check_shared_defaults']
+           'check_start_times', 'check_lasting', 'check_tasks', 'check_order', 'read_schedule', 'load_schedule',
+           'Project', 'load_jobs', 'resolve_source', 'ParameterValue', 'list_parameters', 'check_shared_defaults']
 
 # %% ../../nbs/70_jobs/04_schedule.ipynb #93b927e6
 import re
@@ -63,6 +63,7 @@ class Schedule:
     queues: JobLists = field(default_factory=dict)  # Jobs of each queue; others: 'maintenance'
     times: dict[str, str | int] = field(default_factory=dict)  # Cron in UTC, or seconds
     always: list[str] = field(default_factory=list)  # Jobs that are never up to date
+    lasts: dict[str, float] = field(default_factory=dict)  # Days for which a run holds, by job
     parts: dict[str, list[list[str]]] = field(default_factory=dict)  # Parameters to split by
 
     def default_as_of(self, job: str, source: str | None, now: datetime) -> datetime:  # UTC
@@ -193,6 +194,15 @@ def check_start_times(schedule: Schedule, jobs: list[str]) -> None:
         except ValueError as error:
             raise JobError(f'time of {name}: {error}') from None
 
+# %% ../../nbs/70_jobs/04_schedule.ipynb #13238b59
+def check_lasting(schedule: Schedule, jobs: list[str]) -> None:
+    "Check that jobs whose runs hold for some days exist, and that the days are positive."
+    for name, days in schedule.lasts.items():
+        require_known(name, jobs, 'lasts names')
+        is_number = isinstance(days, int | float) and not isinstance(days, bool)
+        if not is_number or not 0 < days < float('inf'):
+            raise JobError(f'lasts of {name} is {days!r}, expected a number of days above 0')
+
 
 def check_tasks(schedule: Schedule, jobs: list[str], project: Path) -> None:
     "Check that jobs that are split have the parameters that they are split by."
@@ -223,7 +233,14 @@ def check_order(schedule: Schedule) -> None:
 
 # %% ../../nbs/70_jobs/04_schedule.ipynb #b984cc59
 REQUIRED_KEYS = {'needs', 'pipelines'}  # of params/schedule.yaml
-OPTIONAL_KEYS = {'moments', 'queues', 'times', 'parts', 'always'}  # of params/schedule.yaml
+OPTIONAL_KEYS = {
+    'moments',
+    'queues',
+    'times',
+    'parts',
+    'always',
+    'lasts',
+}  # of params/schedule.yaml
 
 
 def read_schedule(
@@ -245,7 +262,7 @@ def read_schedule(
     if not has_keys or not set(content) <= REQUIRED_KEYS | OPTIONAL_KEYS:
         raise JobError(
             f'{path} needs the keys needs and pipelines, '
-            'and may have moments, queues, times, parts and always'
+            'and may have moments, queues, times, parts, always and lasts'
         )
     return Schedule(**{name: value for name, value in content.items() if value is not None})
 
@@ -263,6 +280,7 @@ def load_schedule(
         check_moments(schedule, jobs)
         check_job_lists(schedule, jobs)
         check_start_times(schedule, jobs)
+        check_lasting(schedule, jobs)
         check_tasks(schedule, jobs, project)
         check_order(schedule)
     except JobError as error:

@@ -22,6 +22,7 @@ from football_pred.forecasts.season_simulation import (
     simulate_rest_of_season,
 )
 from ..registry.registry import Registry
+from ..registry.result_updates import ResultUpdates
 from ..reporting.plots import plot_final_positions
 
 # %% ../../nbs/70_jobs/15_simulating.ipynb #0358be9c
@@ -52,11 +53,12 @@ def simulate_leagues(
     seed: int,  # Seed of the random generator
 ) -> dict[str, SimulatedSeason]:  # By league
     "Simulate the rest of the season of some leagues."
+    updates = ResultUpdates(engine)
     seasons = {}
     for league in leagues:
         matches = read_season_to_simulate(engine, league, as_of)
-        model = registry.champion(league).model
-        seasons[league] = simulate_rest_of_season(matches, league, model, simulations, seed)
+        version = updates.update(league, registry.champion(league), as_of)
+        seasons[league] = simulate_rest_of_season(matches, league, version.model, simulations, seed)
     return seasons
 
 

@@ -188,6 +188,10 @@ class SerializableEstimator(Estimator):
         "Fit the model to finished matches."
         raise NotImplementedError(f'{type(self).__name__} has no fit')
 
+    def update(self, matches: object, as_of: datetime) -> Self:  # another fitted estimator
+        "Learn of new results; a model that has no weights beside its ratings is fitted again."
+        return clone(self).fit(matches, as_of)
+
     def to_data(self) -> dict[str, Any]:  # keys `model`, `params`, one for each fitted attribute
         "Write the fitted model as plain data, ready for JSON."
         check_is_fitted(self, self.fitted_attributes)

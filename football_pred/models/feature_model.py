@@ -4,12 +4,14 @@
 
 # %% auto #0
 __all__ = ['FEATURE_SCALES', 'PI_COLUMN', 'VENUE_COLUMN', 'PLACEHOLDER_OPPONENT', 'TeamFeatures', 'FEATURE_ATTRIBUTES',
-           'MatchFeatures', 'historical_features', 'fixture_features', 'symmetric_probabilities', 'FeatureModel']
+           'AnyFeatureModel', 'MatchFeatures', 'historical_features', 'fixture_features', 'symmetric_probabilities',
+           'FeatureModel']
 
 # %% ../../nbs/35_models/08_feature_model.ipynb #a044d4e9
 from collections.abc import Callable
+from copy import copy
 from datetime import UTC, datetime, timedelta
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple, Self, TypeVar
 
 import numpy as np
 import polars as pl
@@ -218,6 +220,25 @@ class FeatureModel(SerializableEstimator):
         check_is_fitted(self, self.fitted_attributes)
         features = fixture_features(fixtures, self.teams_)
         return symmetric_probabilities(self._predict_features, features)
+
+    def update(self, matches: object, as_of: datetime) -> Self:  # another fitted estimator
+        "Learn of new results: the features of the teams move, the weights stay."
+        return _update_features(self, matches, as_of)
+
+# %% ../../nbs/35_models/08_feature_model.ipynb #f26b5c0e
+AnyFeatureModel = TypeVar('AnyFeatureModel', bound=FeatureModel)
+
+
+def _update_features(
+    model: AnyFeatureModel, matches: object, as_of: datetime
+) -> AnyFeatureModel:  # a copy
+    "Give a model the features of the teams after all finished matches by a moment."
+    check_is_fitted(model, model.fitted_attributes)
+    results = read_results(matches, as_of)
+    updated = copy(model)
+    team_features = historical_features(results, as_of)[1]
+    vars(updated).update(teams_=team_features, matches_=results.height, as_of_=as_of)
+    return updated
 
 # %% ../../nbs/35_models/08_feature_model.ipynb #cd66e8bf
 def _weigh(

@@ -205,9 +205,9 @@ class OnlineDixonColes(DixonColes):
         self._sums = MatchSums(self.half_life)
         if hasattr(self, 'teams_'):
             del self.teams_  # no warm start
-        return self.update(matches, as_of)
+        return self.learn(matches, as_of)
 
-    def update(
+    def learn(
         self,
         matches: object,  # new matches, as for `fit`; None or an empty frame: none
         as_of: datetime | None = None,  # not before the last fit (UTC); None: the latest kick-off

@@ -8,6 +8,7 @@ __all__ = ['YEAR_MICROSECONDS', 'DEFAULT_RATINGS', 'STACKED_ATTRIBUTES', 'RatedF
 
 # %% ../../nbs/35_models/12_stacked_ratings.ipynb #552fa7f4
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from datetime import UTC, datetime
 from typing import Any, ClassVar, NamedTuple
 
@@ -345,6 +346,25 @@ STACKED_ATTRIBUTES = (
     'as_of_',  # time of the fit
 )
 
+# %% ../../nbs/35_models/12_stacked_ratings.ipynb #67bfd71c
+def _to_microseconds(moment: datetime) -> int:
+    "Microseconds since 1970 of a moment."
+    return round(moment.timestamp() * 1e6)
+
+
+def _rate_clubs(
+    model: 'StackedRatings', results: pl.DataFrame, as_of: datetime
+) -> FixtureStrengths:  # of the results, each before it was played
+    "Rate the clubs of all countries after results, and keep the ratings in a model."
+    ratings = read_rating_specs(model.ratings)
+    no_fixtures = read_fixtures(results).take(slice(0, 0))
+    no_times = np.zeros(0, np.int64)
+    rated = rate_fixtures(results, no_fixtures, no_times, ratings, _to_microseconds(as_of))
+    model.countries_ = {name: state.to_data() for name, state in rated.states.items()}
+    model.matches_ = results.height
+    model.as_of_ = as_of
+    return rated.past
+
 # %% ../../nbs/35_models/12_stacked_ratings.ipynb #75d5daf9
 def _fit(
     model: 'StackedRatings',
@@ -357,21 +377,28 @@ def _fit(
     """
     second_stage = _second_stage(model)
     second_stage.check()
-    ratings = read_rating_specs(model.ratings)
     results = read_results(matches, as_of)
     latest = int(results['moment'].to_numpy().max())
-    model.as_of_ = as_of or datetime.fromtimestamp(latest / 1e6, UTC)
-    at = round(model.as_of_.timestamp() * 1e6)
+    past = _rate_clubs(model, results, as_of or datetime.fromtimestamp(latest / 1e6, UTC))
     fixtures = read_fixtures(results)
-    no_fixtures = fixtures.take(slice(0, 0))
-    rated = rate_fixtures(results, no_fixtures, np.zeros(0, np.int64), ratings, at)
-    data = _stacking_data(second_stage, results, fixtures, rated.past)
-    stages = _fit_stages(second_stage, data, training_cutoff(data, at))
+    data = _stacking_data(second_stage, results, fixtures, past)
+    cutoff = training_cutoff(data, _to_microseconds(model.as_of_))
+    stages = _fit_stages(second_stage, data, cutoff)
     model.stages_ = {kind: _stage_to_data(stage) for kind, stage in stages.items()}
-    model.countries_ = {name: state.to_data() for name, state in rated.states.items()}
     model.leagues_ = sorted(set(fixtures.league))
-    model.matches_ = results.height
     return model
+
+# %% ../../nbs/35_models/12_stacked_ratings.ipynb #483d4f61
+def _update(
+    model: 'StackedRatings',
+    matches: object,  # all finished matches by now, as for `fit`
+    as_of: datetime,  # time by which they were known, UTC
+) -> 'StackedRatings':  # another fitted estimator, with the second stage of this one
+    "Learn of new results: the ratings of the clubs move, the second stage stays."
+    check_is_fitted(model, model.fitted_attributes)
+    updated = copy(model)
+    _rate_clubs(updated, read_results(matches, as_of), as_of)
+    return updated
 
 # %% ../../nbs/35_models/12_stacked_ratings.ipynb #689a8b66
 def _predict_proba(
@@ -449,5 +476,6 @@ class StackedRatings(SerializableEstimator):
     predict_proba = _predict_proba
     predict_grid = _predict_grid
     predict_rates = _predict_rates
+    update = _update
     predict_walk_forward = _predict_walk_forward
     strengths = _tabulate_strengths

@@ -71,6 +71,12 @@ class ModelVersion:
     trained_on: dict[str, Any]  # identity of the training: as_of, matches, data_fingerprint, ...
     source: str  # 'registry': confirmed by MLflow; 'copy': from the last refresh
     number: str  # number in MLflow, counted up within the league
+    updated_on: dict[str, Any] | None = None  # results that it learned since, as `trained_on`
+
+    @property
+    def results(self) -> dict[str, Any]:  # `as_of`, `matches`, `last_kickoff`, `data_fingerprint`
+        "Identify the results that the model knows: those of its training, or newer ones."
+        return self.updated_on or self.trained_on
 
 # %% ../../nbs/45_registry/04_registry.ipynb #23a4f224
 def _verify_digest(
@@ -210,7 +216,8 @@ def _load_copy(
     "Unpack and verify the local copy of a model."
     content = local_copies.read_content(pointer['version'])
     model, trained_on = unpack_model(content, pointer['version'])
-    return ModelVersion(model=model, trained_on=trained_on, source='copy', **pointer)
+    identity = (pointer['name'], pointer['version'])
+    return ModelVersion(*identity, model, trained_on, 'copy', pointer['number'])
 
 # %% ../../nbs/45_registry/04_registry.ipynb #19a0f4b0
 class ServingModels:

@@ -85,7 +85,7 @@ def main() -> None:
                 theirs = penaltyblog.models.DixonColesGoalModel(*arrays, weights)
                 slow, _ = timed(theirs.fit)
             start = time.perf_counter()
-            model.update(new, week)
+            model.learn(new, week)
             ours.append(time.perf_counter() - start)
             steps.append(model.n_iterations_)
             if week in chosen:

@@ -39,6 +39,7 @@ from football_pred.models.dixon_coles import DixonColes
 from football_pred.models.serialization import pack_model, packed_model_version
 from football_pred.registry.local_copies import LocalCopies
 from football_pred.registry.registry import ChangeLog, Registry, connect_registry
+from football_pred.registry.result_updates import read_known_results
 from tests.support.live_forecasts import SURE_DRAW, forget_ledger, past_clock
 from tests.support.server import run, serving, wait_until
 from tests.support.services import free_port, run_redis
@@ -836,6 +837,33 @@ def test_the_log_is_json_with_ids(home, call):
         'level': 'info',
     }.items() <= line.items()
     assert not [line for line in lines() if 'trace' in line]
+
+
+def test_results_move_the_answers(home):
+    "Two weeks later, with the same model: what is served knows the results in between."
+    answers = []
+    for as_of in (AS_OF, AS_OF + timedelta(days=14)):
+        with in_process(home, lambda moment=as_of: moment) as client:
+            forecasts = {row['match_id']: row for row in client.get('/api/v1/predictions').json()}
+            [model] = client.get('/api/v1/models').json()
+            pairing = {'home_team': 'Arsenal', 'away_team': 'Chelsea', 'league': 'E0'}
+            pair = client.post('/api/v1/predictions', json=pairing).json()
+            markets = client.get(f'/api/v1/matches/{list(forecasts)[-1]}/markets').json()
+            answers.append((forecasts, model, pair, markets))
+    (early, early_model, early_pair, early_markets), (late, model, pair, markets) = answers
+    database = open_database(Settings(home=home).database_dsn)
+    known = read_known_results(database, ('E0',), AS_OF + timedelta(days=14))
+    assert model['version'] == early_model['version']
+    assert datetime.fromisoformat(early_model['as_of']) == AS_OF
+    assert datetime.fromisoformat(model['as_of']) == known.last > AS_OF
+    both = sorted(early.keys() & late.keys())
+    assert len(both) > 30
+    for match_id in both:
+        assert datetime.fromisoformat(late[match_id]['as_of']) == known.last
+        assert early[match_id]['prediction_id'] != late[match_id]['prediction_id']
+        assert early[match_id]['probabilities'] != late[match_id]['probabilities']
+    assert early_pair['probabilities'] != pair['probabilities']
+    assert early_markets != markets
 
 
 def test_a_match_that_kicks_off_is_no_longer_forecast(home):
