@@ -1186,7 +1186,7 @@ class ExpectedHead(NamedTuple):
 def _is_given_up(state: LedgerState, head: ExpectedHead) -> bool:
     "Whether a restore gave up a head; that is remarked, since its entries cannot be compared."
     for entry, size, recorded_at in state.restores:
-        is_before = head.origin is None or head.at <= recorded_at  # anchors may be sent late
+        is_before = head.origin is None or head.at < recorded_at  # anchors may be sent late
         if entry <= head.size <= size and is_before:
             state.remarks[
                 f'heads name entries from {entry:,} on that were lost: entry {entry:,}, of '

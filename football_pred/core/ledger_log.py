@@ -473,10 +473,11 @@ def record_restore(
         heads.set_aside()
     largest = max(heads_so_far, key=lambda head: head['size'])
     latest = datetime.fromisoformat(max(head['at'] for head in heads_so_far))
+    after_all_heads = latest + timedelta(microseconds=1)  # so that they can be told from later ones
     content = {'size': largest['size'], 'root': largest['root'], 'backup': backup}
     entry = NewEntry('restore', backup, content)
     return record_entry(
-        engine, heads, entry, lambda connection: _time_after(clock(connection), latest)
+        engine, heads, entry, lambda connection: _time_after(clock(connection), after_all_heads)
     )
 
 # %% ../../nbs/00_core/21_ledger_log.ipynb #9107316c

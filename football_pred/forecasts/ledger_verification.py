@@ -223,7 +223,7 @@ def kickoff_problems(
     problems = []
     for sequence, match_id, *values in connection.execute(query.order_by(sealed.sequence)).all():
         kickoff, current = (moment_text(value) or repr(value) for value in values)
-        if kickoff not in _reported_kickoffs(connection, match_id):
+        if not {kickoff, current} <= _reported_kickoffs(connection, match_id):
             problems.append(
                 f'forecast {sequence} of {match_id} was sealed for a kick-off at {kickoff}, '
                 f'table matches has {current}, and no payload has told the change'

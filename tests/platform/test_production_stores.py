@@ -222,8 +222,8 @@ def bucket(object_store, monkeypatch):
         ('AWS_DEFAULT_REGION', 'us-east-1'),
     ):
         monkeypatch.setenv(name, value)
-    boto3.client('s3').create_bucket(Bucket='football')
-    settings = Settings(snapshots_url='s3://football/snapshots')
+    boto3.client('s3').create_bucket(Bucket='payloads')
+    settings = Settings(snapshots_url='s3://payloads/snapshots')
     assert isinstance(settings.snapshots_folder, UPath)
     return settings.snapshots_folder
 

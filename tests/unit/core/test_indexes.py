@@ -40,6 +40,9 @@ def fill(engine: Engine) -> None:
             if engine.dialect.name == 'postgresql'
             else (
                 'DROP TRIGGER predictions_chain',
+                'DROP TRIGGER predictions_clock',
+                'DROP TRIGGER predictions_live',
+                'DROP TRIGGER settlements_cause',
                 'DROP TRIGGER predictions_replace',
                 'DROP TRIGGER settlements_replace',
             )

@@ -506,9 +506,13 @@ def edit(history: History) -> bool:
     return count > 0
 
 
+ONCE_MISSED = (811, 588)  # the head of a restore; a kick-off that had moved before
+
+
 def test_a_forgery_in_a_history_is_never_missed(homes, tmp_path):
+    seeds = [*range(HISTORIES), *ONCE_MISSED]
     missed, forged = {}, 0
-    for seed in range(HISTORIES):
+    for seed in seeds:
         with begun(homes, tmp_path, seed) as history:
             history.happen(*[name for name, _ in history.EVENTS if name != 'append'])
             for _ in range(history.random.randrange(2, 14)):
@@ -521,7 +525,7 @@ def test_a_forgery_in_a_history_is_never_missed(homes, tmp_path):
             forged += 1
             if history.problems() == []:
                 missed[seed] = history.said
-    assert (missed, forged) == ({}, HISTORIES)
+    assert (missed, forged) == ({}, len(seeds))
 
 
 # ---- several machines and readers at once

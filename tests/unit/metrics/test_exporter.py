@@ -783,7 +783,7 @@ def test_the_command(process, home):
         return answer.json()['collectors'] if (answer := asked(address)) else {}
 
     def until(condition: Callable[[], bool]) -> None:
-        wait_until(lambda: condition() or server.poll() is not None, 120)
+        wait_until(lambda: condition() or server.poll() is not None, 600)
         assert server.poll() is None, (home / 'log').read_text()
 
     until(lambda: bool(collectors()) and all(one['up'] for one in collectors().values()))
