@@ -377,11 +377,12 @@ def describe_choice(
     "Say why a candidate was chosen."
     if candidates == 1:
         return f'the only candidate; log loss {chosen.log_loss:.4f}'
-    level = f'{choice_level(candidates - 1):.2%} interval for {candidates - 1} comparisons'
+    percent = f'{100 * choice_level(candidates - 1):.4g} %'
+    level = f'{percent} interval, Bonferroni over {candidates - 1} comparisons'
     if chosen.name == best.name:
         return (
             f'lowest log loss of {candidates} candidates, {best.log_loss:.4f}; '
-            f'every simpler one is worse ({level})'
+            f'no simpler one ties ({level})'
         )
     return (
         f'simplest of {ties} candidates that tie; log loss {chosen.log_loss:.4f} against '
