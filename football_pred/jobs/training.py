@@ -56,6 +56,7 @@ from football_pred.registry.promotion_gate import (
     refuse_promotion,
     season_pairings,
     trial_runs,
+    trial_starts,
 )
 from ..registry.registry import ModelVersion, Registry
 from ..reporting.plots import plot_reliability, plot_score_grid, plot_strengths
@@ -183,15 +184,17 @@ def plan_training(
     leagues: Sequence[str],  # League codes
     champions: Mapping[str, ModelVersion],  # By league
     options: CandidateOptions,  # Parameters of the job
-    history: pl.DataFrame,  # Matches as known at the time of the training
+    history: pl.DataFrame,  # Matches as known at `as_of`
+    as_of: datetime,  # Time of the training, UTC
 ) -> TrainingPlan:
     """List the candidates of a run.
 
-    Raises: ValueError, when the matches of a league allow none.
+    Raises: ValueError, when the matches of a league's trial allow none, or there are none.
     """
     plan = TrainingPlan([], [])
-    for league in leagues:
-        matches = history.filter(league=league)
+    for league, start in trial_starts(history, leagues, as_of).items():
+        is_tried = pl.col('kickoff') >= start
+        matches = history.filter(is_tried, league=league, status='finished')
         n_tasks = len(plan.tasks)
         for task in league_tasks(league, champions.get(league), options):
             missing = missing_facts(task.estimator, matches)
