@@ -74,7 +74,7 @@ class BacktestModels(NamedTuple):
     estimators: dict[str, Any]  # Unfitted, by name
     omissions: list[str]  # One line for each model and place whose matches lack a fact
 
-
+# %% ../../nbs/70_jobs/11_backtesting.ipynb #4b081918
 def select_models(
     models: Mapping[str, Mapping[str, Any]],  # Name to `class` (or product) and `arguments`
     targets: pl.DataFrame,  # Matches to forecast, with the column `league`
@@ -98,11 +98,11 @@ def select_models(
                 for league, facts in missing.items()
             ]
         else:
-            facts = dict.fromkeys(fact for lacking in missing.values() for fact in lacking)
-            omissions.append(describe_omission(name, ', '.join(missing), list(facts)))
+            union = dict.fromkeys(fact for facts in missing.values() for fact in facts)
+            omissions.append(describe_omission(name, ', '.join(missing), list(union)))
     return BacktestModels(estimators, omissions)
 
-
+# %% ../../nbs/70_jobs/11_backtesting.ipynb #a7283eca
 def report_omissions(
     targets: BacktestTargets,  # From `select_targets`
     models: BacktestModels,  # From `select_models`

@@ -263,7 +263,7 @@ def layer_params(
         (COMMAND_LINE, dict(overrides)),
     ]
 
-
+# %% ../../nbs/70_jobs/01_job_spec.ipynb #c7f56397
 def resolve_params(
     project: Path,  # Checkout
     job: Job,  # From `load_job`

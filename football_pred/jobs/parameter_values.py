@@ -37,7 +37,7 @@ class BadValue(ValueError):
 
 def require_names(
     names: Sequence[str],  # As written
-    known: Sequence[str],  # Names that exist
+    available: Sequence[str],  # Names that exist
     kind: str,  # What they are names of
 ) -> None:
     """Require that names exist.
@@ -45,8 +45,8 @@ def require_names(
     Raises: BadValue, naming the first that does not, and similar ones.
     """
     for name in names:
-        if name not in known:
-            raise BadValue(f'unknown {kind} {name!r}{did_you_mean(name, known)}')
+        if name not in available:
+            raise BadValue(f'unknown {kind} {name!r}{did_you_mean(name, available)}')
 
 # %% ../../nbs/70_jobs/00_parameter_values.ipynb #0c6020de
 def require_seasons(
@@ -91,10 +91,10 @@ def require_arguments(
     types = get_type_hints(type(estimator).__init__)
     for name, value in arguments.items():
         if name not in signature.parameters:
-            known = list(signature.parameters)
+            names = list(signature.parameters)
             raise BadValue(
-                f'{model} has no argument {name!r}{did_you_mean(str(name), known)}; '
-                f'its arguments are {", ".join(known)}'
+                f'{model} has no argument {name!r}{did_you_mean(str(name), names)}; '
+                f'its arguments are {", ".join(names)}'
             )
         try:
             TypeAdapter(types[name], config=ConfigDict(strict=True)).validate_python(value)
@@ -166,6 +166,8 @@ NUMBERS = {
     'max_unknown_names': Range(),
     'max_overdue': Range(),
 }  # by the name of the parameter
+
+# %% ../../nbs/70_jobs/00_parameter_values.ipynb #f4570e3f
 REFITS = ('week', 'day')
 COMPONENT_NAMES = (
     'database',
@@ -217,8 +219,8 @@ def _check_seasons(values: Values, _: Path) -> None:
 
 
 def _check_source(values: Values, _: Path) -> None:
-    known = {str(row['source']) for row in read_packaged_csv('league_codes.csv')}
-    require_names([values['source']], sorted(known), 'source')
+    sources = {str(row['source']) for row in read_packaged_csv('league_codes.csv')}
+    require_names([values['source']], sorted(sources), 'source')
 
 
 def _check_model(values: Values, products_folder: Path) -> None:
@@ -228,10 +230,10 @@ def _check_model(values: Values, products_folder: Path) -> None:
 
 def _check_arguments(values: Values, products_folder: Path) -> None:
     if values['arguments'] and not values['model']:
-        known = ', '.join(model_names(products_folder))
+        names = ', '.join(model_names(products_folder))
         raise BadValue(
             'arguments are those of a model, and none is named; '
-            f'add -p model NAME, with one of {known}'
+            f'add -p model NAME, with one of {names}'
         )
     require_arguments(values['model'], values['arguments'], products_folder)
 

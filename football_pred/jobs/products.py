@@ -39,7 +39,7 @@ _FACTS_OF_TARGETS = {
     'price': 'closing odds',
 }  # by the target of a rating
 
-
+# %% ../../nbs/70_jobs/09_products.ipynb #e93302cd
 def used_facts(
     estimator: Any,  # Fitted or not
 ) -> list[str]:  # Keys of `FACT_COLUMNS`, in their order
@@ -83,8 +83,8 @@ def missing_facts(
     missing = []
     for fact in needed_facts(estimator):
         column = FACT_COLUMNS[fact]
-        known = matches[column].count() if column in matches.columns else 0
-        if known < SMALLEST_SHARE * matches.height:
+        count = matches[column].count() if column in matches.columns else 0
+        if count < SMALLEST_SHARE * matches.height:
             missing.append(fact)
     return missing
 

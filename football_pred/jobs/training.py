@@ -149,7 +149,7 @@ class TrainingPlan(NamedTuple):
     tasks: list[TrainingTask]  # In the order of the leagues; the champion's recipe first
     omissions: list[str]  # One line for each candidate that is skipped
 
-
+# %% ../../nbs/70_jobs/10_training.ipynb #4fe28d6d
 def league_tasks(
     league: str,  # League code
     champion: ModelVersion | None,  # Of the league
@@ -157,13 +157,15 @@ def league_tasks(
 ) -> list[TrainingTask]:  # Each recipe once; the champion's first
     "List the candidates of a league, whether or not its matches allow them."
     tasks = [champion_task(league, champion, options)] if champion else []
-    tasks += [candidate_task(league, kind, given, options) for kind, given in options.recipes]
+    tasks += [
+        candidate_task(league, kind, arguments, options) for kind, arguments in options.recipes
+    ]
     by_recipe: dict[str, TrainingTask] = {}
     for task in tasks:
         by_recipe.setdefault(recipe_key(task.estimator), task)
     return name_apart(list(by_recipe.values()))
 
-
+# %% ../../nbs/70_jobs/10_training.ipynb #e6886b36
 def name_apart(
     tasks: Sequence[TrainingTask],  # Of one league, with different recipes
 ) -> list[TrainingTask]:  # With different names
@@ -179,7 +181,7 @@ def name_apart(
         renamed.append(replace(task, name=name))
     return renamed
 
-
+# %% ../../nbs/70_jobs/10_training.ipynb #80e7025f
 def plan_training(
     leagues: Sequence[str],  # League codes
     champions: Mapping[str, ModelVersion],  # By league
@@ -239,11 +241,11 @@ def plan_trials(
     as_of: datetime,  # End of the trial, UTC
 ) -> list[WalkForwardRun]:  # For `backtest_tasks.gather_forecasts`
     "List the trials of the base rate and of all recipes, each league once."
-    tried = [(task.league, 'base rate', BaseRate()) for task in tasks]
-    tried += [(task.league, task.kind, task.estimator) for task in tasks]
+    trials = [(task.league, 'base rate', BaseRate()) for task in tasks]
+    trials += [(task.league, task.kind, task.estimator) for task in tasks]
     models: dict[str, tuple[str, Any]] = {}
     leagues: dict[str, list[str]] = {}
-    for league, kind, estimator in tried:
+    for league, kind, estimator in trials:
         recipe = recipe_key(estimator)
         models.setdefault(recipe, (kind, estimator))
         leagues.setdefault(recipe, []).append(league)
@@ -547,7 +549,7 @@ def verdict_document(
         }
     return document
 
-
+# %% ../../nbs/70_jobs/10_training.ipynb #e2ae852c
 def trial_files(
     judged: JudgedModel,  # From `judge_models`
     choice: Choice | None = None,  # From `choose_models`, of its league
@@ -675,7 +677,7 @@ def register_in_league(
     others = [model for name, model in by_name.items() if name not in aliases]
     return registered + [RegisteredModel(model, '', model.verdict) for model in others]
 
-
+# %% ../../nbs/70_jobs/10_training.ipynb #de1778c4
 def register_models(
     registry: Registry,  # Registry of models
     judged: Sequence[JudgedModel],  # From `judge_models`

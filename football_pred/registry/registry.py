@@ -6,7 +6,7 @@
 __all__ = ['ALIASES', 'MAX_HISTORY', 'VERSION_SCHEMA', 'ModelVersion', 'fetch_content', 'read_listing', 'keep_listing',
            'read_kept_listing', 'change_session', 'ServingModels', 'refresh_serving_models', 'ChampionHistory',
            'read_champion_history', 'champion_before', 'ChampionChange', 'change_champion', 'write_champion_change',
-           'promotion_entry', 'registration_entry', 'tabulate_versions', 'load_version', 'register_once',
+           'promotion_entry', 'registration_entry', 'tabulate_versions', 'load_version', 'find_equal_version',
            'list_versions', 'versions_of_league', 'VersionStore', 'assign_challenger', 'read_champion', 'ChangeLog',
            'write_change', 'Registry', 'connect_registry', 'load_serving_models', 'current_champions']
 
@@ -58,6 +58,7 @@ from football_pred.registry.mlflow_client import (
     read_model_versions,
     read_registered_model,
     read_registered_models,
+    training_digest,
 )
 
 # %% ../../nbs/45_registry/04_registry.ipynb #d8e79d77
@@ -601,20 +602,20 @@ def load_version(
     return ModelVersion(name, digest, model, trained_on, 'registry', str(entity.version))
 
 
-def register_once(
+def find_equal_version(
     mlflow: MlflowRegistryClient,  # in a session
     league: str,  # league code
-    model: Any,  # fitted estimator of `serialization.MODEL_CLASSES`
-    name: str,  # from `serialization.model_name`
-    trained_on: Mapping[str, Any],  # identity of the training, with `as_of` in ISO 8601
-    content: bytes,  # the model, packed
-    results: TrialResults,  # scores, tags and files of the training
-) -> str:  # number of the version
-    "Register a packed model as a version; the same bytes are the same version."
+    digest: str,  # of the packed model
+    training: str,  # from `training_digest`; empty: only the same bytes are equal
+) -> Any | None:  # MLflow's model version; None: there is no equal one
+    "Find a version of the same bytes, or else of the same recipe, data and code."
+    equal = None
     for version in read_model_versions(mlflow, league):
-        if version.tags['version'] == packed_model_version(content):
-            return str(version.version)
-    return log_version(mlflow, league, model, name, trained_on, content, results)
+        if version.tags['version'] == digest:
+            return version
+        if training and version.tags.get('training') == training:
+            equal = version
+    return equal
 
 # %% ../../nbs/45_registry/04_registry.ipynb #6ecae451
 def list_versions(
@@ -669,13 +670,20 @@ class VersionStore:
         name: str,  # from `serialization.model_name`
         trained_on: Mapping[str, Any],  # identity of the training, with `as_of` in ISO 8601
         trial_results: TrialResults | None = None,  # scores, tags and files of the training
-    ) -> ModelVersion:  # without an alias; the same bytes are the same version
+    ) -> ModelVersion:  # without an alias; of an equal training the version that there is
         "Register a fitted model as a version of its league, and copy it."
         results = trial_results or TrialResults({})
         content = pack_model(model, name, trained_on)
         digest = packed_model_version(content)
+        training = training_digest(model, trained_on, results)
         with change_session(self.mlflow, self.local_copies):
-            number = register_once(self.mlflow, league, model, name, trained_on, content, results)
+            equal = find_equal_version(self.mlflow, league, digest, training)
+            if equal is None:
+                number = log_version(self.mlflow, league, model, name, trained_on, content, results)
+            else:
+                number = str(equal.version)
+        if equal is not None and equal.tags['version'] != digest:
+            return self.load(league, number)
         self.local_copies.write_content(digest, content)
         version = ModelVersion(name, digest, model, dict(trained_on), 'registry', number)
         if self.log is not None:
