@@ -39,6 +39,18 @@ def _open_registry() -> tuple['Engine', 'Registry']:
     return engine, connect_registry(**settings.registry_options, log=log)
 
 
+def _champion_reasons(engine: 'Engine') -> dict[str, str]:
+    "Read why the champion of each league was chosen, from the audit log."
+    from sqlalchemy import select
+
+    from football_pred.core.schema import audit_log
+
+    changes = audit_log.c.action.in_(['promote', 'rollback'])
+    query = select(audit_log).where(changes).order_by(audit_log.c.sequence)
+    with engine.connect() as connection:
+        return {row.subject: row.detail['reason'] for row in connection.execute(query)}
+
+
 def _print_versions(league: str, versions: 'pl.DataFrame') -> None:
     "Print the 20 newest versions of a league."
     import polars as pl
@@ -68,7 +80,7 @@ def models_group(context: click.Context) -> None:
     if not settings.home.exists() and settings.mlflow_url is None:
         click.echo(_NO_MODEL)
         return
-    _, registry = _open_registry()
+    engine, registry = _open_registry()
     problems = registry.refresh()
     for problem in problems:
         click.echo(f'✗ {problem}')
@@ -80,6 +92,9 @@ def models_group(context: click.Context) -> None:
     tables = registry.versions.tables()
     for league in leagues:
         _print_versions(league, tables[league])
+    for league, reason in _champion_reasons(engine).items():
+        if league in leagues:
+            click.echo(f'champion of {league}: {registry.champion(league).name}, {reason}')
 
 # %% ../../nbs/80_cli/09_models.ipynb #337c1059
 def _judge(

@@ -118,20 +118,19 @@ def candidate_task(
     folder = options.products_folder
     estimator = new_model(kind, arguments, folder)
     name = model_name(league, kind, changed_arguments(kind, arguments, folder))
-    may_serve = options.use_prices or not uses_match_price(estimator)
+    is_asked_for = options.use_prices or kind == options.model
+    may_serve = is_asked_for or not uses_match_price(estimator)
     return TrainingTask(league, kind, name, estimator, may_serve=may_serve)
 
 
 def champion_task(
     league: str,  # League code
     champion: ModelVersion,  # Of the league
-    options: CandidateOptions,  # Parameters of the job
 ) -> TrainingTask:
     "Define the candidate that has the recipe of the champion."
     spec = model_spec(champion.model)
     estimator = new_model(spec['class'], spec['arguments'])
-    may_serve = options.use_prices or not uses_match_price(estimator)
-    return TrainingTask(league, champion.name, champion.name, estimator, True, may_serve)
+    return TrainingTask(league, champion.name, champion.name, estimator, is_champion=True)
 
 # %% ../../nbs/70_jobs/10_training.ipynb #b7961bda
 def read_champions(
@@ -156,7 +155,7 @@ def league_tasks(
     options: CandidateOptions,  # Parameters of the job
 ) -> list[TrainingTask]:  # Each recipe once; the champion's first
     "List the candidates of a league, whether or not its matches allow them."
-    tasks = [champion_task(league, champion, options)] if champion else []
+    tasks = [champion_task(league, champion)] if champion else []
     tasks += [
         candidate_task(league, kind, arguments, options) for kind, arguments in options.recipes
     ]

@@ -378,7 +378,9 @@ def describe_choice(
     if candidates == 1:
         return f'the only candidate; log loss {chosen.log_loss:.4f}'
     percent = f'{100 * choice_level(candidates - 1):.4g} %'
-    level = f'{percent} interval, Bonferroni over {candidates - 1} comparisons'
+    others = candidates - 1
+    comparisons = 'comparison' if others == 1 else 'comparisons'
+    level = f'{percent} interval, Bonferroni over {others} {comparisons}'
     if chosen.name == best.name:
         return (
             f'lowest log loss of {candidates} candidates, {best.log_loss:.4f}; '

@@ -105,6 +105,9 @@ def test_every_product_and_dixon_coles_are_candidates():
     assert [task.kind for task in tasks if not task.may_serve] == ['market_blend']
     asked = league_tasks('E0', None, ALL._replace(use_prices=True))
     assert all(task.may_serve for task in asked)
+    [named] = league_tasks('E0', None, ALL._replace(model='market_blend'))
+    assert named.may_serve
+    assert league_tasks('E0', champion('market_blend'), ALL)[0].may_serve
 
 
 def test_the_recipe_of_the_champion_is_tried_too_and_each_recipe_once():
