@@ -263,6 +263,10 @@ def run_command(
     with _create_progress(console) as progress:
         steps = _run(settings, engine, name, overrides, force, where, progress)
     _print_steps(console, steps)
+    if any(step.job == 'train' for step in steps):
+        from football_pred.cli.models import print_champion_reasons
+
+        print_champion_reasons(engine)
     console.print(f"reports: {settings.reports_folder / 'index.html'}", soft_wrap=True)
     if any(step.state not in ('succeeded', 'up to date') for step in steps):
         sys.exit(1)
