@@ -96,13 +96,13 @@ def require_arguments(
                 f'{model} has no argument {name!r}{did_you_mean(str(name), names)}; '
                 f'its arguments are {", ".join(names)}'
             )
+        annotation = inspect.formatannotation(signature.parameters[name].annotation)
         try:
             TypeAdapter(types[name], config=ConfigDict(strict=True)).validate_python(value)
         except ValidationError as error:
             detail = error.errors()[0]['msg'].lower()
             raise BadValue(
-                f'argument {name} of {model} is {signature.parameters[name].annotation}, '
-                f'got {value!r}: {detail}'
+                f'argument {name} of {model} is {annotation}, got {value!r}: {detail}'
             ) from None
     require_ratings(arguments)
 
