@@ -56,7 +56,7 @@ def champion_reasons(
             for row in connection.execute(query)
         }
 
-
+# %% ../../nbs/80_cli/09_models.ipynb #df3421fb
 def print_champion_reasons(
     engine: 'Engine',  # Database with the audit log
 ) -> None:

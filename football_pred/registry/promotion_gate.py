@@ -392,7 +392,7 @@ def describe_choice(
         f'({comparison.low:+.4f} to {comparison.high:+.4f}, {level})'
     )
 
-
+# %% ../../nbs/45_registry/05_promotion_gate.ipynb #ac626131
 def _choice_row(
     candidate: Candidate, best: Candidate, comparison: LogLossComparison
 ) -> tuple[Any, ...]:

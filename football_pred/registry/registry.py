@@ -7,8 +7,8 @@ __all__ = ['ALIASES', 'MAX_HISTORY', 'VERSION_SCHEMA', 'ModelVersion', 'fetch_co
            'read_kept_listing', 'change_session', 'ServingModels', 'refresh_serving_models', 'ChampionHistory',
            'read_champion_history', 'champion_before', 'ChampionChange', 'change_champion', 'write_champion_change',
            'promotion_entry', 'registration_entry', 'tabulate_versions', 'load_version', 'find_equal_version',
-           'list_versions', 'versions_of_league', 'VersionStore', 'assign_challenger', 'read_champion', 'ChangeLog',
-           'write_change', 'Registry', 'connect_registry', 'load_serving_models', 'current_champions']
+           'list_versions', 'versions_of_league', 'register_once', 'VersionStore', 'assign_challenger', 'read_champion',
+           'ChangeLog', 'write_change', 'Registry', 'connect_registry', 'load_serving_models', 'current_champions']
 
 # %% ../../nbs/45_registry/04_registry.ipynb #c1f8d477
 import json
@@ -642,6 +642,24 @@ def versions_of_league(
         raise ModelError(f'unknown league {league!r}{did_you_mean(league, list(tables))}')
     return tables[league]
 
+# %% ../../nbs/45_registry/04_registry.ipynb #31fd169c
+def register_once(
+    mlflow: MlflowRegistryClient,  # in a session
+    league: str,  # league code
+    model: Any,  # fitted estimator of `serialization.MODEL_CLASSES`
+    name: str,  # from `serialization.model_name`
+    trained_on: Mapping[str, Any],  # identity of the training, with `as_of` in ISO 8601
+    content: bytes,  # the model, packed
+    results: TrialResults,  # scores, tags and files of the training
+) -> tuple[str, str]:  # number and digest of the version
+    "Register a packed model as a version, unless there is an equal one."
+    digest = packed_model_version(content)
+    training = training_digest(model, trained_on, results)
+    equal = find_equal_version(mlflow, league, digest, training)
+    if equal is not None:
+        return str(equal.version), equal.tags['version']
+    return log_version(mlflow, league, model, name, trained_on, content, results), digest
+
 # %% ../../nbs/45_registry/04_registry.ipynb #f1d5c4f6
 class VersionStore:
     "Versions of all leagues, in MLflow."
@@ -675,14 +693,10 @@ class VersionStore:
         results = trial_results or TrialResults({})
         content = pack_model(model, name, trained_on)
         digest = packed_model_version(content)
-        training = training_digest(model, trained_on, results)
+        entry = (league, model, name, trained_on, content, results)
         with change_session(self.mlflow, self.local_copies):
-            equal = find_equal_version(self.mlflow, league, digest, training)
-            if equal is None:
-                number = log_version(self.mlflow, league, model, name, trained_on, content, results)
-            else:
-                number = str(equal.version)
-        if equal is not None and equal.tags['version'] != digest:
+            number, registered = register_once(self.mlflow, *entry)
+        if registered != digest:
             return self.load(league, number)
         self.local_copies.write_content(digest, content)
         version = ModelVersion(name, digest, model, dict(trained_on), 'registry', number)

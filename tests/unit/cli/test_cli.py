@@ -222,6 +222,8 @@ def test_a_model_is_compared_promoted_refused_and_rolled_back(trained):
     )
     listed = call(trained, 'models').stdout
     assert all(name in listed for name in ('E0-dixon-coles', 'E0-goals-only', 'champion'))
+    assert 'champion of E0: E0-dixon-coles-' in listed
+    assert 'a trial (refused by the gate' in listed
     restored = call(trained, 'models', 'rollback', 'E0', '--reason', 'it was a trial')
     assert (restored.returncode, restored.stdout.startswith('champion of E0: E0-dixon-coles ')) == (
         0,
