@@ -660,6 +660,29 @@ def register_once(
         return str(equal.version), equal.tags['version']
     return log_version(mlflow, league, model, name, trained_on, content, results), digest
 
+# %% ../../nbs/45_registry/04_registry.ipynb #b690c522
+def _register(
+    self: 'VersionStore',
+    league: str,  # league code
+    model: Any,  # fitted estimator of `serialization.MODEL_CLASSES`
+    name: str,  # from `serialization.model_name`
+    trained_on: Mapping[str, Any],  # identity of the training, with `as_of` in ISO 8601
+    trial_results: TrialResults | None = None,  # scores, tags and files of the training
+) -> ModelVersion:  # without an alias; of an equal training the version that there is
+    "Register a fitted model as a version of its league, and copy it."
+    content = pack_model(model, name, trained_on)
+    digest = packed_model_version(content)
+    entry = (league, model, name, trained_on, content, trial_results or TrialResults({}))
+    with change_session(self.mlflow, self.local_copies):
+        number, registered = register_once(self.mlflow, *entry)
+    if registered != digest:
+        return self.load(league, number)
+    self.local_copies.write_content(digest, content)
+    version = ModelVersion(name, digest, model, dict(trained_on), 'registry', number)
+    if self.log is not None:
+        record_entry(self.log.engine, self.log.heads, registration_entry(league, version))
+    return version
+
 # %% ../../nbs/45_registry/04_registry.ipynb #f1d5c4f6
 class VersionStore:
     "Versions of all leagues, in MLflow."
@@ -681,28 +704,7 @@ class VersionStore:
         "Load a version of a league by its number or digest."
         return load_version(self.mlflow, self.local_copies, league, version)
 
-    def register(
-        self,
-        league: str,  # league code
-        model: Any,  # fitted estimator of `serialization.MODEL_CLASSES`
-        name: str,  # from `serialization.model_name`
-        trained_on: Mapping[str, Any],  # identity of the training, with `as_of` in ISO 8601
-        trial_results: TrialResults | None = None,  # scores, tags and files of the training
-    ) -> ModelVersion:  # without an alias; of an equal training the version that there is
-        "Register a fitted model as a version of its league, and copy it."
-        results = trial_results or TrialResults({})
-        content = pack_model(model, name, trained_on)
-        digest = packed_model_version(content)
-        entry = (league, model, name, trained_on, content, results)
-        with change_session(self.mlflow, self.local_copies):
-            number, registered = register_once(self.mlflow, *entry)
-        if registered != digest:
-            return self.load(league, number)
-        self.local_copies.write_content(digest, content)
-        version = ModelVersion(name, digest, model, dict(trained_on), 'registry', number)
-        if self.log is not None:
-            record_entry(self.log.engine, self.log.heads, registration_entry(league, version))
-        return version
+    register = _register
 
 # %% ../../nbs/45_registry/04_registry.ipynb #ef68f322
 def assign_challenger(
