@@ -142,7 +142,7 @@ def served_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for job in ('collect', 'clean'):
         run(home, 'run', job, '-p', 'seasons', "['2425', '2526']")
     run(home, 'run', 'features')
-    run(home, 'run', 'train', '-p', 'challenger', "''")
+    run(home, 'run', 'train', '-p', 'candidates', '[DixonColes]')
     return home
 
 

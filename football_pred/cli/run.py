@@ -230,6 +230,14 @@ def _run(
     return steps
 
 # %% ../../nbs/80_cli/10_run.ipynb #a225a0bd
+def _print_reasons(engine: 'Engine', steps: 'list[StepResult]') -> None:
+    "Print which model serves and why, after a training."
+    from football_pred.cli.models import print_champion_reasons
+
+    if any(step.job == 'train' for step in steps):
+        print_champion_reasons(engine)
+
+# %% ../../nbs/80_cli/10_run.ipynb #fe0e3646
 @click.command('run', cls=RunCommand)
 @click.argument('name')
 @click.option(
@@ -263,6 +271,7 @@ def run_command(
     with _create_progress(console) as progress:
         steps = _run(settings, engine, name, overrides, force, where, progress)
     _print_steps(console, steps)
+    _print_reasons(engine, steps)
     console.print(f"reports: {settings.reports_folder / 'index.html'}", soft_wrap=True)
     if any(step.state not in ('succeeded', 'up to date') for step in steps):
         sys.exit(1)

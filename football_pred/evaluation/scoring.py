@@ -174,7 +174,8 @@ def bootstrap_by_week(
     weeks: np.ndarray,  # week of each match: anything that is equal within a week
     n_resamples: int = 2000,  # bootstrap samples
     seed: int = 0,  # of the random generator
-) -> Interval | None:  # ends of the 95 % interval; None with fewer than `MIN_WEEKS` weeks
+    level: float = 0.95,  # share of the bootstrap means within the interval
+) -> Interval | None:  # ends of the interval; None with fewer than `MIN_WEEKS` weeks
     """Estimate the interval of a mean difference by resampling whole weeks.
 
     Source: Davison and Hinkley (1997), section 3.8.
@@ -191,7 +192,8 @@ def bootstrap_by_week(
         size = (min(_BATCH, n_resamples - start), len(sums))
         drawn = generator.integers(0, len(sums), size)
         means.append(sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1))
-    low, high = np.quantile(np.concatenate(means), [0.025, 0.975])
+    tail = (1 - level) / 2
+    low, high = np.quantile(np.concatenate(means), [tail, 1 - tail])
     return float(low), float(high)
 
 # %% ../../nbs/40_evaluation/01_scoring.ipynb #9a6dbf7b

@@ -31,6 +31,7 @@ from football_pred.evaluation.scoring import (
 )
 from .job_spec import code_fingerprint
 from .notebook_tools import ReportMessage
+from .products import describe_omission, missing_facts
 from ..markets.score_grid import OUTCOMES
 from ..models.serialization import new_model
 
@@ -71,27 +72,37 @@ class BacktestModels(NamedTuple):
     "Estimators of a backtest."
 
     estimators: dict[str, Any]  # Unfitted, by name
-    without_odds: list[str]  # Names of models left out because no match has odds
+    omissions: list[str]  # One line for each model and place whose matches lack a fact
 
-
+# %% ../../nbs/70_jobs/11_backtesting.ipynb #4b081918
 def select_models(
     models: Mapping[str, Mapping[str, Any]],  # Name to `class` (or product) and `arguments`
-    targets: pl.DataFrame,  # Matches to forecast, with the column `closing_home`
+    targets: pl.DataFrame,  # Matches to forecast, with the column `league`
     products_folder: Any,  # Folder of products, params/models
 ) -> BacktestModels:
-    "Create the estimators of a backtest, without those that need odds where there are none."
-    has_odds = targets['closing_home'].count() > 0
+    "Create the estimators of a backtest, without those that need facts that no league has."
+    by_league = targets.partition_by('league', as_dict=True, maintain_order=True)
     estimators = {}
-    without_odds = []
+    omissions = []
     for name, recipe in models.items():
         estimator = new_model(recipe.get('class', name), recipe.get('arguments'), products_folder)
-        if has_odds or getattr(estimator, 'learn_from', '') != 'closing':
+        missing = {
+            league: facts
+            for (league,), matches in by_league.items()
+            if (facts := missing_facts(estimator, matches))
+        }
+        if len(missing) < len(by_league):
             estimators[name] = estimator
+            omissions += [
+                f'{name} forecasts {league} without {" and ".join(facts)}.'
+                for league, facts in missing.items()
+            ]
         else:
-            without_odds.append(name)
-    return BacktestModels(estimators, without_odds)
+            union = dict.fromkeys(fact for facts in missing.values() for fact in facts)
+            omissions.append(describe_omission(name, ', '.join(missing), list(union)))
+    return BacktestModels(estimators, omissions)
 
-
+# %% ../../nbs/70_jobs/11_backtesting.ipynb #a7283eca
 def report_omissions(
     targets: BacktestTargets,  # From `select_targets`
     models: BacktestModels,  # From `select_models`
@@ -100,9 +111,7 @@ def report_omissions(
     messages = []
     if targets.left_out:
         messages.append(f'Skipped {targets.left_out} matches played before any result was known.')
-    if models.without_odds:
-        messages.append(f"No odds available: skipped {', '.join(models.without_odds)}.")
-    return messages
+    return messages + models.omissions
 
 # %% ../../nbs/70_jobs/11_backtesting.ipynb #7b51c993
 def plan_backtest(

@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['TYPE_NAMES', 'DEFAULTS_FILE', 'PROGRESS_MIME', 'COMMAND_LINE', 'NOTEBOOK', 'START_TIME', 'JobError', 'Parameter',
            'read_parameters', 'Job', 'job_names', 'load_job', 'read_yaml_params', 'read_params', 'read_shared_defaults',
-           'describe_wrong_value', 'check_params', 'check_as_of', 'ResolvedParams', 'layer_params', 'resolve_params',
-           'code_fingerprint', 'run_key']
+           'describe_wrong_value', 'check_params', 'check_as_of', 'check_meanings', 'ResolvedParams', 'layer_params',
+           'resolve_params', 'code_fingerprint', 'run_key']
 
 # %% ../../nbs/70_jobs/01_job_spec.ipynb #800b8a20
 import ast
@@ -23,6 +23,7 @@ import yaml
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from ..core.parsing import did_you_mean, parse_datetime
+from .parameter_values import BadValue, check_value
 
 # %% ../../nbs/70_jobs/01_job_spec.ipynb #637e1933
 class JobError(ValueError):
@@ -211,6 +212,24 @@ def check_as_of(value: str, origin: str) -> None:
         raise JobError(f'{origin}: parameter as_of: {error}') from None
 
 # %% ../../nbs/70_jobs/01_job_spec.ipynb #7b30c33a
+def check_meanings(
+    project: Path,  # Checkout
+    job: Job,  # From `load_job`
+    values: Mapping[str, Any],  # A value for every parameter, of the right type
+    origins: Mapping[str, str],  # Where each was written, for errors
+) -> None:
+    """Check that leagues, seasons, models, arguments and numbers are ones that there are.
+
+    Raises: JobError, naming the origin, the parameter and what would be right.
+    """
+    for name in job.parameters:
+        try:
+            check_value(name, values, project / 'params/models')
+        except BadValue as error:
+            message = f'{origins[name]}: parameter {name} of job {job.name}: {error}'
+            raise JobError(message) from None
+
+
 class ResolvedParams(dict[str, Any]):
     "Values of all parameters of a run, and where each came from."
 
@@ -244,7 +263,7 @@ def layer_params(
         (COMMAND_LINE, dict(overrides)),
     ]
 
-
+# %% ../../nbs/70_jobs/01_job_spec.ipynb #c7f56397
 def resolve_params(
     project: Path,  # Checkout
     job: Job,  # From `load_job`
@@ -261,6 +280,7 @@ def resolve_params(
     for origin, params in layer_params(project, job, overrides, now, shared):
         values |= check_params(job, params, str(job.path) if origin == NOTEBOOK else origin)
         origins |= dict.fromkeys(params, origin)
+    check_meanings(project, job, values, origins)
     return ResolvedParams(values, origins)
 
 # %% ../../nbs/70_jobs/01_job_spec.ipynb #086016a0

@@ -6,8 +6,8 @@
 __all__ = ['MLFLOW_ENVIRONMENT', 'TRIAL_METRICS', 'NO_DATABASE', 'EXPERIMENT', 'configure_mlflow', 'import_mlflow',
            'RegistryUnavailable', 'save_pyfunc_model', 'TrialResults', 'read_mlflow_schema', 'MlflowRegistryClient',
            'read_mlflow_state', 'read_registered_models', 'no_trained_model', 'read_registered_model',
-           'read_model_versions', 'read_all_model_versions', 'find_version', 'log_version', 'find_mlflow_runs',
-           'log_report']
+           'read_model_versions', 'read_all_model_versions', 'find_version', 'training_digest', 'log_version',
+           'find_mlflow_runs', 'log_report']
 
 # %% ../../nbs/45_registry/01_mlflow_client.ipynb #33071cf0
 import fcntl
@@ -448,6 +448,22 @@ def _create_version(
     version = client.create_model_version(league, source, run.info.run_id, tags=dict(tags))
     return str(version.version)
 
+# %% ../../nbs/45_registry/01_mlflow_client.ipynb #928de51b
+def training_digest(
+    model: Any,  # estimator, fitted or not
+    trained_on: Mapping[str, Any],  # identity of the training
+    results: TrialResults,  # its tag `code` is the fingerprint of the library
+) -> str:  # sha256, hexadecimal; empty: the data are not identified
+    "Digest what decides a fitted model: its recipe, the matches and the code, not the time."
+    if 'data_fingerprint' not in trained_on:
+        return ''
+    content = {
+        'recipe': model_spec(model),
+        'data': trained_on['data_fingerprint'],
+        'code': (results.tags or {}).get('code', ''),
+    }
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
 # %% ../../nbs/45_registry/01_mlflow_client.ipynb #3e17c166
 def log_version(
     mlflow: MlflowRegistryClient,  # in a session
@@ -473,6 +489,7 @@ def log_version(
     _log_artifacts(client, run.info.run_id, content, results.artifacts or {})
     client.set_terminated(run.info.run_id)
     tags['version'] = packed_model_version(content)
+    tags['training'] = training_digest(model, trained_on, results)
     tags['metrics'] = json.dumps(_trial_metrics(results))
     return _create_version(client, league, run, tags)
 

@@ -4,10 +4,11 @@
 
 # %% auto #0
 __all__ = ['TRIAL_DAYS', 'TrialFailures', 'GATE_CHECK_SCHEMA', 'RPS_TOLERANCE', 'MIN_TRIAL_MATCHES', 'GateCheck',
-           'CALIBRATION_FACTOR', 'NO_LIMIT', 'trial_starts', 'trial_runs', 'run_trials', 'monthly_scores',
-           'GateDecision', 'refuse_promotion', 'season_pairings', 'count_invalid_forecasts', 'RpsComparison',
-           'compare_rps', 'calibration_of', 'gate_checks', 'trial_metrics', 'evaluate_challenger',
-           'compare_with_champion']
+           'CALIBRATION_FACTOR', 'NO_LIMIT', 'CHOICE_CONFIDENCE', 'CHOICE_RESAMPLES', 'CHOICE_SCHEMA', 'trial_starts',
+           'trial_runs', 'run_trials', 'monthly_scores', 'GateDecision', 'refuse_promotion', 'season_pairings',
+           'count_invalid_forecasts', 'RpsComparison', 'compare_rps', 'calibration_of', 'gate_checks', 'trial_metrics',
+           'evaluate_challenger', 'LogLossComparison', 'compare_log_loss', 'Candidate', 'Choice', 'choice_level',
+           'describe_choice', 'choose_champion', 'compare_with_champion']
 
 # %% ../../nbs/45_registry/05_promotion_gate.ipynb #7d041569
 from collections.abc import Mapping, Sequence
@@ -21,7 +22,13 @@ import polars as pl
 
 from ..evaluation.backtest import finished_matches
 from ..evaluation.backtest_tasks import WalkForwardRun, gather_forecasts
-from ..evaluation.scoring import Calibration, calibration_error, score_table
+from football_pred.evaluation.scoring import (
+    Calibration,
+    bootstrap_by_week,
+    calibration_error,
+    score_forecasts,
+    score_table,
+)
 from ..markets.score_grid import OUTCOMES
 from ..models.base import clone, walks_forward
 from ..models.base_rate import BaseRate
@@ -282,6 +289,144 @@ def evaluate_challenger(
     metrics = trial_metrics(scores, calibration, None if champion_forecasts is None else comparison)
     table = pl.DataFrame(checks, schema=GATE_CHECK_SCHEMA, orient='row')
     return GateDecision(not reasons, table, reasons, metrics)
+
+# %% ../../nbs/45_registry/05_promotion_gate.ipynb #7f8fe118
+CHOICE_CONFIDENCE = 0.95
+CHOICE_RESAMPLES = 10_000
+
+
+class LogLossComparison(NamedTuple):
+    "Mean log loss of a model less that of another, on matches that both forecast."
+
+    matches: int  # matches that both forecast
+    difference: float  # nan without matches
+    low: float  # interval; nan where there are too few weeks
+    high: float
+
+    @property
+    def is_worse(self) -> bool:
+        "Whether the model is shown to be worse: the interval is above 0."
+        return self.low > 0
+
+
+def compare_log_loss(
+    forecasts: pl.DataFrame,  # of the trial, of one model
+    best_forecasts: pl.DataFrame,  # of the model it is compared with
+    level: float = CHOICE_CONFIDENCE,  # of the interval
+) -> LogLossComparison:
+    "Compare the log loss of two models, match by match."
+    best = score_forecasts(best_forecasts).select('match_id', best='log_loss')
+    pairs = score_forecasts(forecasts).join(best, on='match_id').sort('match_id')
+    if not pairs.height:
+        return LogLossComparison(0, *[float('nan')] * 3)
+    differences = (pairs['log_loss'] - pairs['best']).to_numpy()
+    weeks = pairs['week'].to_numpy()
+    interval = bootstrap_by_week(differences, weeks, CHOICE_RESAMPLES, level=level)
+    low, high = interval or (float('nan'), float('nan'))
+    return LogLossComparison(pairs.height, float(differences.mean()), low, high)
+
+# %% ../../nbs/45_registry/05_promotion_gate.ipynb #12e5985c
+class Candidate(NamedTuple):
+    "A model that passed the gate."
+
+    name: str
+    complexity: tuple[int, ...]  # the lower, the simpler
+    forecasts: pl.DataFrame  # of the trial
+
+    @property
+    def log_loss(self) -> float:
+        "Mean log loss in the trial."
+        return float(score_table(self.forecasts)['log_loss'][0])
+
+
+CHOICE_SCHEMA = {
+    'model': pl.String,
+    'matches': pl.Int64,
+    'log_loss': pl.Float64,
+    'difference': pl.Float64,
+    'low': pl.Float64,
+    'high': pl.Float64,
+    'verdict': pl.String,
+}
+
+
+@dataclass(frozen=True)
+class Choice:
+    "The model that serves of several candidates, and why."
+
+    champion: str  # name of the candidate
+    challenger: str | None  # the best of the others; None: there is no other
+    reason: str  # why it was chosen
+    table: pl.DataFrame  # columns of CHOICE_SCHEMA, simplest first, against the lowest log loss
+
+# %% ../../nbs/45_registry/05_promotion_gate.ipynb #e8af3d7f
+def choice_level(
+    comparisons: int,  # number of intervals that hold at once
+) -> float:  # level of each
+    "Correct the level of intervals for their number (Bonferroni)."
+    return 1 - (1 - CHOICE_CONFIDENCE) / max(comparisons, 1)
+
+
+def describe_choice(
+    chosen: Candidate,  # the champion
+    best: Candidate,  # of the lowest log loss
+    comparison: LogLossComparison,  # of the two
+    candidates: int,  # number of candidates
+    ties: int,  # candidates not shown to be worse than the best
+) -> str:  # one sentence
+    "Say why a candidate was chosen."
+    if candidates == 1:
+        return f'the only candidate; log loss {chosen.log_loss:.4f}'
+    percent = f'{100 * choice_level(candidates - 1):.4g} %'
+    others = candidates - 1
+    comparisons = 'comparison' if others == 1 else 'comparisons'
+    level = f'{percent} interval, Bonferroni over {others} {comparisons}'
+    if chosen.name == best.name:
+        return (
+            f'lowest log loss of {candidates} candidates, {best.log_loss:.4f}; '
+            f'no simpler one ties ({level})'
+        )
+    return (
+        f'simplest of {ties} candidates that tie; log loss {chosen.log_loss:.4f} against '
+        f'{best.log_loss:.4f} of {best.name}, difference {comparison.difference:+.4f} '
+        f'({comparison.low:+.4f} to {comparison.high:+.4f}, {level})'
+    )
+
+# %% ../../nbs/45_registry/05_promotion_gate.ipynb #ac626131
+def _choice_row(
+    candidate: Candidate, best: Candidate, comparison: LogLossComparison
+) -> tuple[Any, ...]:
+    "Tabulate a comparison with the best."
+    verdict = 'worse' if comparison.is_worse else 'no difference shown'
+    if candidate.name == best.name:
+        verdict = 'lowest'
+    return (candidate.name, comparison.matches, candidate.log_loss, *comparison[1:], verdict)
+
+# %% ../../nbs/45_registry/05_promotion_gate.ipynb #f5bbd793
+def choose_champion(
+    candidates: Sequence[Candidate],  # at least one; equally simple ones in order of preference
+) -> Choice:
+    """Choose the simplest candidate that is not shown to be worse than the best.
+
+    Raises: ValueError, when there is no candidate.
+    """
+    if not candidates:
+        raise ValueError('there is no candidate to choose from')
+    simplest_first = sorted(candidates, key=lambda candidate: candidate.complexity)
+    best_first = sorted(simplest_first, key=lambda candidate: candidate.log_loss)
+    best = best_first[0]
+    level = choice_level(len(candidates) - 1)
+    comparisons = {
+        candidate.name: compare_log_loss(candidate.forecasts, best.forecasts, level)
+        for candidate in simplest_first
+    }
+    ties = [tied for tied in simplest_first if not comparisons[tied.name].is_worse]
+    chosen = ties[0]
+    others = [other.name for other in best_first if other.name != chosen.name]
+    reason = describe_choice(chosen, best, comparisons[chosen.name], len(candidates), len(ties))
+    rows = [_choice_row(row, best, comparisons[row.name]) for row in simplest_first]
+    table = pl.DataFrame(rows, schema=CHOICE_SCHEMA, orient='row')
+    return Choice(chosen.name, others[0] if others else None, reason, table)
 
 # %% ../../nbs/45_registry/05_promotion_gate.ipynb #67e03e2d
 def compare_with_champion(

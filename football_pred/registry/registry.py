@@ -6,9 +6,9 @@
 __all__ = ['ALIASES', 'MAX_HISTORY', 'VERSION_SCHEMA', 'ModelVersion', 'fetch_content', 'read_listing', 'keep_listing',
            'read_kept_listing', 'change_session', 'ServingModels', 'refresh_serving_models', 'ChampionHistory',
            'read_champion_history', 'champion_before', 'ChampionChange', 'change_champion', 'write_champion_change',
-           'promotion_entry', 'registration_entry', 'tabulate_versions', 'load_version', 'register_once',
-           'list_versions', 'versions_of_league', 'VersionStore', 'assign_challenger', 'read_champion', 'ChangeLog',
-           'write_change', 'Registry', 'connect_registry', 'load_serving_models', 'current_champions']
+           'promotion_entry', 'registration_entry', 'tabulate_versions', 'load_version', 'find_equal_version',
+           'list_versions', 'versions_of_league', 'register_once', 'VersionStore', 'assign_challenger', 'read_champion',
+           'ChangeLog', 'write_change', 'Registry', 'connect_registry', 'load_serving_models', 'current_champions']
 
 # %% ../../nbs/45_registry/04_registry.ipynb #c1f8d477
 import json
@@ -58,6 +58,7 @@ from football_pred.registry.mlflow_client import (
     read_model_versions,
     read_registered_model,
     read_registered_models,
+    training_digest,
 )
 
 # %% ../../nbs/45_registry/04_registry.ipynb #d8e79d77
@@ -608,20 +609,20 @@ def load_version(
     return ModelVersion(name, digest, model, trained_on, 'registry', str(entity.version))
 
 
-def register_once(
+def find_equal_version(
     mlflow: MlflowRegistryClient,  # in a session
     league: str,  # league code
-    model: Any,  # fitted estimator of `serialization.MODEL_CLASSES`
-    name: str,  # from `serialization.model_name`
-    trained_on: Mapping[str, Any],  # identity of the training, with `as_of` in ISO 8601
-    content: bytes,  # the model, packed
-    results: TrialResults,  # scores, tags and files of the training
-) -> str:  # number of the version
-    "Register a packed model as a version; the same bytes are the same version."
+    digest: str,  # of the packed model
+    training: str,  # from `training_digest`; empty: only the same bytes are equal
+) -> Any | None:  # MLflow's model version; None: there is no equal one
+    "Find a version of the same bytes, or else of the same recipe, data and code."
+    equal = None
     for version in read_model_versions(mlflow, league):
-        if version.tags['version'] == packed_model_version(content):
-            return str(version.version)
-    return log_version(mlflow, league, model, name, trained_on, content, results)
+        if version.tags['version'] == digest:
+            return version
+        if training and version.tags.get('training') == training:
+            equal = version
+    return equal
 
 # %% ../../nbs/45_registry/04_registry.ipynb #6ecae451
 def list_versions(
@@ -648,6 +649,47 @@ def versions_of_league(
         raise ModelError(f'unknown league {league!r}{did_you_mean(league, list(tables))}')
     return tables[league]
 
+# %% ../../nbs/45_registry/04_registry.ipynb #31fd169c
+def register_once(
+    mlflow: MlflowRegistryClient,  # in a session
+    league: str,  # league code
+    model: Any,  # fitted estimator of `serialization.MODEL_CLASSES`
+    name: str,  # from `serialization.model_name`
+    trained_on: Mapping[str, Any],  # identity of the training, with `as_of` in ISO 8601
+    content: bytes,  # the model, packed
+    results: TrialResults,  # scores, tags and files of the training
+) -> tuple[str, str]:  # number and digest of the version
+    "Register a packed model as a version, unless there is an equal one."
+    digest = packed_model_version(content)
+    training = training_digest(model, trained_on, results)
+    equal = find_equal_version(mlflow, league, digest, training)
+    if equal is not None:
+        return str(equal.version), equal.tags['version']
+    return log_version(mlflow, league, model, name, trained_on, content, results), digest
+
+# %% ../../nbs/45_registry/04_registry.ipynb #b690c522
+def _register(
+    self: 'VersionStore',
+    league: str,  # league code
+    model: Any,  # fitted estimator of `serialization.MODEL_CLASSES`
+    name: str,  # from `serialization.model_name`
+    trained_on: Mapping[str, Any],  # identity of the training, with `as_of` in ISO 8601
+    trial_results: TrialResults | None = None,  # scores, tags and files of the training
+) -> ModelVersion:  # without an alias; of an equal training the version that there is
+    "Register a fitted model as a version of its league, and copy it."
+    content = pack_model(model, name, trained_on)
+    digest = packed_model_version(content)
+    entry = (league, model, name, trained_on, content, trial_results or TrialResults({}))
+    with change_session(self.mlflow, self.local_copies):
+        number, registered = register_once(self.mlflow, *entry)
+    if registered != digest:
+        return self.load(league, number)
+    self.local_copies.write_content(digest, content)
+    version = ModelVersion(name, digest, model, dict(trained_on), 'registry', number)
+    if self.log is not None:
+        record_entry(self.log.engine, self.log.heads, registration_entry(league, version))
+    return version
+
 # %% ../../nbs/45_registry/04_registry.ipynb #f1d5c4f6
 class VersionStore:
     "Versions of all leagues, in MLflow."
@@ -669,25 +711,7 @@ class VersionStore:
         "Load a version of a league by its number or digest."
         return load_version(self.mlflow, self.local_copies, league, version)
 
-    def register(
-        self,
-        league: str,  # league code
-        model: Any,  # fitted estimator of `serialization.MODEL_CLASSES`
-        name: str,  # from `serialization.model_name`
-        trained_on: Mapping[str, Any],  # identity of the training, with `as_of` in ISO 8601
-        trial_results: TrialResults | None = None,  # scores, tags and files of the training
-    ) -> ModelVersion:  # without an alias; the same bytes are the same version
-        "Register a fitted model as a version of its league, and copy it."
-        results = trial_results or TrialResults({})
-        content = pack_model(model, name, trained_on)
-        digest = packed_model_version(content)
-        with change_session(self.mlflow, self.local_copies):
-            number = register_once(self.mlflow, league, model, name, trained_on, content, results)
-        self.local_copies.write_content(digest, content)
-        version = ModelVersion(name, digest, model, dict(trained_on), 'registry', number)
-        if self.log is not None:
-            record_entry(self.log.engine, self.log.heads, registration_entry(league, version))
-        return version
+    register = _register
 
 # %% ../../nbs/45_registry/04_registry.ipynb #ef68f322
 def assign_challenger(

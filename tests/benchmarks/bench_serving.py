@@ -84,7 +84,7 @@ def make_home(home: Path) -> Path:
     "A home with a model, from the bundled data; it takes minutes."
     for job in ('collect', 'clean', 'features'):
         run(home, 'run', job)
-    run(home, 'run', 'train', '-p', 'challenger', "''")
+    run(home, 'run', 'train', '-p', 'candidates', '[DixonColes]')
     return home
 
 

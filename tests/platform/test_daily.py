@@ -180,7 +180,8 @@ def test_the_champion_passed_the_gate(undisturbed):
     [told] = read_frame(database(undisturbed), select(schema.audit_log))['detail'].to_list()
     assert (told['actor'], told['reason']) == (
         'job train',
-        'passed against base rate, as of 2026-04-01 00:00 UTC',
+        'lowest log loss of 2 candidates, 1.0185; no simpler one ties '
+        '(95 % interval, Bonferroni over 1 comparison); as of 2026-04-01 00:00 UTC',
     )
 
 

@@ -144,7 +144,7 @@ def test_the_real_source_goes_all_the_way(host, home):
     made = read_frame(engine, select(schema.predictions.c.model, schema.predictions.c.home_rate))
     engine.dispose()
     assert (sorted(made['model'].unique()), made.height > 50, made['home_rate'].null_count()) == (
-        ['E0-goals-only', 'E0-market-blend'],
+        ['E0-market-blend'],
         True,
         0,
     )

@@ -542,7 +542,7 @@ def test_the_writer_can_do_every_job(owned, login, home, monkeypatch):
     for job in ('collect', 'clean'):
         run(home, 'run', job, '-p', 'seasons', "['2425', '2526']")
     run(home, 'run', 'features')
-    run(home, 'run', 'train', '-p', 'challenger', "''")
+    run(home, 'run', 'train', '-p', 'candidates', '[DixonColes]')
     run(home, 'run', 'predict')
     run(home, 'run', 'settle', '--as-of', '2026-07-01')
     from football_pred.core.database import count_rows

@@ -63,6 +63,7 @@ from football_pred.jobs.simulating import (
 from football_pred.models.serialization import ModelError
 from football_pred.registry.registry import ModelVersion
 from football_pred.reporting.dashboard_plots import PanelQuery
+from tools.house import ROOT
 
 AS_OF = datetime(2026, 4, 1, tzinfo=UTC)
 OVER = {
@@ -112,28 +113,37 @@ def forecasts(model: str, home: float, outcomes: list[str]) -> pl.DataFrame:
     ).select(pl.lit(model).alias('model'), pl.all())
 
 
-@pytest.mark.parametrize(('odds', 'left_out'), [(2.0, []), (None, ['market'])])
-def test_a_model_that_learns_from_odds_needs_odds(tmp_path, monkeypatch, odds, left_out):
+@pytest.mark.parametrize(
+    ('odds', 'omissions'), [(2.0, []), (None, ['market skipped for E0: no closing odds.'])]
+)
+def test_a_model_that_learns_from_odds_needs_odds(tmp_path, monkeypatch, odds, omissions):
     market = SimpleNamespace(learn_from='closing')
     goals = SimpleNamespace(learn_from='goals')
     estimators = {'market': market, 'goals': goals}
     monkeypatch.setattr(
         'football_pred.jobs.backtesting.new_model', lambda name, *_: estimators[name]
     )
-    targets = pl.DataFrame({'closing_home': [odds]}, schema={'closing_home': pl.Float64})
+    schema = {'league': pl.String, 'home_goals': pl.Int64, 'closing_home': pl.Float64}
+    targets = pl.DataFrame([('E0', 1, odds)], schema=schema, orient='row')
     models = select_models({'market': {}, 'goals': {}}, targets, tmp_path)
-    assert models.without_odds == left_out
+    assert models.omissions == omissions
     assert 'goals' in models.estimators
+
+
+def test_a_league_without_shots_beside_one_with_shots_is_named():
+    schema = ['league', 'home_goals', 'home_shots_on_target', 'home_corners']
+    targets = pl.DataFrame([('E0', 1, 4, 5), ('D2', 1, None, None)], schema=schema, orient='row')
+    models = select_models({'goals_plus_shots': {}}, targets, ROOT / 'params/models')
+    assert list(models.estimators) == ['goals_plus_shots']
+    assert models.omissions == ['goals_plus_shots forecasts D2 without shots and corners.']
 
 
 def test_omissions_are_reported():
     nothing = report_omissions(BacktestTargets(pl.DataFrame(), 0), BacktestModels({}, []))
-    both = report_omissions(BacktestTargets(pl.DataFrame(), 3), BacktestModels({}, ['market']))
+    skipped = ['market skipped for E0: no closing odds.']
+    both = report_omissions(BacktestTargets(pl.DataFrame(), 3), BacktestModels({}, skipped))
     assert nothing == []
-    assert both == [
-        'Skipped 3 matches played before any result was known.',
-        'No odds available: skipped market.',
-    ]
+    assert both == ['Skipped 3 matches played before any result was known.', *skipped]
 
 
 def test_skill_is_measured_between_reference_and_closing_price():

@@ -603,3 +603,25 @@ def test_another_mlflow_migrates_its_database(tmp_path, monkeypatch):
             schemas.append(clauses('\n'.join(row[0] for row in statements)))
     assert len(schemas[0]) > 600
     assert schemas[0] == schemas[1]
+
+
+def test_an_equal_training_is_the_version_that_there_is(home):
+    "Also under another name and later; other data, another recipe or other code is another version."
+    registry = connect_registry(**embedded_registry(home))
+    plain = MODELS['SIM-dixon-coles']
+    data = {'as_of': AS_OF, 'data_fingerprint': 'ab'}
+    code = TrialResults({}, tags={'code': 'one'})
+
+    def number(model=plain, name='SIM-dixon-coles', changed=data, results=code) -> str:
+        return registry.versions.register('SIM', model, name, data | changed, results).number
+
+    later = {'as_of': '2027-01-01T00:00:00+00:00'}
+    first = registry.versions.register('SIM', plain, 'SIM-dixon-coles', data, code)
+    again = registry.versions.register('SIM', plain, 'SIM-other-name', data | later, code)
+    assert (again.number, again.version, again.name) == ('1', first.version, 'SIM-dixon-coles')
+    assert again.trained_on == data
+    assert number(changed={'data_fingerprint': 'cd'}) == '2'
+    assert number(model=MODELS['SIM-base-rate']) == '3'
+    assert number(changed=later, results=TrialResults({}, tags={'code': 'two'})) == '4'
+    assert number(changed={'as_of': '2028-01-01T00:00:00+00:00'}) == '1'
+    assert registry.versions.table('SIM').height == 4
