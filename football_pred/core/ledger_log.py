@@ -473,7 +473,7 @@ def record_restore(
         heads.set_aside()
     largest = max(heads_so_far, key=lambda head: head['size'])
     latest = datetime.fromisoformat(max(head['at'] for head in heads_so_far))
-    after_all_heads = latest + timedelta(microseconds=1)  # so that they can be told from later ones
+    after_all_heads = latest + timedelta(microseconds=1)  # which are of another log than later ones
     content = {'size': largest['size'], 'root': largest['root'], 'backup': backup}
     entry = NewEntry('restore', backup, content)
     return record_entry(
