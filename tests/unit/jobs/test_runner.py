@@ -330,6 +330,31 @@ def test_what_was_done_is_not_done_again_unless_something_changed(settings, engi
     assert state() == 'up to date'
 
 
+def test_a_run_holds_for_the_days_of_the_schedule_inside_a_pipeline(settings, engine, project):
+    "What comes meanwhile is for the jobs that build on it."
+    schedule = 'needs: {work: [news]}\npipelines: {daily: [news, work]}\nlasts: {work: 7}\n'
+    (project / 'params/schedule.yaml').write_text(schedule)
+    write_job(project, 'times', name='news')
+    write_job(project, 'times')
+
+    def state(as_of, name='daily', **changes):
+        params = {'as_of': f'2026-03-{as_of}T00:00Z'} | changes.pop('params', {})
+        return run_pipeline(settings, engine, name, params, **changes)[-1].state
+
+    assert state('01') == 'succeeded'
+    for as_of in ('01', '02', '07'):
+        assert state(as_of) == 'up to date', as_of
+    assert state('02', 'work') == 'succeeded'  # asked for by its name
+    assert state('03') == 'up to date'
+    assert state('09') == 'succeeded'  # a week after
+    assert state('08') == 'succeeded'  # it must not know what came later
+    assert state('10') == 'up to date'
+    assert state('10', force=True) == 'succeeded'
+    assert state('11', params={'times': 2}) == 'succeeded'
+    write_job(project, 'times * 2')
+    assert state('12', params={'times': 2}) == 'succeeded'
+
+
 @pytest.fixture
 def small_disk(tmp_path, sqlite):
     "A file system of 3 MB."
