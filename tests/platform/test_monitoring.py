@@ -253,12 +253,12 @@ def test_alert_goes_to(name, tmp_path):
 
 @pytest.fixture(scope='module')
 def platform(day: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]:
-    "All processes over the exporter's day, with an unknown source and name, and a rejected row."
+    "All processes over the exporter's day, with a source that lacks its token, an unknown name, and a rejected row."
     folder = tmp_path_factory.mktemp('monitored')
     home = folder / 'home'
     shutil.copytree(day, home)
     with pytest.raises(subprocess.CalledProcessError):
-        run(home, 'run', 'collect', '-p', 'source', 'nowhere')
+        run(home, 'run', 'collect', '-p', 'source', 'football_data_org')
     engine = open_database(Settings(home=home).database_dsn)
     with write_transaction(engine) as connection:
         snapshot = connection.execute(select(schema.snapshots.c.snapshot_id)).scalars().first()
