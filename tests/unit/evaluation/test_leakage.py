@@ -44,7 +44,7 @@ class CarriedAlong(OnlineDixonColes):
             model, since = OnlineDixonColes(**self.get_params()), datetime(1990, 1, 1, tzinfo=UTC)
             for (as_of,), block in asked.sort('as_of').group_by('as_of', maintain_order=True):
                 new = pl.col('result_known_at').is_between(since, as_of, closed='right')
-                said[block['row'].to_numpy()] = model.update(
+                said[block['row'].to_numpy()] = model.learn(
                     history.filter(new, league=league), as_of
                 ).predict_proba(block)
                 since = as_of
