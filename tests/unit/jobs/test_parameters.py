@@ -171,6 +171,7 @@ def statements(job: str):
 
 def observe(case: Case, params: dict[str, Any], monkeypatch) -> str:
     "Execute a job as far as its parameter shows, and describe what shows."
+    shutil.rmtree(Settings().backups_folder, ignore_errors=True)  # named by their second
     seen = []
 
     def record(*args, **kwargs):
