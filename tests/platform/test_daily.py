@@ -7,6 +7,7 @@ import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
 
+import polars as pl
 import pytest
 import yaml
 from sqlalchemy import Engine, Table, select
@@ -111,8 +112,12 @@ def content(home: Path) -> dict[str, list[str]]:
 
 
 def rows_of_any_attempt(engine: Engine, table: Table) -> list[str]:
-    "Rows of a table; of events about heads, which name their ledger and time, the size alone."
+    """Rows of a table; of events their order, since a number may be left out after a kill.
+
+    Events about heads name their ledger and time: their size alone is compared."""
     frame = read_frame(engine, select(table)).drop(ATTEMPT, strict=False)
+    if table is schema.events:
+        frame = frame.sort('sequence').with_columns(sequence=pl.int_range(pl.len()))
     texts = []
     for row in frame.iter_rows(named=True):
         if row.get('topic') == 'heads':
