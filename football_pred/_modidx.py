@@ -5292,8 +5292,6 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '/', 'git_u
                                                                                                                 'football_pred/ratings/strength_walks.py'),
                                                       'football_pred.ratings.strength_walks.find_timeline': ( '25_ratings/strength_walks.html#find_timeline',
                                                                                                               'football_pred/ratings/strength_walks.py'),
-                                                      'football_pred.ratings.strength_walks.ignore_results': ( '25_ratings/strength_walks.html#ignore_results',
-                                                                                                               'football_pred/ratings/strength_walks.py'),
                                                       'football_pred.ratings.strength_walks.pad_parameters': ( '25_ratings/strength_walks.html#pad_parameters',
                                                                                                                'football_pred/ratings/strength_walks.py'),
                                                       'football_pred.ratings.strength_walks.past_fixtures': ( '25_ratings/strength_walks.html#past_fixtures',

@@ -4,8 +4,7 @@
 
 # %% auto #0
 __all__ = ['FEATURE_SCALES', 'PI_COLUMN', 'VENUE_COLUMN', 'PLACEHOLDER_OPPONENT', 'TeamFeatures', 'FEATURE_ATTRIBUTES',
-           'AnyFeatureModel', 'MatchFeatures', 'historical_features', 'fixture_features', 'symmetric_probabilities',
-           'FeatureModel']
+           'MatchFeatures', 'historical_features', 'fixture_features', 'symmetric_probabilities', 'FeatureModel']
 
 # %% ../../nbs/35_models/08_feature_model.ipynb #a044d4e9
 from collections.abc import Callable
@@ -226,12 +225,10 @@ class FeatureModel(SerializableEstimator):
         return _update_features(self, matches, as_of)
 
 # %% ../../nbs/35_models/08_feature_model.ipynb #f26b5c0e
-AnyFeatureModel = TypeVar('AnyFeatureModel', bound=FeatureModel)
+_Model = TypeVar('_Model', bound=FeatureModel)
 
 
-def _update_features(
-    model: AnyFeatureModel, matches: object, as_of: datetime
-) -> AnyFeatureModel:  # a copy
+def _update_features(model: _Model, matches: object, as_of: datetime) -> _Model:  # a copy
     "Give a model the features of the teams after all finished matches by a moment."
     check_is_fitted(model, model.fitted_attributes)
     results = read_results(matches, as_of)

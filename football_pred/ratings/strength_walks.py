@@ -7,7 +7,7 @@ __all__ = ['CARRY_ON_MIDNIGHTS', 'WALK_MIDNIGHTS', 'WALK_BYTES', 'MAX_TIMELINES'
            'RatingWalk', 'find_parameters', 'pad_parameters', 'RatingArguments', 'decayed_targets', 'rows_of_teams',
            'walk_log_rates', 'rating_digests', 'KeptWalks', 'walk_starts', 'find_timeline', 'process_walks',
            'past_index', 'past_fixtures', 'walk_ratings', 'strengths_at_midnight', 'strengths_with_pending',
-           'RatedCountry', 'ignore_results', 'rate_country']
+           'RatedCountry', 'rate_country']
 
 # %% ../../nbs/25_ratings/05_strength_walks.ipynb #46374367
 import hashlib
@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..core.logging import ignore_progress
 from .match_arrays import MICROSECONDS_PER_DAY
 from .rating_targets import Fixtures, RatingData, RatingSpec
 from football_pred.ratings.team_strengths import (
@@ -827,17 +828,13 @@ def _rate_fixtures_of_country(
     return rated
 
 # %% ../../nbs/25_ratings/05_strength_walks.ipynb #ad9a909f
-def ignore_results(done: int) -> None:
-    "Do not report results that are done."
-
-
 def rate_country(
     data: RatingData,  # results of one country, from `build_rating_data`
     fixtures: Fixtures,  # fixtures of the same country
     at: np.ndarray,  # time as of which each is rated, in microseconds, shape (fixtures,)
     ratings: Sequence[RatingSpec],  # ratings that `data` was built for
     until: int,  # time of the state in microseconds
-    progress: Callable[[int], None] = ignore_results,  # called with results done
+    progress: Callable[[int], None] = ignore_progress,  # called with results done
     store: KeptWalks
     | None = None,  # walks so far, those that are new are added; None: the process's
 ) -> RatedCountry:
